@@ -1,0 +1,37 @@
+"""dragoman: recurrent sequence-to-sequence models, from a file of pairs to a trained, measured and served model."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dragoman.config import ReadOptions, SearchOptions, TrainOptions
+    from dragoman.errors import DragomanError
+    from dragoman.translator import Translation, Translator, load, train
+
+__version__ = "0.1.0"
+
+__all__ = ["DragomanError", "ReadOptions", "SearchOptions", "TrainOptions", "Translation", "Translator", "load", "train"]
+
+_HOME = {
+    "DragomanError": "dragoman.errors",
+    "ReadOptions": "dragoman.config",
+    "SearchOptions": "dragoman.config",
+    "TrainOptions": "dragoman.config",
+    "Translation": "dragoman.translator",
+    "Translator": "dragoman.translator",
+    "load": "dragoman.translator",
+    "train": "dragoman.translator",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load the public names on first use, so that `import dragoman` stays fast."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'dragoman' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

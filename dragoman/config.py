@@ -1,0 +1,191 @@
+"""Every option once, as frozen pydantic models with limits and help texts; does not know how options are used.
+
+`None` means "not set": a value then comes from the config file, the preset, or the data, in that order (see
+`dragoman.training.recipe`). The command line and the Python functions take these same models, so a field added
+here appears in both, under the same name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Cell = Literal["rnn_tanh", "rnn_relu", "gru", "lstm"]
+AttentionKind = Literal["none", "additive", "dot", "general", "multihead"]
+TokenizerMethod = Literal["word", "char", "bpe", "unigram", "symbols", "features"]
+
+
+def _group(name: str, **limits: Any) -> Any:
+    """A pydantic field that also says in which group of the help it stands."""
+    return Field(json_schema_extra={"group": name}, **limits)
+
+
+class Options(BaseModel):
+    """Base of all option models: frozen, and unknown names are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+
+class ReadOptions(Options):
+    """How files are read into pairs."""
+
+    format: Annotated[
+        Literal["tsv", "csv", "jsonl", "parquet", "text"] | None,
+        _group("Data", description="Format of the files. By default taken from the file's name; standard input is tsv."),
+    ] = None
+    source: Annotated[
+        tuple[str, ...],
+        _group("Data", description="Source column, by name or number from 1; give it again to join several columns."),
+    ] = ()
+    target: Annotated[
+        str | None, _group("Data", description="Target column, by name or number from 1. Default: 2.", min_length=1)
+    ] = None
+    separator: Annotated[
+        str | None,
+        _group("Data", description=r"Column separator, such as ';', '||' or '\t'. Default: TAB for tsv, comma for csv.", min_length=1),
+    ] = None
+    header: Annotated[
+        bool | None,
+        _group("Data", description="Whether the first row holds column names. By default it does when a column is given by name."),
+    ] = None
+    pattern: Annotated[
+        str | None,
+        _group("Data", description="Regular expression with two groups, source and target, for lines that are not columns."),
+    ] = None
+    encoding: Annotated[str, _group("Data", description="Text encoding of the files.")] = "utf-8"
+    group_by: Annotated[
+        str | None,
+        _group("Data", description="Column whose value keeps rows together when the data is split (a dialogue, a document)."),
+    ] = None
+    normalization: Annotated[
+        Literal["nfc", "nfkc", "none"], _group("Data", description="Unicode normalisation of both sides.")
+    ] = "nfc"
+    strict: Annotated[bool, _group("Data", description="Stop at the first unusable row instead of counting it.")] = False
+
+
+class TrainOptions(ReadOptions):
+    """Everything `train` can be told. What is left unset is chosen from the preset and the data, and printed."""
+
+    # Data
+    dev: Annotated[
+        tuple[str, ...],
+        _group("Data", description="Development data: a file (two if aligned), or how much to hold out, as sources (2000) or a share (0.05)."),
+    ] = ()
+    test: Annotated[
+        tuple[str, ...],
+        _group("Data", description="Test data, scored once at the end: a file (two if aligned), or how much to hold out. Default: none."),
+    ] = ()
+    seed: Annotated[int, _group("Data", description="Seed of every random choice.", ge=0, lt=2**31)] = 1
+
+    # Tokenisation
+    tokenizer: Annotated[
+        TokenizerMethod | None, _group("Tokenisation", description="How both sides are split into tokens.")
+    ] = None
+    source_tokenizer: Annotated[
+        tuple[TokenizerMethod, ...],
+        _group("Tokenisation", description="How the source is split; give it again for each source column."),
+    ] = ()
+    target_tokenizer: Annotated[
+        TokenizerMethod | None, _group("Tokenisation", description="How the target is split.")
+    ] = None
+    vocab_size: Annotated[
+        int | None, _group("Tokenisation", description="Largest vocabulary, special tokens included.", ge=8)
+    ] = None
+    shared_vocabulary: Annotated[
+        bool | None, _group("Tokenisation", description="One vocabulary for both sides.")
+    ] = None
+    byte_fallback: Annotated[
+        bool | None, _group("Tokenisation", description="Spell unknown characters in bytes instead of <unk> (bpe and unigram).")
+    ] = None
+    jamo: Annotated[
+        bool | None, _group("Tokenisation", description="Decompose Hangul syllables into jamo, and compose them back in the output.")
+    ] = None
+
+    # Embeddings
+    source_vectors: Annotated[
+        str | None, _group("Embeddings", description="word2vec, GloVe or fastText file to start the source embeddings from.")
+    ] = None
+    target_vectors: Annotated[
+        str | None, _group("Embeddings", description="word2vec, GloVe or fastText file to start the target embeddings from.")
+    ] = None
+    freeze_source_vectors: Annotated[
+        bool, _group("Embeddings", description="Keep the source embeddings as the file has them.")
+    ] = False
+    freeze_target_vectors: Annotated[
+        bool, _group("Embeddings", description="Keep the target embeddings as the file has them.")
+    ] = False
+
+    # Model
+    preset: Annotated[str, _group("Model", description="Named model: default, textbook, sutskever2014, cho2014, bahdanau2015 or luong2015.")] = "default"
+    cell: Annotated[Cell | None, _group("Model", description="Recurrent cell of encoder and decoder.")] = None
+    layers: Annotated[int | None, _group("Model", description="Recurrent layers of the encoder and of the decoder.", ge=1, le=16)] = None
+    encoder_layers: Annotated[int | None, _group("Model", description="Recurrent layers of the encoder, if unlike the decoder's.", ge=1, le=16)] = None
+    decoder_layers: Annotated[int | None, _group("Model", description="Recurrent layers of the decoder, if unlike the encoder's.", ge=1, le=16)] = None
+    embedding_size: Annotated[int | None, _group("Model", description="Width of the embeddings.", ge=1, le=16384)] = None
+    hidden_size: Annotated[
+        int | None, _group("Model", description="Width of the recurrent layers (a bidirectional layer halves it per direction).", ge=1, le=16384)
+    ] = None
+    bidirectional: Annotated[bool | None, _group("Model", description="Read the source in both directions.")] = None
+    attention: Annotated[AttentionKind | None, _group("Model", description="How the decoder looks back at the source.")] = None
+    attention_heads: Annotated[int | None, _group("Model", description="Heads of multi-head attention.", ge=1, le=64)] = None
+    attention_inside: Annotated[
+        bool | None,
+        _group("Model", description="Attend inside the recurrence: the previous state asks, and the answer feeds the cell (Bahdanau et al. 2015)."),
+    ] = None
+    input_feeding: Annotated[
+        bool | None, _group("Model", description="Feed the attentional output to the next step's input (Luong et al. 2015).")
+    ] = None
+    peek: Annotated[bool | None, _group("Model", description="Show the context vector to the decoder at every step.")] = None
+    reverse_source: Annotated[bool | None, _group("Model", description="Read the source backwards (Sutskever et al. 2014).")] = None
+    tie_embeddings: Annotated[
+        Literal["none", "target", "all"] | None,
+        _group("Model", description="Share the target embeddings with the output layer (target), and with the source too (all)."),
+    ] = None
+    layer_norm: Annotated[bool | None, _group("Model", description="Normalise the output of every recurrent layer.")] = None
+    residual: Annotated[bool | None, _group("Model", description="Add a recurrent layer's input to its output where sizes agree.")] = None
+    dropout: Annotated[float | None, _group("Model", description="Share of values dropped between layers in training.", ge=0, lt=1)] = None
+    word_dropout: Annotated[float | None, _group("Model", description="Share of whole input words dropped in training.", ge=0, lt=1)] = None
+
+    # Training
+    epochs: Annotated[int | None, _group("Training", description="Most passes over the training data.", ge=1)] = None
+    max_steps: Annotated[int | None, _group("Training", description="Most optimiser steps.", ge=1)] = None
+    max_minutes: Annotated[float | None, _group("Training", description="Most minutes of training.", gt=0)] = None
+    batch_tokens: Annotated[int | None, _group("Training", description="Target tokens per batch, padding included.", ge=1)] = None
+    optimizer: Annotated[Literal["adamw", "adam", "sgd"] | None, _group("Training", description="Optimiser.")] = None
+    learning_rate: Annotated[float | None, _group("Training", description="Highest learning rate.", gt=0)] = None
+    schedule: Annotated[
+        Literal["constant", "inverse_sqrt", "linear", "cosine", "plateau"] | None,
+        _group("Training", description="How the learning rate falls after the warm-up (plateau: halved when the dev loss stops falling)."),
+    ] = None
+    warmup_steps: Annotated[int | None, _group("Training", description="Steps over which the learning rate rises.", ge=0)] = None
+    weight_decay: Annotated[float | None, _group("Training", description="Weight decay (adamw).", ge=0)] = None
+    clip_norm: Annotated[float | None, _group("Training", description="Largest gradient norm; 0 clips nothing.", ge=0)] = None
+    label_smoothing: Annotated[float | None, _group("Training", description="Probability mass spread over the whole vocabulary.", ge=0, lt=1)] = None
+    average_decay: Annotated[
+        float | None, _group("Training", description="Decay per step of the running average of weights that is kept as the model; 0 averages nothing.", ge=0, lt=1)
+    ] = None
+    metric: Annotated[
+        Literal["bleu", "chrf", "exact_match", "loss"] | None,
+        _group("Training", description="What decides on the best checkpoint and on early stopping."),
+    ] = None
+    eval_every: Annotated[int | None, _group("Training", description="Steps between evaluations on dev.", ge=1)] = None
+    patience: Annotated[int | None, _group("Training", description="Evaluations without a better dev score before stopping; 0 never stops early.", ge=0)] = None
+
+    # Machine
+    threads: Annotated[int | None, _group("Machine", description="Processor threads. Default: all.", ge=1, le=1024)] = None
+    device: Annotated[str, _group("Machine", description="Where to compute: cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")] = "auto"
+
+
+class SearchOptions(Options):
+    """How an output is chosen."""
+
+    beam_size: Annotated[int, _group("Search", description="Candidates kept at every step; 1 is greedy search.", ge=1, le=1000)] = 5
+    num_hypotheses: Annotated[int, _group("Search", description="Outputs per input, best first.", ge=1, le=1000)] = 1
+    max_length: Annotated[
+        int | None, _group("Search", description="Most tokens in an output. Default: 3 x source + 50.", ge=1, le=100_000)
+    ] = None
+    length_penalty: Annotated[
+        float,
+        _group("Search", description="Exponent a of the length normalisation: score / length^a. 0 ranks by the bare score, 1 by the mean.", ge=0, le=10),
+    ] = 1.0

@@ -1,0 +1,1 @@
+"""From files to batches of ids: reading, checking, splitting, tokenising; knows no models."""

@@ -1,0 +1,52 @@
+"""Every exception a user may see, as one tree; knows nothing of what raises them.
+
+    DragomanError                 anything the user can put right; the command line prints it and exits with 2
+    ├── OptionError               an option or argument has a value that cannot be used
+    ├── DataError                 a data file cannot be read as asked (names the file and line)
+    ├── StorageError              a model directory is missing, damaged, too new or in the way
+    ├── TrainingError             training cannot go on (the loss diverged, nothing left to train on)
+    └── MissingExtraError         an optional part of dragoman is not installed
+
+A message is one line: what is wrong with which value, then what would be right.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DragomanError(Exception):
+    """Base of all errors that a user can put right; `str(error)` is one clear line."""
+
+
+class OptionError(DragomanError):
+    """An option or argument has a value that cannot be used."""
+
+
+class DataError(DragomanError):
+    """A data file cannot be read as asked; the message starts with `file:line:` where a line is known."""
+
+
+class StorageError(DragomanError):
+    """A model directory is missing, damaged, written by a newer version, or in the way."""
+
+
+class TrainingError(DragomanError):
+    """Training cannot start or go on; the message says what to change."""
+
+
+class MissingExtraError(DragomanError):
+    """An optional dependency is needed for what was asked; the message gives the `pip install` line."""
+
+    def __init__(self, task: str, extra: str) -> None:
+        super().__init__(f'{task} needs the {extra} extra: pip install "dragoman[{extra}]"')
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """A hint like `; did you mean "default"?` for a mistyped `name`, or the list of choices."""
+    choices = sorted(choices)
+    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
+    if close:
+        return f'did you mean "{close[0]}"?'
+    return f"choose one of: {', '.join(choices)}"

@@ -1,0 +1,1 @@
+"""Training: options and data to weights; knows nothing of HTTP or terminals."""
