@@ -12,7 +12,16 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["DragomanError", "ReadOptions", "SearchOptions", "TrainOptions", "Translation", "Translator", "load", "train"]
+__all__ = [
+    "DragomanError",
+    "ReadOptions",
+    "SearchOptions",
+    "TrainOptions",
+    "Translation",
+    "Translator",
+    "load",
+    "train",
+]
 
 _HOME = {
     "DragomanError": "dragoman.errors",

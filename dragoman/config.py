@@ -7,9 +7,21 @@ here appears in both, under the same name.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from dragoman.errors import OptionError, nearest
 
 Cell = Literal["rnn_tanh", "rnn_relu", "gru", "lstm"]
 AttentionKind = Literal["none", "additive", "dot", "general", "multihead"]
@@ -22,9 +34,64 @@ def _group(name: str, **limits: Any) -> Any:
 
 
 class Options(BaseModel):
-    """Base of all option models: frozen, and unknown names are errors."""
+    """Base of all option models: frozen; unknown names and impossible values raise a one-line `OptionError`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain(cls, values: Any, handler: ModelWrapValidatorHandler[Options]) -> Options:
+        """Turn pydantic's report, five lines with a link, into our one line."""
+        try:
+            return handler(values)
+        except ValidationError as error:
+            raise OptionError(_sentence(error.errors(include_url=False)[0], cls.model_fields)) from None
+
+    @field_validator("source", "source_tokenizer", "dev", "test", mode="before", check_fields=False)
+    @classmethod
+    def _as_tuple(cls, value: Any) -> Any:
+        """Let one value stand for a list of one, and a number for its text: `dev=2000`, `source=["lemma", 2]`."""
+        values = value if isinstance(value, list | tuple) else (value,)
+        return tuple(str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for v in values)
+
+
+_BOUNDS = {
+    "greater_than_equal": ("ge", "at least"),
+    "greater_than": ("gt", "more than"),
+    "less_than_equal": ("le", "at most"),
+    "less_than": ("lt", "less than"),
+}
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "tuple": "a list",
+}
+
+
+def _sentence(error: ErrorDetails, names: Iterable[str]) -> str:
+    """Say what is wrong with which value, then what would be right: "`beam_size` must be at least 1, but is 0"."""
+    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    name = f"`{error['loc'][0]}`" if error["loc"] else "the options"
+    shown = f'"{value}"' if isinstance(value, str) else value
+    if kind == "extra_forbidden":
+        return f"there is no option {name}; {nearest(str(error['loc'][0]), names)}"
+    if kind == "literal_error":
+        choices = [choice.strip("' ") for choice in context["expected"].replace(" or ", ", ").split(", ")]
+        hint = nearest(str(value), choices)
+        return (
+            f"{name} must be one of {', '.join(choices)}, but is {shown}{f'; {hint}' if 'did you mean' in hint else ''}"
+        )
+    if kind in _BOUNDS:
+        key, words = _BOUNDS[kind]
+        bound = context[key]
+        return f"{name} must be {words} {f'{bound:g}' if isinstance(bound, float) else bound}, but is {value}"
+    if kind == "string_too_short":
+        return f"{name} must not be empty"
+    if wanted := _KINDS.get(kind.split("_")[0]):
+        return f"{name} must be {wanted}, but is {shown}"
+    return f"{name}: {error['msg']}, but is {shown}"
 
 
 class ReadOptions(Options):
@@ -32,7 +99,9 @@ class ReadOptions(Options):
 
     format: Annotated[
         Literal["tsv", "csv", "jsonl", "parquet", "text"] | None,
-        _group("Data", description="Format of the files. By default taken from the file's name; standard input is tsv."),
+        _group(
+            "Data", description="Format of the files. By default taken from the file's name; standard input is tsv."
+        ),
     ] = None
     source: Annotated[
         tuple[str, ...],
@@ -43,25 +112,39 @@ class ReadOptions(Options):
     ] = None
     separator: Annotated[
         str | None,
-        _group("Data", description=r"Column separator, such as ';', '||' or '\t'. Default: TAB for tsv, comma for csv.", min_length=1),
+        _group(
+            "Data",
+            description=r"Column separator, such as ';', '||' or '\t'. Default: TAB for tsv, comma for csv.",
+            min_length=1,
+        ),
     ] = None
     header: Annotated[
         bool | None,
-        _group("Data", description="Whether the first row holds column names. By default it does when a column is given by name."),
+        _group(
+            "Data",
+            description="Whether the first row holds column names. By default it does when a column is given by name.",
+        ),
     ] = None
     pattern: Annotated[
         str | None,
-        _group("Data", description="Regular expression with two groups, source and target, for lines that are not columns."),
+        _group(
+            "Data", description="Regular expression with two groups, source and target, for lines that are not columns."
+        ),
     ] = None
     encoding: Annotated[str, _group("Data", description="Text encoding of the files.")] = "utf-8"
     group_by: Annotated[
         str | None,
-        _group("Data", description="Column whose value keeps rows together when the data is split (a dialogue, a document)."),
+        _group(
+            "Data",
+            description="Column whose value keeps rows together when the data is split (a dialogue, a document).",
+        ),
     ] = None
     normalization: Annotated[
         Literal["nfc", "nfkc", "none"], _group("Data", description="Unicode normalisation of both sides.")
     ] = "nfc"
-    strict: Annotated[bool, _group("Data", description="Stop at the first unusable row instead of counting it.")] = False
+    strict: Annotated[bool, _group("Data", description="Stop at the first unusable row instead of counting it.")] = (
+        False
+    )
 
 
 class TrainOptions(ReadOptions):
@@ -70,11 +153,17 @@ class TrainOptions(ReadOptions):
     # Data
     dev: Annotated[
         tuple[str, ...],
-        _group("Data", description="Development data: a file (two if aligned), or how much to hold out, as sources (2000) or a share (0.05)."),
+        _group(
+            "Data",
+            description="Development data: a file (two if aligned), or how much to hold out, as sources (2000) or a share (0.05).",
+        ),
     ] = ()
     test: Annotated[
         tuple[str, ...],
-        _group("Data", description="Test data, scored once at the end: a file (two if aligned), or how much to hold out. Default: none."),
+        _group(
+            "Data",
+            description="Test data, scored once at the end: a file (two if aligned), or how much to hold out. Default: none.",
+        ),
     ] = ()
     seed: Annotated[int, _group("Data", description="Seed of every random choice.", ge=0, lt=2**31)] = 1
 
@@ -92,22 +181,28 @@ class TrainOptions(ReadOptions):
     vocab_size: Annotated[
         int | None, _group("Tokenisation", description="Largest vocabulary, special tokens included.", ge=8)
     ] = None
-    shared_vocabulary: Annotated[
-        bool | None, _group("Tokenisation", description="One vocabulary for both sides.")
-    ] = None
+    shared_vocabulary: Annotated[bool | None, _group("Tokenisation", description="One vocabulary for both sides.")] = (
+        None
+    )
     byte_fallback: Annotated[
-        bool | None, _group("Tokenisation", description="Spell unknown characters in bytes instead of <unk> (bpe and unigram).")
+        bool | None,
+        _group("Tokenisation", description="Spell unknown characters in bytes instead of <unk> (bpe and unigram)."),
     ] = None
     jamo: Annotated[
-        bool | None, _group("Tokenisation", description="Decompose Hangul syllables into jamo, and compose them back in the output.")
+        bool | None,
+        _group(
+            "Tokenisation", description="Decompose Hangul syllables into jamo, and compose them back in the output."
+        ),
     ] = None
 
     # Embeddings
     source_vectors: Annotated[
-        str | None, _group("Embeddings", description="word2vec, GloVe or fastText file to start the source embeddings from.")
+        str | None,
+        _group("Embeddings", description="word2vec, GloVe or fastText file to start the source embeddings from."),
     ] = None
     target_vectors: Annotated[
-        str | None, _group("Embeddings", description="word2vec, GloVe or fastText file to start the target embeddings from.")
+        str | None,
+        _group("Embeddings", description="word2vec, GloVe or fastText file to start the target embeddings from."),
     ] = None
     freeze_source_vectors: Annotated[
         bool, _group("Embeddings", description="Keep the source embeddings as the file has them.")
@@ -117,75 +212,154 @@ class TrainOptions(ReadOptions):
     ] = False
 
     # Model
-    preset: Annotated[str, _group("Model", description="Named model: default, textbook, sutskever2014, cho2014, bahdanau2015 or luong2015.")] = "default"
+    preset: Annotated[
+        str,
+        _group(
+            "Model", description="Named model: default, textbook, sutskever2014, cho2014, bahdanau2015 or luong2015."
+        ),
+    ] = "default"
     cell: Annotated[Cell | None, _group("Model", description="Recurrent cell of encoder and decoder.")] = None
-    layers: Annotated[int | None, _group("Model", description="Recurrent layers of the encoder and of the decoder.", ge=1, le=16)] = None
-    encoder_layers: Annotated[int | None, _group("Model", description="Recurrent layers of the encoder, if unlike the decoder's.", ge=1, le=16)] = None
-    decoder_layers: Annotated[int | None, _group("Model", description="Recurrent layers of the decoder, if unlike the encoder's.", ge=1, le=16)] = None
-    embedding_size: Annotated[int | None, _group("Model", description="Width of the embeddings.", ge=1, le=16384)] = None
+    layers: Annotated[
+        int | None, _group("Model", description="Recurrent layers of the encoder and of the decoder.", ge=1, le=16)
+    ] = None
+    encoder_layers: Annotated[
+        int | None,
+        _group("Model", description="Recurrent layers of the encoder, if unlike the decoder's.", ge=1, le=16),
+    ] = None
+    decoder_layers: Annotated[
+        int | None,
+        _group("Model", description="Recurrent layers of the decoder, if unlike the encoder's.", ge=1, le=16),
+    ] = None
+    embedding_size: Annotated[int | None, _group("Model", description="Width of the embeddings.", ge=1, le=16384)] = (
+        None
+    )
     hidden_size: Annotated[
-        int | None, _group("Model", description="Width of the recurrent layers (a bidirectional layer halves it per direction).", ge=1, le=16384)
+        int | None,
+        _group(
+            "Model",
+            description="Width of the recurrent layers (a bidirectional layer halves it per direction).",
+            ge=1,
+            le=16384,
+        ),
     ] = None
     bidirectional: Annotated[bool | None, _group("Model", description="Read the source in both directions.")] = None
-    attention: Annotated[AttentionKind | None, _group("Model", description="How the decoder looks back at the source.")] = None
-    attention_heads: Annotated[int | None, _group("Model", description="Heads of multi-head attention.", ge=1, le=64)] = None
+    attention: Annotated[
+        AttentionKind | None, _group("Model", description="How the decoder looks back at the source.")
+    ] = None
+    attention_heads: Annotated[
+        int | None, _group("Model", description="Heads of multi-head attention.", ge=1, le=64)
+    ] = None
     attention_inside: Annotated[
         bool | None,
-        _group("Model", description="Attend inside the recurrence: the previous state asks, and the answer feeds the cell (Bahdanau et al. 2015)."),
+        _group(
+            "Model",
+            description="Attend inside the recurrence: the previous state asks, and the answer feeds the cell (Bahdanau et al. 2015).",
+        ),
     ] = None
     input_feeding: Annotated[
-        bool | None, _group("Model", description="Feed the attentional output to the next step's input (Luong et al. 2015).")
+        bool | None,
+        _group("Model", description="Feed the attentional output to the next step's input (Luong et al. 2015)."),
     ] = None
-    peek: Annotated[bool | None, _group("Model", description="Show the context vector to the decoder at every step.")] = None
-    reverse_source: Annotated[bool | None, _group("Model", description="Read the source backwards (Sutskever et al. 2014).")] = None
+    peek: Annotated[
+        bool | None, _group("Model", description="Show the context vector to the decoder at every step.")
+    ] = None
+    reverse_source: Annotated[
+        bool | None, _group("Model", description="Read the source backwards (Sutskever et al. 2014).")
+    ] = None
     tie_embeddings: Annotated[
         Literal["none", "target", "all"] | None,
-        _group("Model", description="Share the target embeddings with the output layer (target), and with the source too (all)."),
+        _group(
+            "Model",
+            description="Share the target embeddings with the output layer (target), and with the source too (all).",
+        ),
     ] = None
-    layer_norm: Annotated[bool | None, _group("Model", description="Normalise the output of every recurrent layer.")] = None
-    residual: Annotated[bool | None, _group("Model", description="Add a recurrent layer's input to its output where sizes agree.")] = None
-    dropout: Annotated[float | None, _group("Model", description="Share of values dropped between layers in training.", ge=0, lt=1)] = None
-    word_dropout: Annotated[float | None, _group("Model", description="Share of whole input words dropped in training.", ge=0, lt=1)] = None
+    layer_norm: Annotated[
+        bool | None, _group("Model", description="Normalise the output of every recurrent layer.")
+    ] = None
+    residual: Annotated[
+        bool | None, _group("Model", description="Add a recurrent layer's input to its output where sizes agree.")
+    ] = None
+    dropout: Annotated[
+        float | None, _group("Model", description="Share of values dropped between layers in training.", ge=0, lt=1)
+    ] = None
+    word_dropout: Annotated[
+        float | None, _group("Model", description="Share of whole input words dropped in training.", ge=0, lt=1)
+    ] = None
 
     # Training
     epochs: Annotated[int | None, _group("Training", description="Most passes over the training data.", ge=1)] = None
     max_steps: Annotated[int | None, _group("Training", description="Most optimiser steps.", ge=1)] = None
     max_minutes: Annotated[float | None, _group("Training", description="Most minutes of training.", gt=0)] = None
-    batch_tokens: Annotated[int | None, _group("Training", description="Target tokens per batch, padding included.", ge=1)] = None
+    batch_tokens: Annotated[
+        int | None, _group("Training", description="Target tokens per batch, padding included.", ge=1)
+    ] = None
     optimizer: Annotated[Literal["adamw", "adam", "sgd"] | None, _group("Training", description="Optimiser.")] = None
     learning_rate: Annotated[float | None, _group("Training", description="Highest learning rate.", gt=0)] = None
     schedule: Annotated[
         Literal["constant", "inverse_sqrt", "linear", "cosine", "plateau"] | None,
-        _group("Training", description="How the learning rate falls after the warm-up (plateau: halved when the dev loss stops falling)."),
+        _group(
+            "Training",
+            description="How the learning rate falls after the warm-up (plateau: halved when the dev loss stops falling).",
+        ),
     ] = None
-    warmup_steps: Annotated[int | None, _group("Training", description="Steps over which the learning rate rises.", ge=0)] = None
+    warmup_steps: Annotated[
+        int | None, _group("Training", description="Steps over which the learning rate rises.", ge=0)
+    ] = None
     weight_decay: Annotated[float | None, _group("Training", description="Weight decay (adamw).", ge=0)] = None
-    clip_norm: Annotated[float | None, _group("Training", description="Largest gradient norm; 0 clips nothing.", ge=0)] = None
-    label_smoothing: Annotated[float | None, _group("Training", description="Probability mass spread over the whole vocabulary.", ge=0, lt=1)] = None
+    clip_norm: Annotated[
+        float | None, _group("Training", description="Largest gradient norm; 0 clips nothing.", ge=0)
+    ] = None
+    label_smoothing: Annotated[
+        float | None, _group("Training", description="Probability mass spread over the whole vocabulary.", ge=0, lt=1)
+    ] = None
     average_decay: Annotated[
-        float | None, _group("Training", description="Decay per step of the running average of weights that is kept as the model; 0 averages nothing.", ge=0, lt=1)
+        float | None,
+        _group(
+            "Training",
+            description="Decay per step of the running average of weights that is kept as the model; 0 averages nothing.",
+            ge=0,
+            lt=1,
+        ),
     ] = None
     metric: Annotated[
         Literal["bleu", "chrf", "exact_match", "loss"] | None,
         _group("Training", description="What decides on the best checkpoint and on early stopping."),
     ] = None
     eval_every: Annotated[int | None, _group("Training", description="Steps between evaluations on dev.", ge=1)] = None
-    patience: Annotated[int | None, _group("Training", description="Evaluations without a better dev score before stopping; 0 never stops early.", ge=0)] = None
+    patience: Annotated[
+        int | None,
+        _group(
+            "Training", description="Evaluations without a better dev score before stopping; 0 never stops early.", ge=0
+        ),
+    ] = None
 
     # Machine
-    threads: Annotated[int | None, _group("Machine", description="Processor threads. Default: all.", ge=1, le=1024)] = None
-    device: Annotated[str, _group("Machine", description="Where to compute: cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.")] = "auto"
+    threads: Annotated[int | None, _group("Machine", description="Processor threads. Default: all.", ge=1, le=1024)] = (
+        None
+    )
+    device: Annotated[
+        str,
+        _group("Machine", description="Where to compute: cpu, cuda, cuda:1, mps; auto takes a GPU if there is one."),
+    ] = "auto"
 
 
 class SearchOptions(Options):
     """How an output is chosen."""
 
-    beam_size: Annotated[int, _group("Search", description="Candidates kept at every step; 1 is greedy search.", ge=1, le=1000)] = 5
+    beam_size: Annotated[
+        int, _group("Search", description="Candidates kept at every step; 1 is greedy search.", ge=1, le=1000)
+    ] = 5
     num_hypotheses: Annotated[int, _group("Search", description="Outputs per input, best first.", ge=1, le=1000)] = 1
     max_length: Annotated[
-        int | None, _group("Search", description="Most tokens in an output. Default: 3 x source + 50.", ge=1, le=100_000)
+        int | None,
+        _group("Search", description="Most tokens in an output. Default: 3 x source + 50.", ge=1, le=100_000),
     ] = None
     length_penalty: Annotated[
         float,
-        _group("Search", description="Exponent a of the length normalisation: score / length^a. 0 ranks by the bare score, 1 by the mean.", ge=0, le=10),
+        _group(
+            "Search",
+            description="Exponent a of the length normalisation: score / length^a. 0 ranks by the bare score, 1 by the mean.",
+            ge=0,
+            le=10,
+        ),
     ] = 1.0

@@ -1,0 +1,53 @@
+"""Options: impossible values and unknown names are one clear line, whatever pydantic has to say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dragoman.config import SearchOptions, TrainOptions
+from dragoman.errors import OptionError
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"beam_size": 0}, "`beam_size` must be at least 1, but is 0"),
+        ({"beam_size": "0"}, "`beam_size` must be at least 1, but is 0"),
+        ({"beam_size": "five"}, '`beam_size` must be a whole number, but is "five"'),
+        ({"beam_size": 2.5}, "`beam_size` must be a whole number, but is 2.5"),
+        ({"length_penalty": 11}, "`length_penalty` must be at most 10, but is 11"),
+        ({"beem_size": 3}, 'there is no option `beem_size`; did you mean "beam_size"?'),
+    ],
+)
+def test_a_wrong_search_option_is_one_line(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        SearchOptions(**values)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"cell": "lsmt"}, '`cell` must be one of rnn_tanh, rnn_relu, gru, lstm, but is "lsmt"; did you mean "lstm"?'),
+        ({"dropout": 1.0}, "`dropout` must be less than 1, but is 1.0"),
+        ({"learning_rate": 0}, "`learning_rate` must be more than 0, but is 0"),
+        ({"separator": ""}, "`separator` must not be empty"),
+        ({"peek": "maybe"}, '`peek` must be true or false, but is "maybe"'),
+        ({"seed": 2**31}, "`seed` must be less than 2147483648, but is 2147483648"),
+    ],
+)
+def test_a_wrong_training_option_is_one_line(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        TrainOptions(**values)
+    assert str(caught.value) == message
+
+
+def test_one_value_stands_for_a_list_of_one() -> None:
+    options = TrainOptions(dev=2000, source="lemma", source_tokenizer="char")  # type: ignore[arg-type]
+    assert (options.dev, options.source, options.source_tokenizer) == (("2000",), ("lemma",), ("char",))
+
+
+def test_only_what_was_given_counts_as_set() -> None:
+    assert TrainOptions(layers=2).model_fields_set == {"layers"}
