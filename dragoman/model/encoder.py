@@ -1,0 +1,95 @@
+"""The encoder: reads a source of any length into a context vector and a memory; knows nothing of the target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dragoman.model.attention import Memory
+from dragoman.model.layers import Embedding, Seam, dropout_mask, typed_list
+from dragoman.model.recurrent import LayerState, RecurrentLayer, reverse_within_length
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A batch of encoded sources."""
+
+    memory: Memory
+    """Every top state, the mask and the context vector."""
+    finals: tuple[LayerState, ...]
+    """Each layer's state after the last real token, both directions concatenated: tensors (batch, hidden_size)."""
+
+
+class Encoder(nn.Module):
+    """A stack of recurrent layers over embeddings; the top layer's last state is the context vector.
+
+    Right padding is inert: a backward direction reads each source reversed within its own length, and last states are
+    those at the last real token. A bidirectional layer has `hidden_size / 2` units per direction.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        *,
+        cell: str,
+        embedding_size: int,
+        hidden_size: int,
+        layers: int,
+        bidirectional: bool = False,
+        reverse_source: bool = False,
+        dropout: float = 0.0,
+        word_dropout: float = 0.0,
+        layer_norm: bool = False,
+        residual: bool = False,
+        attended: bool = True,
+    ) -> None:
+        super().__init__()
+        self.embedding = Embedding(vocab_size, embedding_size, word_dropout=word_dropout)
+        self.reverse_source = reverse_source
+        self.dropout = dropout
+        width = hidden_size // 2 if bidirectional else hidden_size
+        sizes = [embedding_size] + [hidden_size] * (layers - 1)
+        self.forward_layers = typed_list(RecurrentLayer(cell, size, width) for size in sizes)
+        self.backward_layers = typed_list(
+            RecurrentLayer(cell, size, width) for size in (sizes if bidirectional else [])
+        )
+        self.seams = typed_list(
+            # Without attention nothing reads the top layer's outputs, so a norm there would never learn.
+            Seam(
+                size,
+                hidden_size,
+                dropout=dropout,
+                layer_norm=layer_norm and (attended or index + 1 < layers),
+                residual=residual,
+            )
+            for index, size in enumerate(sizes)
+        )
+
+    def embed(self, source_ids: Tensor, source_lengths: Tensor) -> Tensor:
+        """(batch, source_length) ids -> (batch, source_length, embedding_size), in reading order, with dropout."""
+        if self.reverse_source:
+            source_ids = reverse_within_length(source_ids, source_lengths)
+        vectors: Tensor = self.embedding(source_ids)
+        if self.training and self.dropout > 0:
+            vectors = vectors * dropout_mask(vectors, vectors.size(2), share=self.dropout).unsqueeze(1)
+        return vectors
+
+    def forward(self, source_ids: Tensor, source_lengths: Tensor) -> Encoded:
+        """Encode ids, (batch, source_length), padded on the right, with their true lengths, (batch,), at least 1."""
+        inputs = self.embed(source_ids, source_lengths)
+        finals: list[LayerState] = []
+        for index, seam in enumerate(self.seams):
+            outputs, final = self.forward_layers[index](inputs, lengths=source_lengths)
+            if self.backward_layers:
+                mirrored = reverse_within_length(inputs, source_lengths)
+                backward, backward_final = self.backward_layers[index](mirrored, lengths=source_lengths)
+                outputs = torch.cat([outputs, reverse_within_length(backward, source_lengths)], dim=2)
+                final = tuple(torch.cat(pair, dim=1) for pair in zip(final, backward_final, strict=True))
+            finals.append(final)
+            inputs = seam(inputs, outputs, seam.mask(inputs))
+        position = torch.arange(source_ids.size(1), device=source_ids.device)
+        mask = position < source_lengths.unsqueeze(1)
+        states = reverse_within_length(inputs, source_lengths) if self.reverse_source else inputs
+        return Encoded(Memory(states, mask, context=finals[-1][0]), tuple(finals))

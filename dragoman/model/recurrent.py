@@ -1,0 +1,142 @@
+"""One recurrent layer in one direction: fused over a whole sequence, or one step at a time; knows no text.
+
+Layers are stacked one by one (never `num_layers=2`), so that dropout, norms and residuals have a seam between them.
+"""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+import torch
+from torch import Tensor, nn
+
+LayerState = tuple[Tensor, ...]
+"""(h,) or, for an LSTM, (h, c); each (batch, hidden_size)."""
+
+CELLS: Final = ("rnn_tanh", "rnn_relu", "gru", "lstm")
+
+# Added to the gates at padding: sigmoid gives exactly 0 and 1, so an LSTM's cell state passes padding unchanged.
+_SHUT: Final = 1e4
+
+
+def _module(cell: str, input_size: int, hidden_size: int) -> nn.RNN | nn.GRU | nn.LSTM:
+    if cell == "lstm":
+        return nn.LSTM(input_size, hidden_size, batch_first=True)
+    if cell == "gru":
+        return nn.GRU(input_size, hidden_size, batch_first=True)
+    return nn.RNN(input_size, hidden_size, nonlinearity=cell.removeprefix("rnn_"), batch_first=True)
+
+
+def reverse_within_length(sequence: Tensor, lengths: Tensor) -> Tensor:
+    """Reverse each row's first `lengths[i]` positions and leave its padding where it is.
+
+    `sequence` is (batch, time) or (batch, time, width); `lengths` is (batch,). Applying it twice changes nothing.
+    """
+    position = torch.arange(sequence.size(1), device=sequence.device)
+    mirrored = lengths.unsqueeze(1) - 1 - position  # (batch, time)
+    index = torch.where(mirrored >= 0, mirrored, position)
+    if sequence.dim() == 3:
+        index = index.unsqueeze(2).expand(-1, -1, sequence.size(2))
+    return sequence.gather(1, index)
+
+
+def last_real(outputs: Tensor, lengths: Tensor) -> Tensor:
+    """Each row's output at its last real position: (batch, time, width) -> (batch, width)."""
+    index = (lengths - 1).view(-1, 1, 1).expand(-1, 1, outputs.size(2))
+    return outputs.gather(1, index).squeeze(1)
+
+
+class RecurrentLayer(nn.Module):
+    """A tanh or relu RNN (Elman 1990), GRU (Cho et al. 2014) or LSTM (Hochreiter and Schmidhuber 1997) layer.
+
+    The GRU is torch's: its reset gate acts after the matrix product, as in cuDNN; Cho et al. apply it before.
+    """
+
+    def __init__(self, cell: str, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.cell = cell
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.rnn = _module(cell, input_size, hidden_size)
+        self.reset_parameters()
+
+    @property
+    def state_count(self) -> int:
+        """Tensors in a state: 2 for an LSTM, else 1."""
+        return 2 if self.cell == "lstm" else 1
+
+    @property
+    def weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """From the input and from the state, then their biases, in torch's layout: gates stacked along the rows."""
+        rnn = self.rnn
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        return cast("tuple[Tensor, Tensor, Tensor, Tensor]", tuple(getattr(rnn, name) for name in names))
+
+    def reset_parameters(self) -> None:
+        """Glorot weights from the input, orthogonal ones in the recurrence, a forget gate that starts open."""
+        from_input, from_state, input_bias, state_bias = self.weights
+        for gate in torch.split(from_input, self.hidden_size):
+            nn.init.xavier_uniform_(gate)
+        for gate in torch.split(from_state, self.hidden_size):
+            nn.init.orthogonal_(gate)
+        nn.init.zeros_(input_bias)
+        nn.init.zeros_(state_bias)
+        if self.cell == "lstm":  # torch's gate order is input, forget, cell, output
+            with torch.no_grad():
+                input_bias[self.hidden_size : 2 * self.hidden_size] = 1
+
+    def zero_state(self, inputs: Tensor) -> LayerState:
+        """The state before the first token, for the rows of `inputs`, (batch, ...)."""
+        zeros = inputs.new_zeros(inputs.size(0), self.hidden_size)
+        return (zeros,) * self.state_count
+
+    def forward(
+        self, inputs: Tensor, state: LayerState | None = None, *, lengths: Tensor | None = None
+    ) -> tuple[Tensor, LayerState]:
+        """Run over a whole sequence in one fused call.
+
+        `inputs` is (batch, time, input_size); `lengths`, (batch,), says where right padding starts (None: no
+        padding). Returns the outputs, (batch, time, hidden_size), and the state after each row's last real token.
+        What stands at padding positions of the outputs means nothing, and influences nothing else.
+        """
+        state = self.zero_state(inputs) if state is None else state
+        if lengths is None or self.cell != "lstm":
+            outputs, final = self._run(inputs, state)
+            if lengths is not None:
+                final = (last_real(outputs, lengths),)
+            return outputs, final
+        outputs, (_, c) = self._run_holding_cell(inputs, state, lengths)
+        return outputs, (last_real(outputs, lengths), c)
+
+    def step(self, inputs: Tensor, state: LayerState) -> LayerState:
+        """Run one step: (batch, input_size) and a state in, the next state out; its first tensor is the output."""
+        if self.cell == "lstm":
+            return torch.lstm_cell(inputs, state, *self.weights)
+        if self.cell == "gru":
+            return (torch.gru_cell(inputs, state[0], *self.weights),)
+        run = torch.rnn_tanh_cell if self.cell == "rnn_tanh" else torch.rnn_relu_cell
+        return (run(inputs, state[0], *self.weights),)
+
+    def _run(self, inputs: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
+        start = tuple(part.unsqueeze(0).contiguous() for part in state)  # (batch, hidden) -> (1, batch, hidden)
+        if self.cell == "lstm":
+            outputs, (h, c) = self.rnn(inputs, start)
+            return outputs, (h.squeeze(0), c.squeeze(0))
+        outputs, h = self.rnn(inputs, start[0])
+        return outputs, (h.squeeze(0),)
+
+    def _run_holding_cell(self, inputs: Tensor, state: LayerState, lengths: Tensor) -> tuple[Tensor, LayerState]:
+        """An LSTM over padded rows whose final c is the one after the last real token, in the same fused call.
+
+        The fused call gives every h but only the last c. One more input feature, 1 at padding, shuts the input gate
+        and opens the forget gate wide, so that c is carried through padding exactly.
+        """
+        padding = torch.arange(inputs.size(1), device=inputs.device) >= lengths.unsqueeze(1)  # (batch, time)
+        flagged = torch.cat([inputs, padding.unsqueeze(2).to(inputs.dtype)], dim=2)
+        gates = inputs.new_zeros(4, self.hidden_size)
+        gates[0], gates[1] = -_SHUT, _SHUT
+        from_input, *rest = self.weights
+        flat = [torch.cat([from_input, gates.view(-1, 1)], dim=1), *rest]
+        start = [part.unsqueeze(0).contiguous() for part in state]
+        outputs, h, c = torch.lstm(flagged, start, flat, True, 1, 0.0, self.training, False, True)
+        return outputs, (h.squeeze(0), c.squeeze(0))

@@ -1,0 +1,110 @@
+"""The whole model: encoder, bridge and decoder; plain keyword arguments in, tensors out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from dragoman.model.attention import Memory
+from dragoman.model.decoder import Decoder, DecoderState
+from dragoman.model.encoder import Encoder
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a teacher-forced pass gives."""
+
+    features: Tensor
+    """(batch, target_length, feature_size): what the dense output layer reads."""
+    attention: Tensor | None
+    """(batch, target_length, source_length), or None without attention."""
+
+
+class Seq2Seq(nn.Module):
+    """A recurrent encoder-decoder (Sutskever et al. 2014; Cho et al. 2014), with attention if asked.
+
+    `hidden_size` is the width of every layer's output on both sides, so the bridge from encoder to decoder is the
+    identity unless the numbers of layers differ. `tie_embeddings` is none, target (target embeddings are the output
+    layer's weights) or all (the source's too; the vocabularies must be one).
+    """
+
+    def __init__(
+        self,
+        *,
+        source_vocab_size: int,
+        target_vocab_size: int,
+        cell: str = "lstm",
+        embedding_size: int = 256,
+        source_embedding_size: int | None = None,
+        hidden_size: int = 256,
+        encoder_layers: int = 1,
+        decoder_layers: int = 1,
+        bidirectional: bool = False,
+        reverse_source: bool = False,
+        attention: str = "none",
+        attention_heads: int = 1,
+        attention_inside: bool = False,
+        input_feeding: bool = False,
+        peek: bool = False,
+        tie_embeddings: str = "none",
+        dropout: float = 0.0,
+        word_dropout: float = 0.0,
+        layer_norm: bool = False,
+        residual: bool = False,
+    ) -> None:
+        super().__init__()
+        self.encoder = Encoder(
+            source_vocab_size,
+            cell=cell,
+            embedding_size=source_embedding_size or embedding_size,
+            hidden_size=hidden_size,
+            layers=encoder_layers,
+            bidirectional=bidirectional,
+            reverse_source=reverse_source,
+            dropout=dropout,
+            word_dropout=word_dropout,
+            layer_norm=layer_norm,
+            residual=residual,
+            attended=attention != "none",
+        )
+        self.decoder = Decoder(
+            target_vocab_size,
+            cell=cell,
+            embedding_size=embedding_size,
+            hidden_size=hidden_size,
+            layers=decoder_layers,
+            encoder_layers=encoder_layers,
+            attention=attention,
+            attention_heads=attention_heads,
+            attention_inside=attention_inside,
+            input_feeding=input_feeding,
+            peek=peek,
+            tied=tie_embeddings != "none",
+            dropout=dropout,
+            word_dropout=word_dropout,
+            layer_norm=layer_norm,
+            residual=residual,
+        )
+        if tie_embeddings == "all":
+            assert source_vocab_size == target_vocab_size, "tying all embeddings needs one vocabulary"
+            self.encoder.embedding.weight = self.decoder.embedding.weight
+
+    @property
+    def parameter_count(self) -> int:
+        """Trainable values, shared ones counted once."""
+        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+
+    def forward(self, source_ids: Tensor, source_lengths: Tensor, target_input: Tensor) -> Output:
+        """Teacher forcing: sources (batch, source_length) with lengths (batch,), targets (batch, target_length)."""
+        memory, state = self.encode(source_ids, source_lengths)
+        features, attention, _ = self.decoder(target_input, memory, state)
+        return Output(features, attention)
+
+    def encode(self, source_ids: Tensor, source_lengths: Tensor) -> tuple[Memory, DecoderState]:
+        """Encode sources and cross the bridge: the memory, and the decoder's state before `<s>`."""
+        return self.decoder.start(self.encoder(source_ids, source_lengths))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """The dense output layer: (..., feature_size) -> (..., target_vocab_size)."""
+        return self.decoder.output(features)  # type: ignore[no-any-return]
