@@ -1,0 +1,59 @@
+"""Right answers: several per item, grouped from the rows of a file; does not know how they are scored."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from dragoman.errors import OptionError
+
+
+class SourceAndTarget(Protocol):
+    """Anything with a source and a target, such as `dragoman.corpus.reading.Pair`."""
+
+    @property
+    def source(self) -> str: ...  # noqa: D102
+    @property
+    def target(self) -> str: ...  # noqa: D102
+
+
+def group_references(pairs: Iterable[SourceAndTarget]) -> tuple[list[str], list[list[str]]]:
+    """Make one item of all rows with the same source: `(sources, references)`, in the order first seen.
+
+    Sources are the same if they agree after Unicode NFC and up to white space; case counts, because the model sees
+    it ("polish" and "Polish" may need different answers). A target that is repeated is one reference, not two.
+    """
+    items: dict[str, tuple[str, dict[str, None]]] = {}
+    for pair in pairs:
+        key = " ".join(unicodedata.normalize("NFC", pair.source).split())
+        items.setdefault(key, (pair.source, {}))[1].setdefault(pair.target)
+    return [source for source, _ in items.values()], [list(targets) for _, targets in items.values()]
+
+
+def check_references(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+    """Raise `OptionError` unless there is something to score and every hypothesis has at least one reference."""
+    if isinstance(hypotheses, str):
+        raise OptionError("`hypotheses` must be a list of texts, but is one text")
+    if not hypotheses:
+        raise OptionError("`hypotheses` must not be empty: there is nothing to score")
+    if len(hypotheses) != len(references):
+        raise OptionError(
+            f"`references` must have one entry per hypothesis, but {len(references)} stand against {len(hypotheses)}"
+        )
+    for number, alternatives in enumerate(references, 1):
+        if isinstance(alternatives, str):
+            raise OptionError(
+                f"`references` must be a list of texts for each hypothesis, but entry {number} is one text"
+            )
+        if not alternatives:
+            raise OptionError(f"`references` must not be empty for any hypothesis, but entry {number} is")
+
+
+def reference_streams(references: Sequence[Sequence[str]]) -> list[list[str | None]]:
+    """References as sacreBLEU wants them: stream k holds every item's k-th reference, None where it has fewer.
+
+    An empty string would be scored as a right answer of length 0; None is no answer.
+    """
+    most = max(len(alternatives) for alternatives in references)
+    return [[texts[k] if k < len(texts) else None for texts in references] for k in range(most)]

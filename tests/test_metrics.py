@@ -1,0 +1,208 @@
+"""Corpus metrics: equal to sacreBLEU's command, to brute force, and to counts done by hand."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dragoman.errors import OptionError
+from dragoman.evaluation import metrics
+from dragoman.evaluation.metrics import Scores, Writing, score
+from dragoman.evaluation.references import group_references, reference_streams
+
+FRENCH = ["Ça va bien.", "Il n'est pas là.", "Va-t'en !", "Je suis fatigué et j'ai faim ."]
+FRENCH_REFERENCES = [
+    ["Tout va bien.", "Ça va bien !"],
+    ["Il n'est pas là.", "Il n'est pas ici."],
+    ["Allez-vous-en !", "Partez !"],
+    ["J'ai faim et je suis fatigué.", "Je suis fatigué et affamé."],
+]
+JAPANESE = ["彼は学生です。", "雨が降っている。"]
+JAPANESE_REFERENCES = [["彼は先生です。"], ["雨が降っています。"]]
+
+
+def sacrebleu_command(folder: Path, hypotheses: list[str], references: list[list[str]], *flags: str) -> dict[str, dict]:
+    """What `sacrebleu` prints for the same texts in files, with every digit."""
+    (folder / "output.txt").write_text("".join(f"{text}\n" for text in hypotheses), encoding="utf-8")
+    names = [f"reference{k}.txt" for k in range(len(references[0]))]
+    for name, stream in zip(names, zip(*references, strict=True), strict=True):
+        (folder / name).write_text("".join(f"{text}\n" for text in stream), encoding="utf-8")
+    command = [sys.executable, "-m", "sacrebleu", *names, "-i", "output.txt", "-m", "bleu", "chrf", "ter", "-w", "12"]
+    done = subprocess.run([*command, *flags], cwd=folder, capture_output=True, text=True, check=True)
+    return {result["name"]: result for result in json.loads(done.stdout)}
+
+
+@pytest.mark.parametrize(
+    ("hypotheses", "references", "writing", "flags"),
+    [
+        (FRENCH, FRENCH_REFERENCES, "spaced", []),
+        (JAPANESE, JAPANESE_REFERENCES, "unspaced", ["--tokenize", "char", "--ter-normalized", "--ter-asian-support"]),
+    ],
+)
+def test_equals_the_sacrebleu_command_to_the_last_digit(
+    tmp_path: Path, hypotheses: list[str], references: list[list[str]], writing: Writing, flags: list[str]
+) -> None:
+    expected = sacrebleu_command(tmp_path, hypotheses, references, *flags)
+    ours = score(hypotheses, references, writing=writing)
+    for name, theirs in (("bleu", "BLEU"), ("chrf", "chrF2"), ("ter", "TER")):
+        assert round(ours.value(name), 12) == expected[theirs]["score"]
+        assert ours.signature(name) == expected[theirs]["signature"]
+    assert 0 < ours.value("bleu") < 100
+
+
+def test_fewer_references_are_padded_with_none_and_not_with_empty_texts() -> None:
+    references = [["a b c d e f"], ["g h i j k", "g h i j k l"]]
+    assert reference_streams(references) == [["a b c d e f", "g h i j k"], [None, "g h i j k l"]]
+    # As right answers, empty texts would shorten the reference length and so lift the brevity penalty.
+    scores = score(["a b c d", "g h i j k"], references)
+    assert scores.bleu == pytest.approx(100 * math.exp(1 - 11 / 9))
+    assert "nrefs:var" in (scores.bleu_signature or "")
+
+
+def test_any_of_several_references_is_right() -> None:
+    scores = score(["T AH", "M EY", "X"], [["T OW", "T AH"], ["M EY"], ["Y Z", "Y"]], writing="symbols")
+    assert scores.exact_match == pytest.approx(200 / 3)
+    assert scores.wer == pytest.approx(100 * 1 / 5)  # the closest: T AH (0 of 2), M EY (0 of 2), Y (1 of 1)
+    assert scores.label("wer") == "symbol error rate"
+    assert scores.primary == "exact_match"
+    assert scores.cer is None
+
+
+def test_of_equally_close_references_the_longest_counts() -> None:
+    assert metrics.closest(["a"], [["a", "b"], [], ["a", "b"]]) == (1, 2, 0)
+
+
+def brute_force_distance(left: str, right: str) -> int:
+    if not left or not right:
+        return len(left) + len(right)
+    return min(
+        brute_force_distance(left[1:], right) + 1,
+        brute_force_distance(left, right[1:]) + 1,
+        brute_force_distance(left[1:], right[1:]) + (left[0] != right[0]),
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.text("ab ", max_size=5), st.lists(st.text("ab ", max_size=5), min_size=1)), min_size=1))
+def test_error_rates_equal_brute_force(items: list[tuple[str, list[str]]]) -> None:
+    edits = length = 0
+    for hypothesis, alternatives in items:
+        normal = [" ".join(text.split()) for text in alternatives]
+        distances = [brute_force_distance(" ".join(hypothesis.split()), text) for text in normal]
+        edits += min(distances)
+        length += max(len(text) for text, d in zip(normal, distances, strict=True) if d == min(distances))
+    expected = 100 * edits / length if length else (100.0 if edits else 0.0)
+    rate = metrics.character_error_rate([hypothesis for hypothesis, _ in items], [texts for _, texts in items])
+    assert rate == pytest.approx(expected)
+
+
+def test_error_rates_by_hand() -> None:
+    assert metrics.word_error_rate(["the cat sat"], [["the black cat sat"]]) == 25.0
+    assert metrics.word_error_rate(["猫が"], [["猫は"]], writing="unspaced") == 50.0
+    assert metrics.character_error_rate([" abc  d"], [["abd d"]]) == 20.0
+    assert metrics.character_error_rate(["a"], [[""]]) == 100.0
+    assert metrics.character_error_rate([""], [[""]]) == 0.0
+
+
+def test_distinct_and_repeated_by_hand() -> None:
+    replies = ["네 좋아요", "네 좋아요", "네 네 좋아요"]
+    assert metrics.distinct_n(replies, 1) == pytest.approx(100 * 2 / 7)
+    assert metrics.distinct_n(replies, 2) == pytest.approx(100 * 2 / 4)
+    assert metrics.distinct_n(["一"], 2) == 0.0
+    assert metrics.distinct_n(["猫猫"], 1, writing="unspaced") == 50.0
+    assert metrics.repeated_outputs(replies) == pytest.approx(100 / 3)
+
+
+def test_perplexity_by_hand() -> None:
+    result = metrics.perplexity([[math.log(0.5), math.log(0.25)], [math.log(0.125)]], ["ab", ""])
+    assert result.per_token == pytest.approx(2**2)
+    assert result.bits_per_character == pytest.approx(6 / 4)  # a, b and two ends of text
+    assert result.per_character == pytest.approx(2**1.5)
+
+
+@dataclass(frozen=True)
+class Row:
+    source: str
+    target: str
+
+
+def test_rows_with_one_source_become_one_item() -> None:
+    rows = [Row("go", "va"), Row("stop", "arrête"), Row("go ", "vas-y"), Row("go", "va"), Row("Go", "Va")]
+    assert group_references(rows) == (["go", "stop", "Go"], [["va", "vas-y"], ["arrête"], ["Va"]])
+    assert group_references([Row("cafe\u0301", "1"), Row("café", "2")])[1] == [["1", "2"]]
+
+
+def test_only_what_is_asked_for_is_computed_and_the_first_leads() -> None:
+    scores = score(FRENCH, FRENCH_REFERENCES, metrics=["exact_match", "chrf"])
+    assert scores.names() == ["chrf", "exact_match"]
+    assert scores.primary_value == scores.chrf
+    with pytest.raises(OptionError, match="`bleu` was not computed"):
+        scores.value("bleu")
+    scores = score(FRENCH, FRENCH_REFERENCES, metrics=["chrf"], primary="exact_match")
+    assert scores.rows()[0] == ("exact match", "25.00", "")
+
+
+def test_scores_as_dict_is_json_and_complete() -> None:
+    scores = score(FRENCH, FRENCH_REFERENCES)
+    again = json.loads(json.dumps(scores.as_dict()))
+    assert again == scores.as_dict()
+    assert set(metrics.METRICS) <= again.keys()
+    assert set(again["signatures"]) == {"bleu", "chrf", "ter"}
+    assert scores.rows()[0][0] == "BLEU"
+
+
+def test_every_metric_of_a_perfect_output_is_perfect() -> None:
+    texts = ["one two three four five", "six seven eight nine"]
+    for writing, lower in itertools.product(("spaced", "unspaced", "symbols"), (True, False)):
+        scores = score(texts, [[text] for text in texts], writing=writing)
+        names = [n for n in scores.names() if n not in ("distinct_1", "distinct_2")]
+        for name in (n for n in names if (n in metrics.LOWER_IS_BETTER) == lower):
+            assert scores.value(name) == pytest.approx(0.0 if lower else 100.0), name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (([], []), {}, "`hypotheses` must not be empty: there is nothing to score"),
+        ((["a"], []), {}, "`references` must have one entry per hypothesis, but 0 stand against 1"),
+        ((["a", "b"], [["a"], []]), {}, "`references` must not be empty for any hypothesis, but entry 2 is"),
+        ((["a"], ["a"]), {}, "`references` must be a list of texts for each hypothesis, but entry 1 is one text"),
+        (("a", [["a"]]), {}, "`hypotheses` must be a list of texts"),
+        ((["a"], [["a"]]), {"metrics": ["blue"]}, "unknown value 'blue'; did you mean \"bleu\"?"),
+        ((["a"], [["a"]]), {"primary": "blue"}, "`primary` has the unknown value 'blue'; did you mean \"bleu\"?"),
+        ((["a"], [["a"]]), {"metrics": []}, "`metrics` must name at least one metric"),
+        ((["a"], [["a"]]), {"writing": "space"}, "`writing` has the unknown value 'space'; did you mean \"spaced\"?"),
+    ],
+)
+def test_mistakes_are_one_clear_line(arguments: tuple, options: dict, message: str) -> None:
+    with pytest.raises(OptionError) as error:
+        score(*arguments, **options)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_own_metrics_refuse_empty_sets_too() -> None:
+    for function in (metrics.exact_match, metrics.character_error_rate, metrics.word_error_rate):
+        with pytest.raises(OptionError, match="nothing to score"):
+            function([], [])
+    with pytest.raises(OptionError, match="nothing to score"):
+        metrics.repeated_outputs([])
+    with pytest.raises(OptionError, match="nothing to score"):
+        metrics.perplexity([], [])
+    with pytest.raises(OptionError, match="at least 1"):
+        metrics.distinct_n(["a"], 0)
+
+
+def test_scores_are_frozen() -> None:
+    scores = Scores(items=1, references=1, writing="spaced", primary="bleu", bleu=1.0)
+    with pytest.raises(AttributeError):
+        scores.bleu = 2.0  # type: ignore[misc]
