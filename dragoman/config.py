@@ -147,7 +147,19 @@ class ReadOptions(Options):
     )
 
 
-class TrainOptions(ReadOptions):
+class MachineOptions(Options):
+    """Where the computing is done."""
+
+    threads: Annotated[int | None, _group("Machine", description="Processor threads. Default: all.", ge=1, le=1024)] = (
+        None
+    )
+    device: Annotated[
+        str,
+        _group("Machine", description="Where to compute: cpu, cuda, cuda:1, mps; auto takes a GPU if there is one."),
+    ] = "auto"
+
+
+class TrainOptions(ReadOptions, MachineOptions):
     """Everything `train` can be told. What is left unset is chosen from the preset and the data, and printed."""
 
     # Data
@@ -332,15 +344,6 @@ class TrainOptions(ReadOptions):
             "Training", description="Evaluations without a better dev score before stopping; 0 never stops early.", ge=0
         ),
     ] = None
-
-    # Machine
-    threads: Annotated[int | None, _group("Machine", description="Processor threads. Default: all.", ge=1, le=1024)] = (
-        None
-    )
-    device: Annotated[
-        str,
-        _group("Machine", description="Where to compute: cpu, cuda, cuda:1, mps; auto takes a GPU if there is one."),
-    ] = "auto"
 
 
 class SearchOptions(Options):
