@@ -1,4 +1,4 @@
-"""Corpus metrics: equal to sacreBLEU's command, to brute force, and to counts done by hand."""
+"""Corpus metrics, significance and breakdowns: equal to sacreBLEU's command, to brute force, and to counts done by hand."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.significance import PairedTest
 
 from dragoman.errors import OptionError
-from dragoman.evaluation import metrics
+from dragoman.evaluation import breakdown, metrics, significance
 from dragoman.evaluation.metrics import Scores, Writing, score
 from dragoman.evaluation.references import group_references, reference_streams
 
@@ -206,3 +210,125 @@ def test_scores_are_frozen() -> None:
     scores = Scores(items=1, references=1, writing="spaced", primary="bleu", bleu=1.0)
     with pytest.raises(AttributeError):
         scores.bleu = 2.0  # type: ignore[misc]
+
+
+def made_up_systems(items: int = 120) -> tuple[list[str], list[str], list[list[str]]]:
+    """Two noisy copies of references, the second less noisy."""
+    random = Random(5)
+    words = ["a", "b", "c", "d", "e,", "f.", "gg", "hh"]
+    references = [[" ".join(random.choices(words, k=random.randint(1, 9))) for _ in range(2)] for _ in range(items)]
+
+    def noisy(share: float) -> list[str]:
+        return [
+            " ".join(w if random.random() > share else random.choice(words) for w in r[0].split()) for r in references
+        ]
+
+    return noisy(0.3), noisy(0.25), references
+
+
+def test_the_vectorised_scores_are_the_public_ones() -> None:
+    baseline, system, references = made_up_systems()
+    hypotheses = [*baseline, *system, "", "z", "a b c"]
+    references = [*references, *references, ["a"], ["b c"], ["a b c d e f g h"]]
+    for name in significance.ADDITIVE:
+        rows = significance.sentence_statistics(name, hypotheses, references)
+        for part in (slice(None), slice(3), slice(-3, None), slice(-2, -1), slice(-3, -2)):
+            expected = score(hypotheses[part], references[part], metrics=[name]).value(name)
+            assert significance.corpus_score(name, rows[part].sum(axis=0)) == pytest.approx(expected, abs=1e-9), name
+
+
+def test_the_paired_bootstrap_is_sacrebleus() -> None:
+    baseline, system, references = made_up_systems()
+    ours = {
+        c.metric: c for c in significance.compare(baseline, system, references, metrics=["bleu", "chrf"], resamples=300)
+    }
+    measures = {name.upper(): m for name, m in metrics.sacrebleu_metrics("spaced").items() if name in ours}
+    streams = [list(stream) for stream in zip(*references, strict=True)]
+    _, theirs = PairedTest([("a", baseline), ("b", system)], measures, streams, "bs", n_samples=300)()
+    for name, key in (("bleu", "BLEU"), ("chrf", "chrF2")):
+        assert ours[name].p_value == pytest.approx(theirs[key][1].p_value)
+        assert ours[name].baseline == pytest.approx(theirs[key][0].score)
+        assert ours[name].system == pytest.approx(theirs[key][1].score)
+    assert 0.001 < ours["bleu"].p_value < 0.999
+
+
+def test_resampling_in_chunks_draws_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.arange(14.0).reshape(7, 2)
+    whole = significance.resampled_sums(rows, resamples=10, seed=3)
+    drawn = np.random.default_rng(3).choice(7, size=(10, 7))
+    assert np.allclose(whole, rows[drawn].sum(axis=1))
+    monkeypatch.setattr(significance, "_CHUNK", 21)
+    assert np.allclose(significance.resampled_sums(rows, resamples=10, seed=3), whole)
+
+
+def test_a_better_system_wins_and_the_same_system_does_not() -> None:
+    _, system, references = made_up_systems()
+    bad = ["z"] * len(system)
+    for comparison in significance.compare(bad, system, references, metrics=significance.ADDITIVE, resamples=200):
+        assert comparison.better
+        assert comparison.significant
+        assert comparison.wins == 1.0
+        assert comparison.low <= comparison.difference <= comparison.high
+    for comparison in significance.compare(system, system, references, resamples=50):
+        assert (comparison.difference, comparison.wins) == (0.0, 0.5)
+        assert not comparison.significant
+        assert not comparison.better
+        assert json.loads(json.dumps(comparison.as_dict()))["significant"] is False
+
+
+def test_parts_are_scored_by_themselves() -> None:
+    hypotheses, references = ["a", "b b b", "x", "y y y"], [["a"], ["b b b"], ["a"], ["b b b"]]
+    parts = breakdown.by_seen([True, True, False, False], hypotheses, references, metrics=["exact_match"])
+    assert [(p.label, p.scores.exact_match) for p in parts] == [("unseen", 0.0), ("seen in training", 100.0)]
+    parts = breakdown.by_length([9, 2, 1, 3], hypotheses, references, edges=[1, 3], metrics=["exact_match"])
+    assert [(p.label, p.scores.items) for p in parts] == [
+        ("up to 1 tokens", 1),
+        ("2-3 tokens", 2),
+        ("over 3 tokens", 1),
+    ]
+    assert json.loads(json.dumps(parts[1].as_dict()))["exact_match"] == 50.0
+
+
+def test_bucket_edges_belong_to_the_bucket_they_end() -> None:
+    labels = breakdown.bucket_labels([0, 1, 2, 3, 5, 6], [1, 2, 5], unit="words")
+    assert labels == ["up to 1 words", "up to 1 words", "2 words", "3-5 words", "3-5 words", "over 5 words"]
+    with pytest.raises(OptionError, match="`edges` must be different and rising, but is"):
+        breakdown.bucket_labels([1], [2, 2], unit="words")
+
+
+def test_words_by_frequency_by_hand() -> None:
+    parts = breakdown.by_word_frequency(
+        {"the": 900, "cat": 2}, ["the the cat", "the dog"], [["nothing", "the cat sat"], ["the cow"]], edges=(1, 5)
+    )
+    found = {part.label: part for part in parts}
+    assert list(found) == ["never in training", "2-5 times in training", "over 5 times in training"]
+    common = found["over 5 times in training"]
+    assert (common.words, common.recall) == (2, 100.0)
+    assert common.precision == pytest.approx(200 / 3)
+    assert common.f1 == pytest.approx(80.0)
+    assert found["never in training"].recall == 0.0
+    assert found["2-5 times in training"].f1 == 100.0
+
+
+def test_the_worst_sentences_come_first_and_perfect_ones_not_at_all() -> None:
+    hypotheses, references = ["abcdef", "abcdxx", "qqq", "zzz"], [["abcdef"], ["abcdef"], ["abc"], ["abc"]]
+    worst = breakdown.worst_sentences("stuv", hypotheses, references)
+    assert [item.index for item in worst] == [2, 3, 1]
+    assert worst[0].score == 0.0
+    assert worst[2].score == pytest.approx(CHRF().sentence_score("abcdxx", ["abcdef"]).score)
+    assert [i.index for i in breakdown.worst_sentences("stuv", hypotheses, references, count=1)] == [2]
+    symbols = breakdown.worst_sentences(["s"], ["A B"], [["A C", "X Y"]], writing="symbols")[0]
+    assert (symbols.metric, symbols.score) == ("wer", 50.0)
+
+
+def test_comparisons_and_breakdowns_name_mistakes() -> None:
+    with pytest.raises(OptionError, match="`resamples` must be at least 1, but is 0"):
+        significance.compare(["a"], ["a"], [["a"]], resamples=0)
+    with pytest.raises(OptionError, match="`metrics` has the unknown value 'distinct_1'"):
+        significance.compare(["a"], ["a"], [["a"]], metrics=["distinct_1"])
+    with pytest.raises(OptionError, match="`references` must have one entry per hypothesis"):
+        significance.compare(["a"], ["a", "b"], [["a"]])
+    with pytest.raises(OptionError, match="`labels` must have one entry per hypothesis"):
+        breakdown.by_label([], ["a"], [["a"]])
+    with pytest.raises(OptionError, match="`count` must be at least 1, but is 0"):
+        breakdown.worst_sentences(["s"], ["a"], [["a"]], count=0)
