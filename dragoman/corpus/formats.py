@@ -1,0 +1,282 @@
+"""From lines to cells: TSV, CSV, JSON lines, Parquet, a pattern, two aligned files; knows no pairs and cleans nothing.
+
+Every format becomes a `Table`: column names where the file has them, and a function that streams the wanted columns.
+A row that cannot be split comes as a `Fault`; nothing here stops at one.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import chain, islice, zip_longest
+from typing import IO, Any
+
+from dragoman.corpus.lines import MAX_LINE, damage_is_an_error
+from dragoman.corpus.report import (
+    BAD_JSON,
+    BAD_QUOTES,
+    BLANK,
+    NO_MATCH,
+    NOT_TEXT,
+    TOO_FEW,
+    TOO_LONG,
+    Fault,
+)
+from dragoman.errors import DataError, MissingExtraError
+
+MAX_CELL_LINES = 200
+"""Most lines in one quoted cell; a quote still open then is one that nobody closed."""
+
+Lines = Iterator[tuple[int, str]]
+Row = tuple[int, "Sequence[str] | Fault"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file of rows and columns, opened."""
+
+    names: tuple[str, ...] | None
+    """Names of the columns, or `None` where the file has none."""
+    rows: Callable[[Sequence[int]], Iterator[Row]]
+    """Given column indices from 0, streams (line number, those cells in that order or a `Fault`); may run once."""
+
+
+def separated(lines: Lines, *, separator: str, header: bool) -> Table:
+    """Unquoted columns (TSV): every quote mark is text."""
+    names = _header(lines, lambda line: line.split(separator)) if header else None
+    return Table(names, lambda wanted: _separated_rows(lines, wanted, separator))
+
+
+def _header(lines: Lines, split: Callable[[str], Sequence[str]]) -> tuple[str, ...]:
+    """The cells of the first line that is not blank."""
+    for _, line in lines:
+        if line.strip():
+            return tuple(" ".join(cell.split()) for cell in split(line))
+    return ()
+
+
+def _separated_rows(lines: Lines, wanted: Sequence[int], separator: str) -> Iterator[Row]:
+    last = max(wanted)
+    for number, line in lines:
+        if len(line) > MAX_LINE:
+            yield number, Fault(TOO_LONG, line)
+        elif not line or line.isspace():
+            yield number, BLANK
+        else:
+            cells = line.split(separator, last + 1)
+            yield number, ([cells[index] for index in wanted] if last < len(cells) else Fault(TOO_FEW, line))
+
+
+def whole_lines(lines: Lines) -> Table:
+    """One column: the line."""
+
+    def rows(wanted: Sequence[int]) -> Iterator[Row]:
+        for number, line in lines:
+            if len(line) > MAX_LINE:
+                yield number, Fault(TOO_LONG, line)
+            elif not line or line.isspace():
+                yield number, BLANK
+            else:
+                yield number, [line] if max(wanted) == 0 else Fault(TOO_FEW, line)
+
+    return Table(None, rows)
+
+
+def matched(lines: Lines, *, pattern: re.Pattern[str]) -> Table:
+    """The two groups of a pattern that must match the whole line (without white space at its ends)."""
+
+    def rows(wanted: Sequence[int]) -> Iterator[Row]:
+        for number, line in lines:
+            if len(line) > MAX_LINE:
+                yield number, Fault(TOO_LONG, line)
+            elif not line or line.isspace():
+                yield number, BLANK
+            elif match := pattern.fullmatch(line.strip()):
+                yield number, [match.group(index + 1) or "" for index in wanted]
+            else:
+                yield number, Fault(NO_MATCH, line)
+
+    return Table(None, rows)
+
+
+def quoted(lines: Lines, *, separator: str, header: bool) -> Table:
+    """Quoted columns (CSV, RFC 4180): a quoted cell may hold separators, doubled quotes and line breaks."""
+    records = _records(lines, separator)
+    names: tuple[str, ...] | None = None
+    if header:
+        first = next((cells for _, cells in records if cells is not BLANK), ())
+        names = () if isinstance(first, Fault) else tuple(" ".join(cell.split()) for cell in first)
+    return Table(names, lambda wanted: _pick(records, wanted, separator))
+
+
+def _pick(records: Iterator[Row], wanted: Sequence[int], separator: str) -> Iterator[Row]:
+    last = max(wanted)
+    for number, cells in records:
+        if isinstance(cells, Fault):
+            yield number, cells
+        elif last < len(cells):
+            yield number, [cells[index] for index in wanted]
+        else:
+            yield number, Fault(TOO_FEW, separator.join(cells))
+
+
+def _records(lines: Lines, separator: str) -> Iterator[Row]:
+    """The records of a CSV file. A quote that nobody closes spoils its own line only: the next ones are read again."""
+    again: list[tuple[int, str]] = []
+    while True:
+        number, line = again.pop() if again else next(lines, (0, ""))
+        if not number:
+            return
+        if len(line) > MAX_LINE:
+            yield number, Fault(TOO_LONG, line)
+        elif '"' not in line:
+            yield number, line.split(separator) if line and not line.isspace() else BLANK
+        else:
+            following: list[tuple[int, str]] = []
+            cells = _parse_record(line, following, again, lines, separator)
+            if cells is None:
+                again.extend(reversed(following))
+                yield number, Fault(BAD_QUOTES, line)
+            else:
+                yield number, cells
+
+
+def _parse_record(
+    line: str, following: list[tuple[int, str]], again: list[tuple[int, str]], lines: Lines, separator: str
+) -> list[str] | None:
+    """The cells of the record that starts with `line`, or `None`; lines taken for it are added to `following`."""
+    record, length = [line], len(line)
+    while True:
+        if '"' in record[-1]:
+            try:
+                return next(csv.reader(record, delimiter=separator, strict=True))
+            except csv.Error as error:
+                if "unexpected end of data" not in str(error):
+                    return None
+        number, more = again.pop() if again else next(lines, (0, ""))
+        if not number:
+            return None
+        following.append((number, more))
+        record[-1] += "\n"
+        record.append(more)
+        length += len(more)
+        if len(record) > MAX_CELL_LINES or length > MAX_LINE:
+            return None
+
+
+def json_lines(lines: Lines) -> Table:
+    """One JSON object (columns are its keys, in the order of the first) or array (columns by position) in each line."""
+    first = list(islice(lines, 100))  # the first object is not always on the first line
+    objects = (value for _, line in first if isinstance(value := _parse_json(line), dict))
+    names = next((tuple(value) for value in objects), None)
+    return Table(names, lambda wanted: _json_rows(chain(first, lines), wanted, names))
+
+
+def _parse_json(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _json_rows(lines: Iterable[tuple[int, str]], wanted: Sequence[int], names: tuple[str, ...] | None) -> Iterator[Row]:
+    for number, line in lines:
+        if len(line) > MAX_LINE:
+            yield number, Fault(TOO_LONG, line)
+            continue
+        if not line or line.isspace():
+            yield number, BLANK
+            continue
+        value = _parse_json(line)
+        if isinstance(value, dict) and names is not None:
+            cells = [value.get(names[index]) for index in wanted]
+        elif isinstance(value, list):
+            cells = [value[index] if index < len(value) else None for index in wanted]
+        else:
+            yield number, Fault(BAD_JSON, line)
+            continue
+        yield number, _as_text(cells, line)
+
+
+def _as_text(cells: Sequence[Any], raw: str) -> list[str] | Fault:
+    """Values of JSON or Parquet as text: numbers are written out, anything else that is no text is a fault."""
+    texts = []
+    for cell in cells:
+        if isinstance(cell, str):
+            texts.append(cell.replace("\r\n", "\n") if "\r" in cell else cell)
+        elif cell is None:
+            return Fault(TOO_FEW, raw)
+        elif isinstance(cell, int | float) and not isinstance(cell, bool):
+            texts.append(str(cell))
+        else:
+            return Fault(NOT_TEXT, raw)
+    return texts
+
+
+def parquet(stream: io.BufferedReader, *, name: str, stack: ExitStack) -> Table:
+    """A Parquet file; its line numbers are row numbers. A pipe or a gzipped file is first copied to a temporary file, which `stack` removes."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MissingExtraError("reading Parquet", "train") from None
+    seekable: IO[bytes] = stream
+    if not (isinstance(stream.raw, io.FileIO) and stream.seekable()):
+        with damage_is_an_error(name):
+            seekable = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+            shutil.copyfileobj(stream, seekable)
+    try:
+        file = pyarrow.parquet.ParquetFile(seekable)
+    except pyarrow.ArrowInvalid as error:
+        raise DataError(f"{name}: no readable Parquet file: {str(error).splitlines()[0]}") from None
+    names = tuple(file.schema_arrow.names)
+
+    def rows(wanted: Sequence[int]) -> Iterator[Row]:
+        number = 0
+        columns = [names[index] for index in wanted]
+        try:
+            for batch in file.iter_batches(batch_size=4096, columns=list(dict.fromkeys(columns))):
+                values = [batch.column(column).to_pylist() for column in columns]
+                for cells in zip(*values, strict=True):
+                    number += 1
+                    yield number, _as_text(cells, str(cells))
+        except (pyarrow.ArrowException, OSError) as error:
+            raise DataError(f"{name}: damaged after row {number}: {str(error).splitlines()[0]}") from None
+
+    return Table(names, rows)
+
+
+def aligned(first: Lines, second: Lines, *, names: tuple[str, str]) -> Table:
+    """Two files whose lines belong together, as the columns 1 and 2."""
+    return Table(None, lambda wanted: _aligned_rows(first, second, wanted, names))
+
+
+def _aligned_rows(first: Lines, second: Lines, wanted: Sequence[int], names: tuple[str, str]) -> Iterator[Row]:
+    if max(wanted) > 1:
+        raise DataError(f"{names[0]} and {names[1]} are the columns 1 and 2; there is no column {max(wanted) + 1}")
+    counts, unlike = [0, 0], False
+    for left, right in zip_longest(first, second):
+        counts[0] += left is not None
+        counts[1] += right is not None
+        if left is None or right is None:
+            unlike = unlike or bool((left or right or (0, ""))[1].strip())  # blank lines at one end do no harm
+            continue
+        pair = (left[1], right[1])
+        if len(pair[0]) > MAX_LINE or len(pair[1]) > MAX_LINE:
+            yield left[0], Fault(TOO_LONG, pair[0])
+        elif not (pair[0].strip() or pair[1].strip()):
+            yield left[0], BLANK
+        else:
+            yield left[0], [pair[index] for index in wanted]
+    if unlike:
+        raise DataError(
+            f"{names[0]} has {counts[0]:,} lines but {names[1]} has {counts[1]:,}: "
+            "aligned files need the same number of lines"
+        )

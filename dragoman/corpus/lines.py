@@ -1,0 +1,169 @@
+"""From a path (or standard input) to numbered lines of text; knows bytes, gzip and encodings, but no columns.
+
+Lines are decoded one by one in effect: a byte that is not valid in the encoding becomes a lone surrogate (Python's
+`surrogateescape`), so that it spoils only the row it stands in. Memory stays bounded: a line is read up to a limit
+and the rest of it is passed over.
+"""
+
+from __future__ import annotations
+
+import codecs
+import difflib
+import encodings.aliases
+import gzip
+import io
+import sys
+import zlib
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from dragoman.errors import DataError, OptionError, nearest
+
+STANDARD_INPUT = "-"
+
+MAX_LINE = 100_000
+"""Most characters in a line; a longer one is a damaged file or no sentence pair, and its row is unusable."""
+
+_GZIP = b"\x1f\x8b"
+_ARCHIVES = {
+    b"PK\x03\x04": "a zip archive or a spreadsheet: unpack it, or save it as CSV",
+    b"BZh": "compressed with bzip2: unpack it, or compress it with gzip",
+    b"\xfd7zXZ": "compressed with xz: unpack it, or compress it with gzip",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd: unpack it, or compress it with gzip",
+}
+_PARQUET = b"PAR1"
+
+
+def label(path: str | Path) -> str:
+    """How a file is named in messages."""
+    return "standard input" if str(path) == STANDARD_INPUT else str(path)
+
+
+def check_encoding(name: str) -> None:
+    """Raise `OptionError` unless `name` is a text encoding that Python knows."""
+    try:
+        known = codecs.lookup(name)
+    except (LookupError, ValueError):
+        known = None
+    if known is None or not getattr(known, "_is_text_encoding", True):
+        names = set(encodings.aliases.aliases.values()) | {"latin-1", "utf-8"}
+        hint = nearest(name, names) if difflib.get_close_matches(name, names, n=1) else "try utf-8, latin-1 or cp949"
+        raise OptionError(f'`encoding` "{name}" is not known; {hint}')
+
+
+def check_file(path: str | Path) -> None:
+    """Raise `DataError` unless `path` is standard input or something that can be opened and read."""
+    if str(path) == STANDARD_INPUT:
+        return
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise DataError(f"{path} is a directory; give a file")
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(_missing(path)) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
+        raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _missing(path: Path) -> str:
+    """The message for a file that is not there, with the nearest name in its folder."""
+    if not path.parent.is_dir():
+        return f"{path} does not exist: there is no folder {path.parent}"
+    close = difflib.get_close_matches(path.name, (entry.name for entry in path.parent.iterdir()), n=1)
+    return f"{path} does not exist" + (f"; did you mean {path.with_name(close[0])}?" if close else "")
+
+
+@contextmanager
+def open_bytes(path: str | Path) -> Iterator[io.BufferedReader]:
+    """The bytes of a file or of standard input, unpacked if they are gzipped (told by their first bytes)."""
+    check_file(path)
+    with ExitStack() as stack:
+        if str(path) == STANDARD_INPUT:
+            stream = _standard_input(stack)
+        else:
+            try:
+                stream = stack.enter_context(Path(path).open("rb"))
+            except OSError as error:
+                raise DataError(f"{path} cannot be read: {error.strerror}") from None
+        magic = _peek(stream, path)
+        for start, what in _ARCHIVES.items():
+            if magic.startswith(start):
+                raise DataError(f"{label(path)} is {what}")
+        if magic.startswith(_GZIP):
+            unpacked: Any = stack.enter_context(gzip.GzipFile(fileobj=stream))
+            stream = io.BufferedReader(unpacked)
+            stack.callback(stream.detach)
+        yield stream
+
+
+def _standard_input(stack: ExitStack) -> io.BufferedReader:
+    """Standard input as bytes that can be peeked into; it is left open."""
+    standard: Any = sys.stdin.buffer
+    if isinstance(standard, io.BufferedReader):
+        return standard
+    stream = io.BufferedReader(standard)
+    stack.callback(stream.detach)
+    return stream
+
+
+def _peek(stream: io.BufferedReader, path: str | Path) -> bytes:
+    try:
+        return stream.peek(8)[:8]
+    except OSError as error:
+        raise DataError(f"{label(path)} cannot be read: {error.strerror}") from None
+
+
+def is_parquet(stream: io.BufferedReader, path: str | Path) -> bool:
+    """Whether the bytes start as a Parquet file does."""
+    with damage_is_an_error(label(path)):
+        return stream.peek(4)[:4] == _PARQUET
+
+
+@contextmanager
+def damage_is_an_error(place: str) -> Iterator[None]:
+    """Turn what reading damaged or vanishing files raises into a `DataError` that starts with `place`."""
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise DataError(f"{place}: the gzip data is damaged or cut short") from None
+    except OSError as error:
+        raise DataError(f"{place}: cannot be read: {error.strerror or error}") from None
+
+
+def read_lines(stream: io.BufferedReader, *, name: str, encoding: str) -> Generator[tuple[int, str], None, None]:
+    """Yield (number from 1, text without its line end); a line over `MAX_LINE` comes cut at `MAX_LINE + 1` characters.
+
+    A byte-order mark at the start is dropped. Lines end with LF or CRLF.
+    """
+    text = io.TextIOWrapper(stream, encoding=encoding, errors="surrogateescape", newline="\n")
+    number = 0
+    try:
+        while True:
+            number += 1
+            line = _read_line(text, f"{name}:{number}", encoding)
+            if not line:
+                return
+            if number == 1:
+                line = line.removeprefix("\ufeff")
+            yield number, line.rstrip("\r\n")
+    finally:
+        text.detach()  # the caller closes the bytes; standard input stays open
+
+
+def _read_line(text: io.TextIOWrapper, place: str, encoding: str) -> str:
+    """The next line with its end (at most `MAX_LINE` and a bit of it), or "" at the end of the file."""
+    try:
+        line = text.readline(MAX_LINE + 2)
+        if len(line) > MAX_LINE and not line.endswith("\n"):
+            while (rest := text.readline(MAX_LINE)) and not rest.endswith("\n"):
+                pass
+    except UnicodeError:  # the UTF-16 and UTF-32 decoders cannot pass over damage
+        raise DataError(f"{place}: this is not {encoding} text") from None
+    except (EOFError, zlib.error, OSError):
+        with damage_is_an_error(place):
+            raise
+        raise  # never reached; tells the type checker so
+    return line

@@ -1,0 +1,295 @@
+"""Files to pairs: the one way by which sentence pairs, and sources to translate, come into dragoman.
+
+Everything streams: a file of any size is read in bounded memory. Rows that cannot be used are counted in a
+`ReadReport`, not raised, unless `strict` is set. Knows nothing of tokens, splits or models.
+
+    >>> for pair in read_pairs(["pairs.tsv"], ReadOptions(source=("en",), target="fr")):
+    ...     pair.source, pair.target
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from dragoman.config import ReadOptions
+from dragoman.corpus import formats
+from dragoman.corpus.cleaning import Normalization, clean, fault_in, join_columns
+from dragoman.corpus.lines import (
+    STANDARD_INPUT,
+    check_encoding,
+    check_file,
+    is_parquet,
+    label,
+    open_bytes,
+    read_lines,
+)
+from dragoman.corpus.report import (
+    BLANK,
+    EMPTY_SOURCE,
+    EMPTY_TARGET,
+    Fault,
+    ReadReport,
+    require_usable,
+)
+from dragoman.errors import DataError, OptionError, nearest
+
+__all__ = ["Pair", "ReadReport", "SourceLine", "read_pairs", "read_sources", "require_usable"]
+
+_SUFFIXES = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One usable row."""
+
+    source: str
+    """Clean text; several source columns are joined by TAB."""
+    target: str
+    """Clean text."""
+    group: str | None
+    """Value of the `group_by` column, if one was asked for and the row has it."""
+    line: int
+    """Line (in Parquet: row) number from 1, of the row's first line."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLine:
+    """One input to translate, or the reason why there is none on that line."""
+
+    text: str | None
+    """Clean text, or `None` if the line cannot be used; several source columns are joined by TAB."""
+    line: int
+    """Line (in Parquet: row) number from 1."""
+    reason: str | None = None
+    """Why there is no text."""
+
+
+def read_pairs(
+    paths: Sequence[str | Path], options: ReadOptions | None = None, *, report: ReadReport | None = None
+) -> Iterator[Pair]:
+    """Stream the usable pairs of one file, of two aligned text files, or of standard input (`"-"`).
+
+    `report` is filled on the way and complete when the iterator ends; ask `require_usable(report)` then. What is
+    wrong with the options or the path raises `OptionError` or `DataError` here, what is wrong with the file while it is
+    read: `DataError` for a missing column, damaged compression, unequal aligned files, or the first unusable row under
+    `strict`.
+    """
+    options = options or ReadOptions()
+    report = report if report is not None else ReadReport()
+    layout = _layout([str(path) for path in paths], options)
+    report.name, report.format = layout.name, layout.format
+    report.encoding, report.separator = options.encoding, layout.separator
+    return _pairs(layout, options, report)
+
+
+def _pairs(layout: _Layout, options: ReadOptions, report: ReadReport) -> Iterator[Pair]:
+    with ExitStack() as stack:
+        table = layout.open(stack)
+        wanted = _pair_columns(options, table.names, layout.name)
+        if table.names:
+            report.columns = tuple(table.names[index] for index in wanted)
+        make = partial(
+            _make_pair, sources=len(options.source) or 1, grouped=bool(options.group_by), form=options.normalization
+        )
+        for line, cells in table.rows(wanted):
+            if cells is BLANK:
+                report.blank += 1
+                continue
+            pair = cells if isinstance(cells, Fault) else make(line, cells)
+            if isinstance(pair, Pair):
+                report.rows += 1
+                report.usable += 1
+                yield pair
+            elif options.strict:
+                raise DataError(f"{layout.name}:{line}: {pair.reason}")
+            else:
+                report.add_fault(line, pair)
+
+
+def _make_pair(line: int, cells: Sequence[str], *, sources: int, grouped: bool, form: Normalization) -> Pair | Fault:
+    """A pair from raw cells (sources, target, group), or why there is none."""
+    for cell in cells:
+        if reason := fault_in(cell):
+            return Fault(reason, "\t".join(cells))
+    source = join_columns([clean(cell, form) for cell in cells[:sources]]) if sources > 1 else clean(cells[0], form)
+    target = clean(cells[sources], form)
+    if not source or source.isspace():
+        return Fault(EMPTY_SOURCE, "\t".join(cells))
+    if not target:
+        return Fault(EMPTY_TARGET, "\t".join(cells))
+    return Pair(source, target, (clean(cells[-1], form) or None) if grouped else None, line)
+
+
+def read_sources(path: str | Path, options: ReadOptions | None = None, *, columns: int = 1) -> Iterator[SourceLine]:
+    """Stream the inputs of a file or of standard input (`"-"`), one for every line, so that outputs stay aligned.
+
+    In plain text the whole line is the input; with `columns` > 1 (the number of source columns a model was trained
+    on), or with `options.source`, or in a csv, tsv, jsonl or parquet file, it is the source columns. A line that
+    cannot be used comes with `text=None` and the reason.
+    """
+    options = options or ReadOptions()
+    path = str(path)
+    by_columns = bool(options.source or options.separator or options.format or columns > 1)
+    bare = path.removesuffix(".gz")
+    if not by_columns and Path(bare).suffix not in {*_SUFFIXES, ".tsv"} and not options.pattern:
+        options = options.model_copy(update={"format": "text"})
+    layout = _layout([path], options, sources_only=True)
+    return _sources(layout, options, len(options.source) or columns)
+
+
+def _sources(layout: _Layout, options: ReadOptions, columns: int) -> Iterator[SourceLine]:
+    with ExitStack() as stack:
+        table = layout.open(stack)
+        names = options.source or [str(number) for number in range(1, columns + 1)]
+        wanted = [_column(name, table.names, layout.name) for name in names]
+        for line, cells in table.rows(wanted):
+            reason = cells.reason if isinstance(cells, Fault) else next(filter(None, map(fault_in, cells)), None)
+            text = (
+                ""
+                if isinstance(cells, Fault) or reason
+                else join_columns([clean(cell, options.normalization) for cell in cells])
+            )
+            if not reason and not text.strip():
+                reason = EMPTY_SOURCE
+            yield SourceLine(None if reason else text, line, reason)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What is to be opened, decided before anything is."""
+
+    paths: list[str]
+    name: str
+    format: str
+    separator: str | None
+    header: bool
+    pattern: re.Pattern[str] | None
+    encoding: str
+    detect: bool
+
+    def open(self, stack: ExitStack) -> formats.Table:
+        """The opened table; `stack` closes its files."""
+        streams = [stack.enter_context(open_bytes(path)) for path in self.paths]
+        lines = [
+            read_lines(stream, name=label(path), encoding=self.encoding)
+            for path, stream in zip(self.paths, streams, strict=True)
+        ]
+        for iterator in lines:
+            stack.callback(iterator.close)
+        if len(lines) == 2:
+            return formats.aligned(*lines, names=(label(self.paths[0]), label(self.paths[1])))
+        if self.format == "parquet" or (self.detect and is_parquet(streams[0], self.paths[0])):
+            return formats.parquet(streams[0], name=self.name, stack=stack)
+        if self.format == "jsonl":
+            return formats.json_lines(lines[0])
+        if self.pattern is not None:
+            return formats.matched(lines[0], pattern=self.pattern)
+        if self.format == "text":
+            return formats.whole_lines(lines[0])
+        split = formats.quoted if self.format == "csv" else formats.separated
+        return split(lines[0], separator=self.separator or "\t", header=self.header)
+
+
+def _layout(paths: list[str], options: ReadOptions, *, sources_only: bool = False) -> _Layout:
+    """Decide format, separator and header, and raise what can be known to be wrong before reading."""
+    if len(paths) not in {1, 2} or (len(paths) == 2 and STANDARD_INPUT in paths):
+        raise DataError(f"one file, or two aligned text files, can be read at a time, but {len(paths)} were given")
+    check_encoding(options.encoding)
+    for path in paths:
+        check_file(path)
+    name = " and ".join(map(label, paths))
+    kind = options.format or (
+        "text" if len(paths) == 2 else _SUFFIXES.get(Path(paths[0].removesuffix(".gz")).suffix.lower(), "tsv")
+    )
+    if len(paths) == 2 and kind != "text":
+        raise OptionError(f"two files are read as aligned text, but `format` is {kind}")
+    if len(paths) == 1 and kind == "text" and not (sources_only or options.pattern):
+        raise DataError(f"{name} alone holds no pairs as text; give two aligned files, or --format tsv")
+    pattern = _pattern(options.pattern)
+    if pattern is not None and (len(paths) == 2 or kind not in {"tsv", "text"} or options.separator):
+        raise OptionError("`pattern` is for lines of text in one file, without `separator`")
+    if options.separator and kind not in {"tsv", "csv"}:
+        raise OptionError(f"`separator` is for tsv and csv files, but {name} is read as {kind}")
+    return _Layout(
+        paths=paths,
+        name=name,
+        format=kind if pattern is None else "pattern",
+        separator=_separator(options.separator, kind),
+        header=_header(options, kind),
+        pattern=pattern,
+        encoding=options.encoding,
+        detect=options.format is None and len(paths) == 1,
+    )
+
+
+def _separator(separator: str | None, kind: str) -> str | None:
+    """The separator with its escapes resolved, or the default of the format."""
+    if kind not in {"tsv", "csv"}:
+        return None
+    if separator is None:
+        return "," if kind == "csv" else "\t"
+    separator = separator.replace("\\t", "\t")
+    if kind == "csv" and (len(separator) != 1 or separator in '"\r\n'):
+        raise OptionError(f'`separator` of a csv file must be one character, but is "{separator}"; try --format tsv')
+    return separator
+
+
+def _header(options: ReadOptions, kind: str) -> bool:
+    """Whether the first row holds names: as told, or in csv, or when a column is given by name."""
+    columns = [*options.source, *filter(None, (options.target, options.group_by))]
+    named = [name for name in columns if not name.isdecimal()]
+    if named and options.header is False and kind in {"tsv", "csv"}:
+        raise OptionError(f'column "{named[0]}" is given by name, but `header` says that there are no names')
+    return options.header if options.header is not None else kind == "csv" or bool(named)
+
+
+def _pattern(pattern: str | None) -> re.Pattern[str] | None:
+    if pattern is None:
+        return None
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise OptionError(f'`pattern` "{pattern}" is no regular expression: {error}') from None
+    if compiled.groups != 2:
+        raise OptionError(f"`pattern` must have two groups, source and target, but has {compiled.groups}")
+    return compiled
+
+
+def _column(name: str, names: tuple[str, ...] | None, file: str) -> int:
+    """The index from 0 of a column given by name or by number from 1."""
+    if name.isdecimal():
+        number = int(name)
+        if number < 1 or (names is not None and number > len(names)):
+            there = f"{file} has columns 1 to {len(names)}: {', '.join(names)}" if names else "columns count from 1"
+            raise DataError(f"there is no column {number}; {there}")
+        return number - 1
+    if names is None:
+        raise DataError(f'{file} has no column names, so "{name}" cannot be found; give columns by number from 1')
+    if name not in names:
+        raise DataError(f'{file} has no column "{name}"; {nearest(name, names)} (columns: {", ".join(names)})')
+    return names.index(name)
+
+
+def _pair_columns(options: ReadOptions, names: tuple[str, ...] | None, file: str) -> list[int]:
+    """Indices of the source columns, the target column and, if asked for, the group column."""
+    source, target = options.source or ("1",), options.target or "2"
+    if not options.source and not options.target and {"source", "target"} <= set(names or ()):
+        source, target = ("source",), "target"
+    wanted = [_column(name, names, file) for name in (*source, target)]
+    if options.target is None and wanted[-1] in wanted[:-1]:
+        raise OptionError("`target` must be given when `source` takes column 2, the default target")
+    if options.source == () and wanted[0] == wanted[-1]:
+        raise OptionError("`source` must be given when `target` takes column 1, the default source")
+    return wanted + ([_column(options.group_by, names, file)] if options.group_by else [])

@@ -1,0 +1,222 @@
+"""What happened while a file was read: how many rows were usable, why the others were not, and on which lines.
+
+Knows reasons and counts, and what usually causes them; reads nothing itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from dragoman.corpus import cleaning
+from dragoman.errors import DataError
+
+TOO_FEW = "too few columns"
+TOO_LONG = "a line that is too long"
+EMPTY_SOURCE = "empty source"
+EMPTY_TARGET = "empty target"
+EMPTY_LINE = "empty line"
+BAD_JSON = "not a JSON object or array"
+NOT_TEXT = "a value that is not text"
+BAD_QUOTES = "quotes that do not match"
+NO_MATCH = "does not match the pattern"
+
+FIRST_LINES = 5
+"""How many line numbers are kept for each reason."""
+
+_SAMPLES = 50
+
+_SCRIPTS = (
+    ("shift_jis", "[ぁ-ヿ]", 0.25),
+    ("euc_jp", "[ぁ-ヿ]", 0.25),
+    ("cp949", "[가-힣]", 0.5),
+    ("cp1251", "[а-яё]", 0.5),
+    ("gb18030", "[一-鿿]", 0.5),
+)
+"""Encodings, and the share of letters of their script that text in them has."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A row that cannot be used."""
+
+    reason: str
+    """One of the reasons above, or of `cleaning`."""
+    raw: str = ""
+    """The row as it was read, where that helps to find the cause; undecodable bytes are lone surrogates in it."""
+
+
+BLANK = Fault(EMPTY_LINE)
+"""A wholly blank line: skipped where pairs are read, kept where outputs must stay aligned."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """How often one reason made a row unusable."""
+
+    count: int
+    """Rows that had it."""
+    lines: tuple[int, ...]
+    """The first line numbers that had it."""
+
+
+@dataclass
+class ReadReport:
+    """Filled while `read_pairs` runs, for one file or one pair of aligned files; complete when it has ended."""
+
+    name: str = ""
+    """The file or files, as messages name them."""
+    format: str = ""
+    """How it was read: tsv, csv, jsonl, parquet or text."""
+    encoding: str = "utf-8"
+    """The encoding it was read in."""
+    separator: str | None = None
+    """The column separator, where there is one."""
+    columns: tuple[str, ...] = ()
+    """The names of the columns that were read, where the file names them: sources, target, group."""
+    rows: int = 0
+    """Rows seen, blank lines and the header not counted."""
+    usable: int = 0
+    """Rows that became a pair."""
+    blank: int = 0
+    """Blank lines passed over."""
+    samples: list[Fault] = field(default_factory=list)
+    """The first unusable rows, to find the cause."""
+    _reasons: dict[str, tuple[int, list[int]]] = field(default_factory=dict)
+
+    @property
+    def unusable(self) -> int:
+        """Rows that did not become a pair."""
+        return self.rows - self.usable
+
+    @property
+    def reasons(self) -> dict[str, Reason]:
+        """The reasons for unusable rows, the most frequent first."""
+        ordered = sorted(self._reasons.items(), key=lambda item: -item[1][0])
+        return {reason: Reason(count, tuple(lines)) for reason, (count, lines) in ordered}
+
+    def add_fault(self, line: int, fault: Fault) -> None:
+        """Count one unusable row."""
+        self.rows += 1
+        count, lines = self._reasons.get(fault.reason, (0, []))
+        if len(lines) < FIRST_LINES:
+            lines.append(line)
+        self._reasons[fault.reason] = (count + 1, lines)
+        if len(self.samples) < _SAMPLES:
+            self.samples.append(Fault(fault.reason, fault.raw[:500]))
+
+    def summary(self) -> str:
+        """One line for people: how many rows are usable, and why the others are not."""
+        if not self.unusable:
+            return f"{self.name}: {self.rows:,} pairs"
+        parts = [f"{reason.count:,} {name} ({_lines(reason)})" for name, reason in self.reasons.items()]
+        return f"{self.name}: {self.usable:,} pairs, {self.unusable:,} unusable rows: {', '.join(parts)}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The counts as plain values, for JSON."""
+        return {
+            "name": self.name,
+            "rows": self.rows,
+            "usable": self.usable,
+            "blank": self.blank,
+            "unusable": {name: {"count": r.count, "lines": list(r.lines)} for name, r in self.reasons.items()},
+        }
+
+
+def _lines(reason: Reason) -> str:
+    """`line 7`, `lines 7, 9` or `lines 7, 9, ...`."""
+    if len(reason.lines) == 1:
+        return f"line {reason.lines[0]}"
+    more = ", ..." if reason.count > len(reason.lines) else ""
+    return f"lines {', '.join(map(str, reason.lines))}{more}"
+
+
+def require_usable(report: ReadReport) -> None:
+    """Raise `DataError` with the likely cause unless there are pairs and at least half of the rows are usable."""
+    if not report.rows:
+        raise DataError(f"{report.name} is empty: it holds no pairs")
+    if report.usable and report.usable >= report.unusable:
+        return
+    name, reason = next(iter(report.reasons.items()))
+    some = (
+        f"only {report.usable:,} of {report.rows:,} rows are" if report.usable else f"none of {report.rows:,} rows is"
+    )
+    raise DataError(
+        f"{report.name}: {some} usable ({reason.count:,} with {name}: {_lines(reason)}); {_likely_cause(report, name)}"
+    )
+
+
+def _likely_cause(report: ReadReport, reason: str) -> str:
+    """What to try when most rows have `reason`."""
+    samples = [sample.raw for sample in report.samples if sample.reason == reason]
+    if reason == cleaning.UNDECODABLE:
+        encoding = _likely_encoding(samples, report.encoding)
+        return f"try --encoding {encoding}" if encoding else "give its encoding, for example --encoding latin-1"
+    if reason == cleaning.CONTROL:
+        if any("\x00" in sample for sample in samples):
+            return "this looks like UTF-16 or no text at all: try --encoding utf-16"
+        if report.encoding.replace("_", "-").lower() in {"latin-1", "latin1", "iso-8859-1"}:
+            return "try --encoding cp1252"
+        return "this does not look like text"
+    if reason in {TOO_FEW, NO_MATCH}:
+        return _likely_separator(samples, report)
+    if reason == BAD_JSON:
+        return _likely_json(samples)
+    if reason == BAD_QUOTES:
+        separator = f" --separator '{report.separator}'"
+        return f"if the file is not quoted, try --format tsv{separator}"
+    if reason in {EMPTY_SOURCE, EMPTY_TARGET}:
+        return "choose other columns with --source and --target"
+    if reason == NOT_TEXT:
+        return "choose columns that hold text with --source and --target"
+    return "is this a file of sentence pairs?"
+
+
+def _likely_encoding(samples: list[str], tried: str) -> str | None:
+    """The encoding in which undecodable samples are sensible text, judged by the characters that come out."""
+    data = b"\n".join(sample.encode(tried, "surrogateescape") for sample in samples)
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or data.count(0) > len(data) // 8:
+        return "utf-16"
+    runs = re.findall(rb"[\x80-\xff]+", data)
+    if len(b"".join(runs)) < 1.8 * len(runs):  # accented letters between plain ones: a single-byte Western encoding
+        return "cp1252" if re.search(rb"[\x80-\x9f]", data) else "latin-1"
+    for encoding, letters, share in _SCRIPTS:
+        if _share_of(letters, data, encoding) > share:
+            return encoding
+    return None
+
+
+def _share_of(letters: str, data: bytes, encoding: str) -> float:
+    """The share of the decoded non-ASCII characters that are `letters`; 0 if the data does not decode."""
+    try:
+        foreign = [character for character in data.decode(encoding) if not character.isascii()]
+    except UnicodeError:
+        return 0.0
+    return len(re.findall(letters, "".join(foreign))) / max(1, len(foreign))
+
+
+def _likely_separator(samples: list[str], report: ReadReport) -> str:
+    """The separator that most failed rows have equally often, or what to do when there is none."""
+    if report.format != "jsonl" and samples and all(sample.lstrip().startswith("{") for sample in samples):
+        return "try --format jsonl"
+    for separator in ("\t", " ||| ", "||", ";", "|", ",", "  ", " - ", " = ", "="):
+        counts = Counter(sample.strip().count(separator) for sample in samples)
+        number, frequency = counts.most_common(1)[0] if counts else (0, 0)
+        if separator not in {report.separator} and number and frequency >= 0.8 * len(samples):
+            shown = "\\t" if separator == "\t" else separator
+            return f"try --separator '{shown}'"
+    if report.format in {"jsonl", "parquet"}:
+        return "choose the columns with --source and --target"
+    if report.format == "pattern":
+        return "the pattern must match the whole line"
+    return "columns are separated by TAB unless --separator or --pattern says otherwise"
+
+
+def _likely_json(samples: list[str]) -> str:
+    if samples and samples[0].lstrip().startswith("["):
+        return "JSON lines has one object in each line, not one array over the whole file"
+    if samples and all("\t" in sample for sample in samples):
+        return "try --format tsv"
+    return "JSON lines has one object in each line"

@@ -1,0 +1,348 @@
+"""Files to pairs: every format gives the same pairs, bad rows are counted, and bad files are one clear line."""
+
+import gzip
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from dragoman.config import ReadOptions
+from dragoman.corpus.lines import MAX_LINE
+from dragoman.corpus.reading import ReadReport, read_pairs, read_sources, require_usable
+from dragoman.errors import DataError, OptionError
+
+PAIRS = [("Go.", "Va !"), ('He said "hi", twice.', "Il a dit « salut »; deux fois."), ("나무", "木")]
+
+
+def read(*paths, report=None, **options):
+    return [
+        (pair.source, pair.target)
+        for pair in read_pairs([str(path) for path in paths], ReadOptions(**options), report=report)
+    ]
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def as_format(kind: str, folder: Path) -> list[Path]:
+    """The pairs, written in one format."""
+    if kind == "tsv":
+        return [write(folder / "p.tsv", "".join(f"{s}\t{t}\n" for s, t in PAIRS))]
+    if kind == "csv":
+        rows = ['"' + s.replace('"', '""') + '","' + t.replace('"', '""') + '"\r\n' for s, t in PAIRS]
+        return [write(folder / "p.csv", "en,fr\r\n" + "".join(rows))]
+    if kind == "jsonl":
+        return [write(folder / "p.jsonl", "".join(json.dumps({"en": s, "fr": t}) + "\n" for s, t in PAIRS))]
+    if kind == "arrays":
+        return [write(folder / "p.ndjson", "".join(json.dumps(pair) + "\n" for pair in PAIRS))]
+    if kind == "parquet":
+        import pyarrow
+        import pyarrow.parquet
+
+        table = pyarrow.table({"en": [s for s, _ in PAIRS], "fr": [t for _, t in PAIRS], "n": [1, 2, 3]})
+        pyarrow.parquet.write_table(table, folder / "p.parquet")
+        return [folder / "p.parquet"]
+    return [
+        write(folder / "p.en", "".join(s + "\n" for s, _ in PAIRS)),
+        write(folder / "p.fr", "".join(t + "\n" for _, t in PAIRS)),
+    ]
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("kind", ["tsv", "csv", "jsonl", "arrays", "parquet", "aligned"])
+def test_every_format_gives_the_same_pairs_gzipped_or_not(tmp_path, kind, zipped):
+    paths = as_format(kind, tmp_path)
+    if zipped:  # under the same name: gzip is told by its first bytes
+        for path in paths:
+            path.write_bytes(gzip.compress(path.read_bytes()))
+    report = ReadReport()
+    assert read(*paths, report=report) == PAIRS
+    assert (report.rows, report.usable, report.unusable) == (3, 3, 0)
+    require_usable(report)
+
+
+@pytest.mark.parametrize("kind", ["tsv", "jsonl", "parquet"])
+def test_standard_input(tmp_path, kind, monkeypatch):
+    data = as_format(kind, tmp_path)[0].read_bytes()
+    standard = io.TextIOWrapper(io.BytesIO(data))
+    monkeypatch.setattr(sys, "stdin", standard)
+    assert read("-", format=None if kind == "tsv" else kind) == PAIRS
+    assert not standard.buffer.closed
+
+
+def test_columns_by_number_and_name(tmp_path):
+    path = write(tmp_path / "a.tsv", "id\ten\tfr\n7\tGo.\tVa !\n")
+    assert read(path, source=("2",), target="3", header=True) == [("Go.", "Va !")]
+    assert read(path, source=("en",), target="fr") == [("Go.", "Va !")]
+    assert read(path, source=("fr",), target="2") == [("Va !", "Go.")]
+    assert read(path) == [("id", "en"), ("7", "Go.")]
+    with pytest.raises(DataError, match=r'no column "fra"; did you mean "fr"\? \(columns: id, en, fr\)'):
+        read(path, source=("en",), target="fra")
+    with pytest.raises(DataError, match=r"no column 4; .* has columns 1 to 3: id, en, fr"):
+        read(path, source=("en",), target="4")
+    with pytest.raises(OptionError, match='"en" is given by name, but `header`'):
+        read(path, source=("en",), target="fr", header=False)
+    with pytest.raises(OptionError, match="`target` must be given"):
+        read(path, source=("2",))
+
+
+def test_several_source_columns_are_joined_by_tab_and_groups_are_kept(tmp_path):
+    path = write(tmp_path / "a.tsv", "d1\tlaufen\tV;PST\tlief\nd2\tgehen\t\tging\n")
+    options = ReadOptions(source=("2", "3"), target="4", group_by="1")
+    pairs = list(read_pairs([path], options))
+    assert [(p.source, p.target, p.group, p.line) for p in pairs] == [
+        ("laufen\tV;PST", "lief", "d1", 1),
+        ("gehen\t", "ging", "d2", 2),
+    ]
+
+
+def test_named_columns_source_and_target_are_the_default(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"id": 1, "source": "a", "target": "b"}\n')
+    assert read(path) == [("a", "b")]
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        ("AARON  EH R AH N\r\n", {"separator": "  "}),
+        ("AARON||EH R AH N\n", {"separator": "||"}),
+        ("AARON\tEH R AH N\n", {"separator": r"\t"}),
+        ("AARON -> EH R AH N\n", {"pattern": "(.*) -> (.*)"}),
+    ],
+)
+def test_separators_and_patterns(tmp_path, content, options):
+    assert read(write(tmp_path / "a.txt", content), **options) == [("AARON", "EH R AH N")]
+
+
+def test_scan_lines(tmp_path):
+    path = write(tmp_path / "scan.txt", "IN: jump twice OUT: I_JUMP I_JUMP\nnothing\nIN: walk OUT: I_WALK\n")
+    report = ReadReport()
+    expected = [("jump twice", "I_JUMP I_JUMP"), ("walk", "I_WALK")]
+    assert read(path, pattern="IN: (.*) OUT: (.*)", report=report) == expected
+    assert report.reasons["does not match the pattern"].lines == (2,)
+
+
+def test_a_pattern_needs_two_groups(tmp_path):
+    path = write(tmp_path / "a.txt", "a b\n")
+    with pytest.raises(OptionError, match="two groups, source and target, but has 1"):
+        read(path, pattern="(.*) b")
+    with pytest.raises(OptionError, match="is no regular expression: missing"):
+        read(path, pattern="(a")
+
+
+def test_tsv_is_not_quoted_but_csv_is(tmp_path):
+    assert read(write(tmp_path / "a.tsv", '"Go\tVa"\n')) == [('"Go', 'Va"')]
+    content = 'q,a\r\n"one, ""two""","line 1\r\nline 2"\r\nplain,text\r\n'
+    report = ReadReport()
+    assert read(write(tmp_path / "a.csv", content), report=report) == [
+        ('one, "two"', "line 1 line 2"),
+        ("plain", "text"),
+    ]
+    assert report.columns == ("q", "a")
+    assert read(write(tmp_path / "b.csv", "a,b\n"), header=False) == [("a", "b")]
+
+
+def test_an_open_quote_spoils_one_line_only(tmp_path):
+    content = "q,a\n" + "".join(f"q{n},a{n}\n" for n in range(500))
+    content = content.replace("q100,", '"q100,').replace("q499,", '"q499,')
+    report = ReadReport()
+    pairs = read(write(tmp_path / "a.csv", content), report=report)
+    assert len(pairs) == 498
+    assert report.reasons["quotes that do not match"].lines == (102, 501)
+
+
+def test_white_space_and_unicode_are_made_plain(tmp_path):
+    path = write(tmp_path / "a.tsv", "\ufeff Cours\u202f!\t e\u0301te\u0301\u00a0\u3000 x \r\n\n \t \nﬁn\tb\n")
+    report = ReadReport()
+    assert read(path, report=report) == [("Cours !", "été x"), ("ﬁn", "b")]
+    assert report.blank == 2
+    assert read(path, normalization="nfkc")[1] == ("fin", "b")
+    assert read(path, normalization="none")[0] == ("Cours !", "e\u0301te\u0301 x")
+    json_path = write(tmp_path / "a.jsonl", json.dumps({"a": "one\ttwo\r\nthree", "b": 5}) + "\n")
+    assert read(json_path) == [("one two three", "5")]
+
+
+def test_unusable_rows_are_counted_with_their_lines(tmp_path):
+    good = b"Go.\tVa !\n"
+    bad = [b"alone\n", b"\tx\n", b"x\t \n", b"caf\xe9\tcoffee\n", b"a\x00b\tc\n", b"x" * (MAX_LINE + 1) + b"\ty\n"]
+    path = write(tmp_path / "a.tsv", good * 6 + b"".join(bad) + b"third column\tis ignored\t\xff\n")
+    report = ReadReport()
+    pairs = read(path, report=report)
+    assert len(pairs) == 7
+    assert {name: reason.lines for name, reason in report.reasons.items()} == {
+        "too few columns": (7,),
+        "empty source": (8,),
+        "empty target": (9,),
+        "bytes that the encoding does not have": (10,),
+        "control characters": (11,),
+        "a line that is too long": (12,),
+    }
+    require_usable(report)
+    assert "6 unusable rows: 1 too few columns (line 7), 1 empty source (line 8)" in report.summary()
+    assert report.as_dict()["unusable"]["empty target"] == {"count": 1, "lines": [9]}
+    with pytest.raises(DataError, match=r"a\.tsv:7: too few columns$"):
+        read(path, strict=True)
+
+
+def test_json_rows_that_are_no_pairs(tmp_path):
+    lines = [
+        '{"a": "x", "b": "y"}',
+        "{",
+        "[" * 50_000,
+        '{"a": "x"}',
+        '{"a": [1], "b": "y"}',
+        '{"a": "\\ud800", "b": "y"}',
+    ]
+    report = ReadReport()
+    assert read(write(tmp_path / "a.jsonl", "\n".join(lines)), report=report) == [("x", "y")]
+    assert {name: reason.lines for name, reason in report.reasons.items()} == {
+        "not a JSON object or array": (2, 3),
+        "too few columns": (4,),
+        "a value that is not text": (5,),
+        "half of a surrogate pair": (6,),
+    }
+
+
+def test_piled_combining_marks_do_not_hang(tmp_path):
+    zalgo = "a" + "\u0301\u0316" * 40_000
+    report = ReadReport()
+    assert read(write(tmp_path / "a.tsv", f"{zalgo}\tx\nb\ty\n"), report=report) == [("b", "y")]
+    assert report.reasons["a pile of combining marks"].count == 1
+
+
+def usable_error(path, **options) -> str:
+    report = ReadReport()
+    read(path, report=report, **options)
+    with pytest.raises(DataError) as caught:
+        require_usable(report)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "cause"),
+    [
+        ("café\tthé\nété\tsummer\n".encode("latin-1"), {}, "--encoding latin-1"),
+        ("l\u2019été\tthe summer\n".encode("cp1252"), {}, "--encoding cp1252"),
+        ("it\u2019s\tthé\n".encode("cp1252"), {"encoding": "latin-1"}, "--encoding cp1252"),
+        ("안녕하세요\thello\n잘 자요\tgood night\n".encode("cp949"), {}, "--encoding cp949"),
+        ("привет\thello\n".encode("cp1251"), {}, "--encoding cp1251"),
+        ("ありがとう\tthanks\n".encode("shift_jis"), {}, "--encoding shift_jis"),
+        ("Go.\tVa !\n".encode("utf-16"), {}, "--encoding utf-16"),
+        ("Go.;Va !\nRun!;Cours !\n", {}, "--separator ';'"),
+        ("Go. ||| Va !\nRun! ||| Cours !\n", {}, "--separator ' ||| '"),
+        ("Go.\tVa !\n", {"separator": ";"}, r"--separator '\t'"),
+        ('{"a": "b", "c": "d"}\n', {}, "--format jsonl"),
+        ("alone\nagain alone\n", {}, "separated by TAB unless --separator or --pattern"),
+        ("alone\n", {"pattern": "(.*)!(.*)"}, "the pattern must match the whole line"),
+        ('["a",\n"b"]\n', {"format": "jsonl"}, "not one array"),
+        ("a\tb\n", {"format": "jsonl"}, "--format tsv"),
+        ('x,"y\nx,"z\n', {"format": "csv", "header": False}, "--format tsv --separator ','"),
+        ("a\t\n", {}, "--source and --target"),
+    ],
+)
+def test_too_few_usable_rows_name_the_likely_cause(tmp_path, content, options, cause):
+    message = usable_error(write(tmp_path / "a.txt", content), **options)
+    assert cause in message
+    assert "none of" in message
+
+
+def test_half_usable_is_enough(tmp_path):
+    report = ReadReport()
+    read(write(tmp_path / "a.tsv", "a\tb\nc\n"), report=report)
+    require_usable(report)
+    assert "only 1 of 3 rows are usable" in usable_error(write(tmp_path / "a.tsv", "a\tb\nc\nd\n"))
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", gzip.compress(b"")])
+def test_an_empty_file(tmp_path, content):
+    assert "is empty" in usable_error(write(tmp_path / "a.tsv", content))
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    write(tmp_path / "pairs.tsv", "a\tb\n")
+    with pytest.raises(DataError, match=r"pair\.tsv does not exist; did you mean .*pairs\.tsv\?"):
+        read(tmp_path / "pair.tsv")
+    with pytest.raises(DataError, match="there is no folder"):
+        read(tmp_path / "no" / "pairs.tsv")
+    with pytest.raises(DataError, match="is a directory; give a file"):
+        read(tmp_path)
+    with pytest.raises(DataError, match="is a zip archive"):
+        read(write(tmp_path / "a.zip", b"PK\x03\x04rest"))
+    with pytest.raises(DataError, match="gzip data is damaged or cut short"):
+        read(write(tmp_path / "cut.gz", gzip.compress(b"a\tb\n" * 10_000)[:60]))
+    with pytest.raises(DataError, match="no readable Parquet file"):
+        read(write(tmp_path / "a.parquet", "a\tb\n"))
+    with pytest.raises(DataError, match=r"a\.tsv:1: this is not utf-16 text"):
+        read(write(tmp_path / "a.tsv", b"\x00\xd8a"), encoding="utf-16")
+    with pytest.raises(OptionError, match='`encoding` "uft-8" is not known'):
+        read(tmp_path / "pairs.tsv", encoding="uft-8")
+    with pytest.raises(OptionError, match='`encoding` "rot13" is not known'):
+        read(tmp_path / "pairs.tsv", encoding="rot13")
+
+
+def test_a_file_without_permission(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.tsv", "a\tb\n")
+
+    def refuse(*_args, **_options):  # the tests may run as root, whom no permission stops
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(DataError, match="cannot be read: Permission denied"):
+        read(path)
+
+
+def test_aligned_files(tmp_path):
+    first, second = as_format("aligned", tmp_path)
+    assert read(first, second, source=("2",), target="1") == [(t, s) for s, t in PAIRS]
+    second.write_text(second.read_text() + "\n\n")
+    assert read(first, second) == PAIRS  # blank lines at one end do no harm
+    second.write_text(second.read_text() + "one more\n")
+    with pytest.raises(DataError, match=r"p\.en has 3 lines but .*p\.fr has 6"):
+        read(first, second)
+    with pytest.raises(DataError, match="alone holds no pairs as text"):
+        read(first, format="text")
+    with pytest.raises(DataError, match="3 were given"):
+        read(first, first, first)
+
+
+def test_options_that_do_not_go_together(tmp_path):
+    path = write(tmp_path / "a.jsonl", "{}\n")
+    with pytest.raises(OptionError, match="`separator` is for tsv and csv"):
+        read(path, separator=";")
+    with pytest.raises(OptionError, match="`pattern` is for lines of text"):
+        read(path, pattern="(.)(.)")
+    with pytest.raises(OptionError, match="must be one character"):
+        read(path, format="csv", separator="||")
+    with pytest.raises(OptionError, match="two files are read as aligned text, but `format` is csv"):
+        read(path, path, format="csv")
+
+
+def sources(path, *, columns=1, **options):
+    return [(line.text, line.reason) for line in read_sources(path, ReadOptions(**options), columns=columns)]
+
+
+def test_sources_stay_aligned(tmp_path):
+    path = write(tmp_path / "in.txt", b"Go.\tnow\r\n\n\xff\nlast")
+    assert sources(path) == [
+        ("Go. now", None),
+        (None, "empty line"),
+        (None, "bytes that the encoding does not have"),
+        ("last", None),
+    ]
+    assert sources(path, columns=2)[0] == ("Go.\tnow", None)
+    assert sources(path, columns=2)[3] == (None, "too few columns")
+    assert sources(path, source=("2",))[0] == ("now", None)
+
+
+def test_sources_of_files_with_columns(tmp_path):
+    assert sources(write(tmp_path / "in.tsv", "Go.\tVa !\n")) == [("Go.", None)]
+    assert sources(write(tmp_path / "in.csv", 'q,a\n"a, b",c\n')) == [("a, b", None)]
+    assert sources(write(tmp_path / "in.jsonl", '{"en": "x"}\n{"fr": "y"}\n'), source=("en",)) == [
+        ("x", None),
+        (None, "too few columns"),
+    ]
