@@ -94,8 +94,8 @@ def _sentence(error: ErrorDetails, names: Iterable[str]) -> str:
     return f"{name}: {error['msg']}, but is {shown}"
 
 
-class ReadOptions(Options):
-    """How files are read into pairs."""
+class InputOptions(Options):
+    """How a file of inputs is read."""
 
     format: Annotated[
         Literal["tsv", "csv", "jsonl", "parquet", "text"] | None,
@@ -107,9 +107,6 @@ class ReadOptions(Options):
         tuple[str, ...],
         _group("Data", description="Source column, by name or number from 1; give it again to join several columns."),
     ] = ()
-    target: Annotated[
-        str | None, _group("Data", description="Target column, by name or number from 1. Default: 2.", min_length=1)
-    ] = None
     separator: Annotated[
         str | None,
         _group(
@@ -125,13 +122,21 @@ class ReadOptions(Options):
             description="Whether the first row holds column names. By default it does when a column is given by name.",
         ),
     ] = None
+    encoding: Annotated[str, _group("Data", description="Text encoding of the files.")] = "utf-8"
+
+
+class ReadOptions(InputOptions):
+    """How files are read into pairs."""
+
+    target: Annotated[
+        str | None, _group("Data", description="Target column, by name or number from 1. Default: 2.", min_length=1)
+    ] = None
     pattern: Annotated[
         str | None,
         _group(
             "Data", description="Regular expression with two groups, source and target, for lines that are not columns."
         ),
     ] = None
-    encoding: Annotated[str, _group("Data", description="Text encoding of the files.")] = "utf-8"
     group_by: Annotated[
         str | None,
         _group(
