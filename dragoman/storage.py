@@ -1,0 +1,193 @@
+"""The model directory: its layout, atomic writes, and the checks on opening; does not know what the weights mean.
+
+    MODEL/
+      config.json            everything but the weights: format, architecture, options, data, scores
+      model.safetensors      the weights
+      tokenizer*.json        one for both sides, or one each (or one per source column)
+      README.md              the model card
+      training.svg           the curves of training
+      test.jsonl             the held-out test part, if one was asked for
+      training/              what exact resume needs: data, the last checkpoint, the log
+
+Every file is written under a temporary name and renamed, so a crash leaves the old one or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dragoman.errors import StorageError, nearest
+
+FORMAT_VERSION = 1
+"""Raised when an older dragoman could no longer read what a newer one writes; see CHANGELOG.md."""
+
+CONFIG, WEIGHTS, CARD, CURVES, TEST = "config.json", "model.safetensors", "README.md", "training.svg", "test.jsonl"
+TRAINING = "training"
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Write to the path given, a temporary name beside `path`, which replaces `path` when the block ends well."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a whole JSON file, atomically."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+class ModelDirectory:
+    """A model on disk, opened and checked: its configuration and the paths of its parts."""
+
+    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+        self.path = path
+        self.config = config
+
+    @classmethod
+    def open(cls, path: str | Path, *, weights: bool = True) -> ModelDirectory:
+        """Open a model directory; a `StorageError` says what is missing, damaged or too new.
+
+        `weights=False` accepts one whose training has not yet kept any (to resume it).
+        """
+        path = Path(path)
+        config = _read_config(path)
+        directory = cls(path, config)
+        for name in config.get("tokenizer", {}).get("files", []):
+            directory.read_text(name)
+        if weights:
+            if not directory.weights.exists():
+                raise StorageError(
+                    f"{path} has no {WEIGHTS} yet: its training was stopped early; go on with: "
+                    f"dragoman train --resume {path}"
+                )
+            check_safetensors(directory.weights)
+        return directory
+
+    @property
+    def weights(self) -> Path:
+        """The weights' file."""
+        return self.path / WEIGHTS
+
+    @property
+    def training(self) -> Path:
+        """The folder of what exact resume needs."""
+        return self.path / TRAINING
+
+    def read_text(self, name: str) -> str:
+        """One text file of the directory."""
+        try:
+            return (self.path / name).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise StorageError(f"{self.path} is incomplete: {name} is missing") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise StorageError(f"{self.path / name} cannot be read: {error}") from None
+
+    def write_config(self) -> None:
+        """Write the configuration as it now is."""
+        write_json(self.path / CONFIG, self.config)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        siblings = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
+        hint = nearest(path.name, siblings)
+        raise StorageError(f"there is no model at {path}{f'; {hint}' if 'did you mean' in hint else ''}")
+    if not path.is_dir():
+        raise StorageError(f"{path} is a file; a model is a directory with a {CONFIG}")
+    file = path / CONFIG
+    if not file.exists():
+        raise StorageError(f"{path} is no model: it has no {CONFIG}")
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{file} is damaged: {error}") from None
+    if not isinstance(config, dict) or not isinstance(config.get("format_version"), int):
+        raise StorageError(f"{file} is no model configuration: it has no format_version")
+    if config["format_version"] > FORMAT_VERSION:
+        raise StorageError(
+            f"{path} was written by a newer dragoman (format {config['format_version']}, this one reads up to "
+            f"{FORMAT_VERSION}): upgrade with: pip install --upgrade dragoman"
+        )
+    return config
+
+
+def check_safetensors(path: Path) -> None:
+    """Check that a safetensors file is whole: its header says how long it must be."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            (header_size,) = struct.unpack("<Q", file.read(8))
+            if header_size > size:
+                raise ValueError("it ends within its header")
+            header = json.loads(file.read(header_size))
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+        raise StorageError(f"{path} is damaged: {error}") from None
+    expected = 8 + header_size + max(ends, default=0)
+    if size != expected:
+        raise StorageError(f"{path} is damaged: it has {size:,} bytes of {expected:,}; copy or train it again")
+
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def locate(name: str | Path) -> Path:
+    """A model directory from a path, or from a Hugging Face Hub name such as `someone/model` if no such path exists."""
+    path = Path(name)
+    if path.exists() or not _HUB_NAME.fullmatch(str(name)) or path.parent.exists():
+        return path
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(str(name), ignore_patterns=[f"{TRAINING}/*"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise StorageError(f"there is no model at {name}, and the hub gave none: {reason}") from None
+
+
+def claim(out: Path, *, overwrite: bool) -> None:
+    """Make a new, empty model directory at `out`; with `overwrite` what stood there is kept as `OUT.old`."""
+    if out.exists() or out.is_symlink():
+        if out.is_dir() and not any(out.iterdir()):
+            return
+        if not overwrite:
+            raise StorageError(f"{out} exists; choose another --out, or give --overwrite to move it to {out}.old")
+        if out.is_dir() and not (out / CONFIG).exists():
+            raise StorageError(f"{out} is no model (it has no {CONFIG}), so --overwrite leaves it alone")
+        old = out.with_name(out.name + ".old")
+        _remove(old)
+        out.rename(old)
+    try:
+        out.mkdir(parents=True)
+    except OSError as error:
+        raise StorageError(f"{out} cannot be made: {error.strerror}") from None
+
+
+def _remove(path: Path) -> None:
+    import shutil
+
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

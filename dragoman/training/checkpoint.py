@@ -1,0 +1,108 @@
+"""Training stopped between two steps, in one file; knows nothing of models' meaning.
+
+One safetensors file holds the weights, the optimiser's tensors and the average, and as JSON in its metadata everything
+else. One file is renamed at once, so weights and position can never disagree; and it loads without unpickling.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from dragoman.errors import StorageError
+from dragoman.storage import atomic
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything that decides the rest of a training run."""
+
+    weights: dict[str, Tensor]
+    """The model's parameters."""
+    optimizer: dict[str, Tensor]
+    """The optimiser's tensors, named `PARAMETER/NAME`."""
+    average: dict[str, Tensor]
+    """The running average of the parameters; empty if none is kept."""
+    progress: dict[str, Any] = field(default_factory=dict)
+    """Step, epoch, position, best score and history, as JSON values."""
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file atomically; tensors that share memory are copied apart."""
+    with atomic(path) as temporary:
+        save_file(
+            {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary, metadata
+        )
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file: its tensors and its metadata."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise StorageError(f"{path} is damaged: {error}") from None
+
+
+def model_weights(model: nn.Module) -> dict[str, Tensor]:
+    """A model's parameters by name; those that are shared stand there once."""
+    return dict(model.named_parameters())
+
+
+def load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Put back what `model_weights` gave; `path` is named if it does not fit the model."""
+    own = model_weights(model)
+    unlike = [name for name, value in own.items() if name not in weights or weights[name].shape != value.shape]
+    if unlike or len(weights) != len(own):
+        raise StorageError(f"{path} does not fit the configuration beside it (first at {[*unlike, *weights][0]})")
+    with torch.no_grad():
+        for name, value in own.items():
+            value.copy_(weights[name])
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint atomically."""
+    parts = {"weights": checkpoint.weights, "optimizer": checkpoint.optimizer, "average": checkpoint.average}
+    tensors = {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
+    save_tensors(path, tensors, {"progress": json.dumps(checkpoint.progress)})
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint back."""
+    tensors, metadata = load_tensors(path)
+    parts: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizer": {}, "average": {}}
+    try:
+        for name, value in tensors.items():
+            part, _, rest = name.partition("/")
+            parts[part][rest] = value
+        return Checkpoint(**parts, progress=json.loads(metadata["progress"]))
+    except (KeyError, ValueError):
+        raise StorageError(f"{path} is no checkpoint of dragoman") from None
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:
+    """The optimiser's state, by parameter name; `names` are in the order of its parameters."""
+    states = optimizer.state_dict()["state"]
+    return {
+        f"{names[index]}/{key}": value if isinstance(value, Tensor) else torch.tensor(value)
+        for index, state in states.items()
+        for key, value in state.items()
+        if value is not None
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` gave."""
+    index = {name: number for number, name in enumerate(names)}
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        parameter, _, key = name.rpartition("/")
+        states.setdefault(index[parameter], {})[key] = value
+    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})

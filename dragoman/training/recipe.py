@@ -1,0 +1,204 @@
+"""Every value of a run, chosen: the flags, then the preset, then the data, each with its reason; knows no torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from dragoman.config import TrainOptions
+from dragoman.errors import OptionError
+from dragoman.presets import find_preset
+
+Kind = Literal["symbols", "text"]
+"""What outputs are: strings of symbols that are right or wrong as a whole, or sentences."""
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """What the choice of a recipe looks at."""
+
+    pairs: int
+    """Training pairs."""
+    kind: Kind
+    """Whether outputs are symbols or text."""
+    unspaced: bool
+    """Whether targets are written without spaces between words."""
+    shared_vocabulary: bool
+    """Whether both sides have one vocabulary."""
+    target_tokens: float
+    """Mean tokens in a target."""
+    source_vector_size: int | None = None
+    """Width of the source embeddings' file, if one is given."""
+    target_vector_size: int | None = None
+    """Width of the target embeddings' file, if one is given."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every value that decides the weights, apart from the data; the names are those of `TrainOptions`."""
+
+    cell: str
+    encoder_layers: int
+    decoder_layers: int
+    embedding_size: int
+    hidden_size: int
+    bidirectional: bool
+    attention: str
+    attention_heads: int
+    attention_inside: bool
+    input_feeding: bool
+    peek: bool
+    reverse_source: bool
+    tie_embeddings: str
+    layer_norm: bool
+    residual: bool
+    dropout: float
+    word_dropout: float
+    epochs: int
+    batch_tokens: int
+    optimizer: str
+    learning_rate: float
+    schedule: str
+    warmup_steps: int
+    weight_decay: float
+    clip_norm: float
+    label_smoothing: float
+    average_decay: float
+    metric: str
+    patience: int
+    seed: int
+    max_steps: int | None = None
+    max_minutes: float | None = None
+    eval_every: int | None = None
+
+    def model_arguments(self) -> dict[str, Any]:
+        """Keyword arguments of `Seq2Seq`, vocabularies apart."""
+        return {field: getattr(self, field) for field in _MODEL_FIELDS}
+
+    def as_dict(self) -> dict[str, Any]:
+        """For config.json."""
+        return asdict(self)
+
+
+_MODEL_FIELDS = tuple(field.name for field in fields(Recipe))[:17]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One chosen value and why."""
+
+    name: str
+    """The option."""
+    value: Any
+    """What it was set to."""
+    why: str
+    """One short phrase: the preset's name, or what in the data decided."""
+
+
+def choose(options: TrainOptions, data: DataSummary) -> tuple[Recipe, list[Reason]]:
+    """The recipe of a run: what is set in `options`, then the preset, then what fits the data.
+
+    Contradictions between the values are `OptionError`s. The reasons leave out what the user set.
+    """
+    preset = find_preset(options.preset)
+    fitted = fit_to_data(data)
+    values: dict[str, Any] = {}
+    reasons: list[Reason] = []
+    for field in fields(Recipe):
+        name = field.name
+        # `layers` stands for both sides, in the flags and in a preset alike, unless a side is named.
+        for place in (options.model_dump(exclude_none=True), preset.values):
+            general = place.get("layers") if name.endswith("_layers") else None
+            chosen = place.get(name, general)
+            if chosen is not None:
+                values[name] = chosen
+                if place is preset.values:
+                    reasons.append(Reason(name, chosen, f"preset {options.preset}"))
+                break
+        else:
+            value, why = fitted.get(name, (None, ""))
+            values[name] = value
+            if why:
+                reasons.append(Reason(name, value, why))
+    if data.target_vector_size is not None:
+        values["embedding_size"] = data.target_vector_size
+    _settle_ties(options, data, values)
+    _check(values, data)
+    return Recipe(**values), [reason for reason in reasons if values[reason.name] == reason.value]
+
+
+def _settle_ties(options: TrainOptions, data: DataSummary, values: dict[str, Any]) -> None:
+    """Embeddings that start from a file stay apart from the others, unless asked."""
+    if options.tie_embeddings is None and (data.source_vector_size or data.target_vector_size):
+        values["tie_embeddings"] = (
+            "none" if data.target_vector_size else values["tie_embeddings"].replace("all", "target")
+        )
+
+
+def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
+    """What the default preset chooses from the data: name -> (value, reason)."""
+    pairs, symbols = data.pairs, data.kind == "symbols"
+    size = f"{pairs:,} pairs"
+    small, large = pairs < 8_000, pairs >= 40_000
+    width = 512 if large else 384 if pairs >= 2_000 else 256
+    epochs = max(10, min(200, round(2_000_000 / max(1, pairs))))
+    batch = 1_500 if large else 1_000 if pairs >= 2_000 else 500
+    tie = "all" if data.shared_vocabulary and not symbols else "target"
+    dropout = 0.2 if large else 0.3
+    return {
+        "cell": ("lstm", "the strongest of the cells in print"),
+        "encoder_layers": (2, "two layers, the first bidirectional over the words, the second over the first"),
+        "decoder_layers": (2, "attention sits between the first and the second"),
+        "embedding_size": (width // 2, size),
+        "hidden_size": (width, size),
+        "bidirectional": (True, "every word is seen with both its sides"),
+        "attention": ("general", "looks back at the source at the price of one product"),
+        "attention_heads": (4, ""),
+        "attention_inside": (False, ""),
+        "input_feeding": (False, ""),
+        "peek": (False, ""),
+        "reverse_source": (False, ""),
+        "tie_embeddings": (tie, "one vocabulary for both sides" if tie == "all" else "fewer parameters"),
+        "layer_norm": (True, "steadier training"),
+        "residual": (True, "steadier training"),
+        "dropout": (dropout, size),
+        "word_dropout": (0.1 if small and not symbols else 0.0, size),
+        "epochs": (epochs, f"at most; {size}"),
+        "batch_tokens": (batch, size),
+        "optimizer": ("adamw", ""),
+        "learning_rate": (1e-3 if large else 2e-3, size),
+        "schedule": ("inverse_sqrt", "needs no end to be known"),
+        "warmup_steps": (400, ""),
+        "weight_decay": (0.01, ""),
+        "clip_norm": (1.0, ""),
+        "label_smoothing": (0.1, "outputs are less certain of themselves"),
+        "average_decay": (0.999 if pairs >= 2_000 else 0.99, "the kept model is a running average of the weights"),
+        "metric": (("exact_match" if symbols else "chrf" if data.unspaced else "bleu"), f"targets are {data.kind}"),
+        "patience": (10, "evaluations without progress"),
+        "seed": (1, ""),
+    }
+
+
+def _check(values: dict[str, Any], data: DataSummary) -> None:
+    attends = values["attention"] != "none"
+    for name in ("attention_inside", "input_feeding"):
+        if values[name] and not attends:
+            raise OptionError(
+                f"`{name}` needs attention, but `attention` is none; choose additive, dot, general or multihead"
+            )
+    if values["attention_inside"] and values["input_feeding"]:
+        raise OptionError("`attention_inside` and `input_feeding` exclude each other; choose one")
+    if values["bidirectional"] and values["hidden_size"] % 2:
+        raise OptionError(f"`hidden_size` must be even with a bidirectional encoder, but is {values['hidden_size']}")
+    if values["attention"] == "multihead" and values["hidden_size"] % values["attention_heads"]:
+        raise OptionError(
+            f"`attention_heads` must divide `hidden_size` ({values['hidden_size']}), but is {values['attention_heads']}"
+        )
+    if values["tie_embeddings"] == "all" and not data.shared_vocabulary:
+        raise OptionError(
+            "`tie_embeddings` all needs one vocabulary for both sides; set `shared_vocabulary`, or choose target"
+        )
+    if values["tie_embeddings"] == "all" and data.source_vector_size != data.target_vector_size:
+        raise OptionError(
+            "`tie_embeddings` all leaves no room for embeddings from a file on one side; choose target or none"
+        )

@@ -1,0 +1,363 @@
+"""The training loop: batches to weights, with evaluation, checkpoints and exact resume; knows no text and no terminal.
+
+Whatever decides the weights is a function of the seed and of counted steps. Random streams are seeded anew from (seed,
+step), so a run that was stopped and resumed has the weights, bit for bit, of one that never stopped. Time only stops.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dragoman.corpus.batching import Batch
+from dragoman.errors import TrainingError
+from dragoman.model.loss import Loss, chunked_cross_entropy
+from dragoman.model.seq2seq import Seq2Seq
+from dragoman.training.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    load_weights,
+    model_weights,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+    save_tensors,
+)
+from dragoman.training.events import Evaluated, Listener, Progress
+from dragoman.training.recipe import Recipe
+from dragoman.training.schedule import Schedule
+
+REPORT_SECONDS = 0.5
+SAVE_SECONDS = 120.0
+DIVERGED = 3.0
+"""Times the loss of knowing nothing, ln(vocabulary), at which a run has diverged."""
+
+
+@dataclass
+class Run:
+    """Where a run stands: every value that decides what comes next, and what it has cost."""
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+    best: float | None = None
+    best_step: int = 0
+    since_best: int = 0
+    rate_scale: float = 1.0
+    dev_loss: float | None = None
+    since_dev_loss: int = 0
+    loss_sum: float = 0.0
+    loss_tokens: int = 0
+    seconds: float = 0.0
+    finished: str = ""
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class DevScore:
+    """What evaluating on the development part gives."""
+
+    loss: float
+    """Mean cross-entropy per token, teacher-forced."""
+    score: float
+    """The metric by real decoding, higher is better."""
+    seconds: float
+    """How long decoding took."""
+
+
+Batches = Callable[[int, int], Iterator[Batch]]
+"""(epoch, position) -> that epoch's batches from that position on."""
+
+
+class Trainer:
+    """Trains one model; `fit` runs until a limit, an early stop or an interrupt, and can go on from any checkpoint.
+
+    `batches(epoch, position)` gives an epoch's batches; `evaluate()` scores the model as it is given. `folder` gets the
+    last checkpoint (`last.safetensors`), `keep` the weights of the best evaluation.
+    """
+
+    def __init__(
+        self,
+        model: Seq2Seq,
+        recipe: Recipe,
+        *,
+        batches: Batches,
+        batches_per_epoch: int,
+        evaluate: Callable[[Seq2Seq], DevScore],
+        folder: Path,
+        keep: Path,
+        listener: Listener,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.model = model
+        self.recipe = recipe
+        self.batches = batches
+        self.batches_per_epoch = batches_per_epoch
+        self.evaluate = evaluate
+        self.checkpoint_path = folder / "last.safetensors"
+        self.keep = keep
+        self.listener = listener
+        self.interrupted = interrupted
+        self.run = Run()
+        self.device = model.decoder.embedding.weight.device
+        named = {name: value for name, value in model.named_parameters() if value.requires_grad}
+        self.names = list(named)
+        self.parameters: list[Tensor] = list(named.values())
+        self.optimizer = build_optimizer(recipe, self.parameters)
+        self.average = [value.detach().clone() for value in self.parameters] if recipe.average_decay else []
+        total = recipe.epochs * batches_per_epoch
+        self.total_steps = min(total, recipe.max_steps) if recipe.max_steps else total
+        self.schedule = Schedule(recipe.schedule, recipe.learning_rate, recipe.warmup_steps, self.total_steps)
+        self.eval_every = recipe.eval_every or max(50, min(1000, math.ceil(batches_per_epoch / 2)))
+
+    def resume(self) -> None:
+        """Go on from the last checkpoint, if there is one."""
+        if not self.checkpoint_path.exists():
+            return
+        checkpoint = load_checkpoint(self.checkpoint_path)
+        load_weights(self.model, checkpoint.weights, self.checkpoint_path)
+        restore_optimizer(self.optimizer, self.names, checkpoint.optimizer)
+        for name, average in zip(self.names, self.average, strict=False):
+            average.copy_(checkpoint.average[name])
+        known = {field.name for field in fields(Run)}
+        self.run = Run(**{name: value for name, value in checkpoint.progress.items() if name in known})
+
+    def save(self) -> None:
+        """Write the last checkpoint."""
+        average = dict(zip(self.names, self.average, strict=False))
+        optimizer = optimizer_tensors(self.optimizer, self.names)
+        save_checkpoint(
+            self.checkpoint_path, Checkpoint(model_weights(self.model), optimizer, average, asdict(self.run))
+        )
+
+    def fit(self) -> Run:
+        """Train until a limit; the reason is in the returned run's `finished`, empty after an interrupt."""
+        self.run.finished = self._limit()
+        clock = _Clock(self.run)
+        while not self.run.finished:
+            for batch in self.batches(self.run.epoch, self.run.position):
+                self._guard(self._train_on(batch))
+                self.run.position += 1
+                if self.run.step % self.eval_every == 0:
+                    self._assess(clock)
+                clock.report(self)  # may save, so it comes after all that this step decides
+                self.run.finished = self._limit()
+                if self.run.finished or self.interrupted():
+                    return self._end(clock)
+            self.run.epoch, self.run.position = self.run.epoch + 1, 0
+            self.run.finished = self._limit()
+        return self._end(clock)
+
+    def _train_on(self, batch: Batch) -> Loss:
+        run, recipe = self.run, self.recipe
+        torch.manual_seed(int(np.random.SeedSequence((recipe.seed, run.step)).generate_state(1)[0]))
+        self.model.train()
+        loss = batch_loss(self.model, batch, self.device, label_smoothing=recipe.label_smoothing)
+        self.optimizer.zero_grad(set_to_none=True)
+        (loss.objective / loss.tokens).backward()  # type: ignore[no-untyped-call]
+        if recipe.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm)
+        run.step += 1
+        self.optimizer.param_groups[0]["lr"] = self.rate
+        self.optimizer.step()
+        if self.average:
+            # The warm-up of the decay lets the average forget the random start (as in TensorFlow's moving average).
+            decay = min(recipe.average_decay, (1 + run.step) / (10 + run.step))
+            torch._foreach_lerp_(self.average, self.parameters, 1 - decay)
+        run.loss_sum += loss.cross_entropy
+        run.loss_tokens += loss.tokens
+        return loss
+
+    @property
+    def rate(self) -> float:
+        """The current step's learning rate."""
+        return self.schedule.rate(self.run.step) * self.run.rate_scale
+
+    def _guard(self, loss: Loss) -> None:
+        mean = loss.cross_entropy / loss.tokens
+        if math.isfinite(mean) and mean < DIVERGED * math.log(self.model.decoder.output.out_features) + 1:
+            return
+        what = "is not a number" if not math.isfinite(mean) else f"rose to {mean:.1f}"
+        raise TrainingError(
+            f"the loss {what} at step {self.run.step}: lower --learning-rate (now {self.recipe.learning_rate:g}) or "
+            f"--clip-norm (now {self.recipe.clip_norm:g}); the checkpoints before it are kept"
+        )
+
+    def _limit(self) -> str:
+        recipe, run = self.recipe, self.run
+        if recipe.max_steps and run.step >= recipe.max_steps:
+            return f"{recipe.max_steps} steps"
+        if recipe.max_minutes and run.seconds >= recipe.max_minutes * 60:
+            return f"{recipe.max_minutes:g} minutes"
+        if recipe.patience and run.since_best >= recipe.patience:
+            return f"no better dev score in {recipe.patience} evaluations"
+        if run.epoch >= recipe.epochs:
+            return f"{recipe.epochs} epochs"
+        return ""
+
+    def _end(self, clock: _Clock) -> Run:
+        if self.run.finished and (not self.run.history or self.run.history[-1]["step"] != self.run.step):
+            self._assess(clock)
+        clock.pause()
+        self.save()
+        return self.run
+
+    def _assess(self, clock: _Clock) -> None:
+        """Evaluate the model to be kept: the average, or the weights themselves."""
+        run = self.run
+        train_loss = run.loss_sum / max(1, run.loss_tokens)
+        speed = clock.speed_since_assessment()
+        with self.averaged():
+            self.model.eval()
+            dev = self.evaluate(self.model)
+            score = -dev.loss if self.recipe.metric == "loss" else dev.score
+            better = run.best is None or score > run.best
+            if better:
+                run.best, run.best_step, run.since_best = score, run.step, 0
+                save_tensors(self.keep, model_weights(self.model))
+            else:
+                run.since_best += 1
+        self._watch_plateau(dev.loss)
+        event = Evaluated(
+            step=run.step,
+            epoch=round(self.epochs_done, 3),
+            train_loss=train_loss,
+            dev_loss=dev.loss,
+            metric=self.recipe.metric,
+            score=dev.loss if self.recipe.metric == "loss" else dev.score,
+            best=better,
+            learning_rate=self.rate,
+            tokens_per_second=speed,
+            seconds=run.seconds,
+            decoding_seconds=dev.seconds,
+        )
+        run.history.append(asdict(event))
+        run.loss_sum, run.loss_tokens = 0.0, 0
+        self.listener(event)
+        clock.saved(self)
+
+    def _watch_plateau(self, dev_loss: float) -> None:
+        run = self.run
+        if run.dev_loss is None or dev_loss < run.dev_loss:
+            run.dev_loss, run.since_dev_loss = dev_loss, 0
+            return
+        run.since_dev_loss += 1
+        if self.recipe.schedule == "plateau" and run.since_dev_loss >= 2:
+            run.rate_scale, run.since_dev_loss = run.rate_scale / 2, 0
+
+    @property
+    def epochs_done(self) -> float:
+        """Passes over the data so far."""
+        return self.run.epoch + min(1.0, self.run.position / self.batches_per_epoch)
+
+    def averaged(self) -> _Swapped:
+        """A context in which the model's weights are the running average."""
+        return _Swapped(self.parameters, self.average)
+
+
+class _Swapped:
+    """Swaps the average in, and the weights back, without losing a bit of either."""
+
+    def __init__(self, parameters: list[Tensor], average: list[Tensor]) -> None:
+        self.parameters, self.average = parameters, average
+
+    def __enter__(self) -> None:
+        self._swap()
+
+    def __exit__(self, *_: object) -> None:
+        self._swap()
+
+    def _swap(self) -> None:
+        for parameter, average in zip(self.parameters, self.average, strict=False):
+            parameter.data, average.data = average.data, parameter.data
+
+
+class _Clock:
+    """Seconds and speeds, reports and timed saves; decides nothing about weights."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.now = self.last_report = self.last_save = self.last_assessment = time.monotonic()
+        self.reported = (run.loss_sum, run.loss_tokens)
+        self.assessed_tokens = run.loss_tokens
+
+    def pause(self) -> None:
+        """Count the time since the last look."""
+        now = time.monotonic()
+        self.run.seconds += now - self.now
+        self.now = now
+
+    def report(self, trainer: Trainer) -> None:
+        self.pause()
+        if self.now - self.last_save > SAVE_SECONDS:
+            self.saved(trainer)
+        elapsed = self.now - self.last_report
+        if elapsed < REPORT_SECONDS:
+            return
+        loss_sum, tokens = self.reported
+        gained = self.run.loss_tokens - tokens
+        if gained > 0:
+            share, left = self._share(trainer)
+            loss = (self.run.loss_sum - loss_sum) / gained
+            speed = gained / elapsed
+            event = Progress(
+                self.run.step, trainer.epochs_done, share, loss, speed, trainer.rate, self.run.seconds, left
+            )
+            trainer.listener(event)
+        self.last_report, self.reported = self.now, (self.run.loss_sum, self.run.loss_tokens)
+
+    def _share(self, trainer: Trainer) -> tuple[float, float | None]:
+        run, recipe = self.run, trainer.recipe
+        by_steps = run.step / trainer.total_steps
+        by_time = run.seconds / (recipe.max_minutes * 60) if recipe.max_minutes else 0.0
+        share = min(1.0, max(by_steps, by_time))
+        lefts = [run.seconds * (1 / by_steps - 1)] if run.step >= 20 else []
+        if recipe.max_minutes:
+            lefts.append(recipe.max_minutes * 60 - run.seconds)
+        return share, max(0.0, min(lefts)) if lefts else None
+
+    def speed_since_assessment(self) -> float:
+        self.pause()
+        return self.run.loss_tokens / max(1e-9, self.now - self.last_assessment)
+
+    def saved(self, trainer: Trainer) -> None:
+        self.pause()
+        trainer.save()
+        self.last_save = self.last_report = time.monotonic()
+        self.reported = (self.run.loss_sum, self.run.loss_tokens)
+        if not self.run.loss_tokens:
+            self.last_assessment = self.last_save
+
+
+def build_optimizer(recipe: Recipe, parameters: list[Tensor]) -> torch.optim.Optimizer:
+    """The optimiser a recipe names."""
+    fused = all(parameter.device.type in {"cpu", "cuda"} for parameter in parameters)
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=recipe.learning_rate)
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=fused)
+    return torch.optim.AdamW(
+        parameters, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay, fused=fused
+    )
+
+
+def batch_loss(model: Seq2Seq, batch: Batch, device: torch.device, *, label_smoothing: float = 0.0) -> Loss:
+    """The teacher-forced loss of a batch, over its real tokens only: padding never reaches the output layer."""
+    source_ids = torch.from_numpy(batch.source_ids).to(device, torch.long)
+    source_lengths = torch.from_numpy(batch.source_lengths).to(device, torch.long)
+    target_input = torch.from_numpy(batch.target_input).to(device, torch.long)
+    target_output = torch.from_numpy(batch.target_output).to(device, torch.long)
+    features = model(source_ids, source_lengths, target_input).features
+    real = target_output != 0
+    output = model.decoder.output
+    return chunked_cross_entropy(
+        features[real], output.weight, output.bias, target_output[real], label_smoothing=label_smoothing
+    )
