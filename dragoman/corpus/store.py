@@ -1,0 +1,192 @@
+"""Pairs on disk as memory-mapped Arrow columns, so that a corpus may be larger than memory.
+
+One streaming pass writes it, in batches of `BATCH_ROWS` rows; reading touches only the pages that are asked for. Knows
+nothing of where the pairs came from, of splits or of tokens.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dragoman.corpus.cleaning import fold, hash64
+from dragoman.corpus.reading import Pair
+from dragoman.errors import StorageError
+
+BATCH_ROWS = 16_384
+"""Rows in one Arrow batch of the file: what `take` of a single row has to look up."""
+
+_COLUMNS: list[tuple[str, pa.DataType]] = [
+    ("source", pa.string()),
+    ("target", pa.string()),
+    ("key", pa.uint64()),
+    ("line", pa.int64()),
+]
+_SCHEMA = pa.schema(_COLUMNS, metadata={"dragoman": "pairs 1"})
+
+Indices = Sequence[int] | npt.NDArray[np.int64]
+
+
+def split_key(pair: Pair) -> int:
+    """The 64-bit key that decides where a pair goes when data is split: equal for equal groups, else equal sources."""
+    return hash64(fold(pair.source if pair.group is None else pair.group))
+
+
+class PairStore:
+    """A file of pairs with the columns `source`, `target`, `key` (uint64) and `line`; see `write` and `open`."""
+
+    def __init__(self, path: Path, reader: pa.ipc.RecordBatchFileReader, rows: int) -> None:
+        self.path = path
+        self._reader = reader
+        self._rows = rows
+
+    @classmethod
+    def write(cls, path: str | Path, pairs: Iterable[Pair]) -> PairStore:
+        """Write `pairs` to `path` in one pass and open it; an error on the way leaves no file behind."""
+        path = Path(path)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        try:
+            with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
+                for batch in _batches(pairs):
+                    writer.write_batch(batch)
+            temporary.replace(path)
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written: {_cause(error)}") from None
+        finally:
+            temporary.unlink(missing_ok=True)
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> PairStore:
+        """Open a file that `write` made; its text stays on disk until it is asked for."""
+        try:
+            reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        except (OSError, pa.ArrowInvalid) as error:
+            raise StorageError(f"{path} is not a readable file of pairs: {_cause(error)}") from None
+        if reader.schema != _SCHEMA:
+            raise StorageError(f"{path} holds no pairs of this version of dragoman; make it again")
+        last = reader.get_batch(reader.num_record_batches - 1).num_rows if reader.num_record_batches else 0
+        return cls(Path(path), reader, max(0, reader.num_record_batches - 1) * BATCH_ROWS + last)
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return self._rows
+
+    def __getitem__(self, index: int) -> tuple[str, str]:
+        """One (source, target)."""
+        if not -self._rows <= index < self._rows:
+            raise IndexError(f"row {index} of {self._rows}")
+        return self.take([index % self._rows])[0]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        """Every (source, target) in order."""
+        for sources, targets in self.iter_batches():
+            yield from zip(sources, targets, strict=True)
+
+    def keys(self) -> npt.NDArray[np.uint64]:
+        """The key of every row, shape (rows,)."""
+        return self._column("key", np.dtype(np.uint64))
+
+    def lines(self) -> npt.NDArray[np.int64]:
+        """The line number of every row in the file it came from, shape (rows,)."""
+        return self._column("line", np.dtype(np.int64))
+
+    def _column(self, name: str, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        column = np.empty(self._rows, dtype)
+        for number in range(self._reader.num_record_batches):
+            values = self._reader.get_batch(number).column(name).to_numpy()
+            column[number * BATCH_ROWS : number * BATCH_ROWS + len(values)] = values
+        return column
+
+    def iter_batches(self, rows_per_batch: int = BATCH_ROWS) -> Iterator[tuple[list[str], list[str]]]:
+        """(sources, targets) of `rows_per_batch` rows at a time, in order; the last may be shorter."""
+        for start in range(0, self._rows, rows_per_batch):
+            pairs = self.take(np.arange(start, min(start + rows_per_batch, self._rows)))
+            yield [source for source, _ in pairs], [target for _, target in pairs]
+
+    def take(self, indices: Indices) -> list[tuple[str, str]]:
+        """(source, target) of the given rows, in the given order; rows may repeat."""
+        wanted = np.asarray(indices, dtype=np.int64)
+        if len(wanted) and not (wanted.min() >= 0 and wanted.max() < self._rows):
+            raise IndexError(f"rows {wanted.min()} to {wanted.max()} of {self._rows}")
+        order = np.argsort(wanted, kind="stable")  # each batch of the file is looked up once
+        numbers = wanted[order] // BATCH_ROWS
+        found: list[tuple[str, str]] = [("", "")] * len(wanted)
+        for number in np.unique(numbers):
+            places = order[np.searchsorted(numbers, number) : np.searchsorted(numbers, number, side="right")]
+            batch = self._reader.get_batch(int(number)).select(["source", "target"])
+            rows = batch.take(pa.array(wanted[places] - number * BATCH_ROWS))
+            columns: list[list[Any]] = [rows.column("source").to_pylist(), rows.column("target").to_pylist()]
+            for place, source, target in zip(places.tolist(), *columns, strict=True):
+                found[place] = (source, target)
+        return found
+
+    def select(self, indices: Indices) -> PairView:
+        """The given rows as a sequence of their own, without copying them."""
+        return PairView(self, np.asarray(indices, dtype=np.int64))
+
+
+class PairView:
+    """Some rows of a `PairStore`, in an order of their own: a part of a split, or a sample."""
+
+    def __init__(self, store: PairStore, indices: npt.NDArray[np.int64]) -> None:
+        self.store = store
+        self.indices = indices
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple[str, str]:
+        """One (source, target)."""
+        return self.store[int(self.indices[index])]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        """Every (source, target) in order."""
+        for sources, targets in self.iter_batches():
+            yield from zip(sources, targets, strict=True)
+
+    def iter_batches(self, rows_per_batch: int = BATCH_ROWS) -> Iterator[tuple[list[str], list[str]]]:
+        """(sources, targets) of `rows_per_batch` rows at a time, in order; the last may be shorter."""
+        for start in range(0, len(self.indices), rows_per_batch):
+            pairs = self.store.take(self.indices[start : start + rows_per_batch])
+            yield [source for source, _ in pairs], [target for _, target in pairs]
+
+    def take(self, indices: Indices) -> list[tuple[str, str]]:
+        """(source, target) of the given rows of this view."""
+        return self.store.take(self.indices[np.asarray(indices, dtype=np.int64)])
+
+    def keys(self) -> npt.NDArray[np.uint64]:
+        """The key of every row, shape (rows,)."""
+        return self.store.keys()[self.indices]
+
+
+def _batches(pairs: Iterable[Pair]) -> Iterator[pa.RecordBatch]:
+    """Arrow batches of `BATCH_ROWS` rows each but the last."""
+    sources, targets, keys, lines = [], [], [], []
+    for pair in pairs:
+        sources.append(pair.source)
+        targets.append(pair.target)
+        keys.append(split_key(pair))
+        lines.append(pair.line)
+        if len(sources) == BATCH_ROWS:
+            yield _batch(sources, targets, keys, lines)
+            sources, targets, keys, lines = [], [], [], []
+    if sources:
+        yield _batch(sources, targets, keys, lines)
+
+
+def _batch(sources: list[str], targets: list[str], keys: list[int], lines: list[int]) -> pa.RecordBatch:
+    columns = [np.asarray(keys, np.uint64), np.asarray(lines, np.int64)]
+    return pa.record_batch([pa.array(sources, pa.string()), pa.array(targets, pa.string()), *columns], schema=_SCHEMA)
+
+
+def _cause(error: Exception) -> str:
+    """The first line of what Arrow or the system says."""
+    return getattr(error, "strerror", None) or (str(error).splitlines() or ["unknown"])[0]
