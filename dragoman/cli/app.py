@@ -1,0 +1,99 @@
+"""The table of commands and the way from arguments to an exit code; knows nothing of what a command does."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+
+from cyclopts import App, Group
+
+import dragoman
+from dragoman.cli import failures
+
+COMMANDS = {
+    "train": "Train a model from a file of pairs.",
+    "translate": "Translate sentences, a file or standard input.",
+    "evaluate": "Score a model on a file of pairs.",
+    "inspect": "Look inside: context, candidates, attention, gradients through time.",
+    "chat": "Talk to a model.",
+    "info": "Say what a model is: sizes, options, data, scores.",
+    "check": "Check a file of pairs for what spoils training.",
+    "demo": "Train a bundled sample in about two minutes and try it.",
+}
+_EXAMPLES = """\
+Examples:
+  dragoman demo                              see it work in three minutes
+  dragoman train pairs.tsv --out model       two columns in, a model out
+  dragoman translate model "Go home."        one sentence, or many
+  dragoman translate model <in.txt >out.txt  line by line
+  dragoman COMMAND --help                    every option of a command"""
+
+
+def build() -> App:
+    """The application; the modules of the commands are imported when they are run."""
+    app = App(
+        name="dragoman",
+        help="From a file of pairs to a trained and measured sequence-to-sequence model.",
+        help_epilogue=_EXAMPLES,
+        help_format="plaintext",
+        version=f"dragoman {dragoman.__version__}",
+        group_parameters=Group("Options", sort_key=0),
+        print_error=False,
+        exit_on_error=False,
+        suppress_keyboard_interrupt=False,
+        result_action="return_value",
+    )
+    for position, (name, summary) in enumerate(COMMANDS.items()):
+        app.command(f"dragoman.cli.{name}:{name}", name=name, help=summary, sort_key=position)
+    return app
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; whatever goes wrong ends as one line on stderr."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    flags: list[str] = []
+    try:
+        _use_utf8()
+        tokens = _tokens(words, flags)
+        build()(tokens)
+        sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:
+        code = failures.report(error, flags=flags)
+        _flush()
+        return code
+    return 0
+
+
+def command(name: str) -> Callable[..., None]:
+    """The function behind a command."""
+    function: Callable[..., None] = getattr(importlib.import_module(f"dragoman.cli.{name}"), name)
+    return function
+
+
+def _tokens(words: list[str], flags: list[str]) -> list[str]:
+    """What cyclopts is to parse; `flags` is filled with what the command knows, for messages about it."""
+    if not words or words[0] in ("--help", "-h", "--version"):
+        return words[:1]
+    if words[0] not in COMMANDS:
+        raise failures.unknown_command(words[0], [*COMMANDS, "--help", "--version"])
+    from dragoman.cli.flags import arrange, flags_of
+
+    function = command(words[0])
+    flags.extend(flags_of(function))
+    return [words[0], *arrange(words[1:], function)]
+
+
+def _use_utf8() -> None:
+    """Text goes in and out as UTF-8, whatever the locale says."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        failures.silence_stdout()

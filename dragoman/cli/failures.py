@@ -1,0 +1,106 @@
+"""What a user sees when a command fails: one line and an exit code. Does not know what the commands do.
+
+2    anything the user can put right: wrong options, unreadable or unusable files, a full disk, too little memory
+130  interrupted
+141  whoever read our output went away (`| head`): not worth a word
+1    our own bug, with its traceback
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from collections.abc import Iterable
+
+from cyclopts import exceptions as cyclopts
+
+from dragoman.cli.flags import flag
+from dragoman.errors import DragomanError, OptionError, nearest
+
+USER_ERROR = 2
+INTERRUPTED = 130
+READER_GONE = 141
+
+
+def report(error: BaseException, *, flags: Iterable[str] = ()) -> int:
+    """Print the line for `error` on stderr and return the exit code; raise it again if it is our bug."""
+    if isinstance(error, KeyboardInterrupt):
+        return _say(str(error) or "interrupted", INTERRUPTED)
+    if isinstance(error, BrokenPipeError):
+        return READER_GONE
+    if isinstance(error, cyclopts.CycloptsError):
+        return _say(_usage(error, flags), USER_ERROR)
+    if isinstance(error, DragomanError):
+        return _say(_as_flags(str(error), flags), USER_ERROR)
+    if isinstance(error, OSError):
+        return _say(_file_trouble(error), USER_ERROR)
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    ):
+        return _say(
+            "there is not enough memory; a smaller --batch-tokens, --hidden-size or --vocab-size needs less", USER_ERROR
+        )
+    raise error
+
+
+def _say(line: str, code: int) -> int:
+    print(f"dragoman: error: {' '.join(line.split())}", file=sys.stderr)
+    return code
+
+
+def _as_flags(line: str, flags: Iterable[str]) -> str:
+    """Show the names in back-quotes that are flags here as flags: `` `beam_size` `` becomes `--beam-size`."""
+    known = set(flags)
+    return re.sub(r"`([a-z][a-z0-9_]*)`", lambda found: flag(found[1]) if flag(found[1]) in known else found[0], line)
+
+
+def _file_trouble(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}no space left on the disk; what was there before is untouched"
+    reason = error.strerror or str(error)
+    return (
+        f"{error.filename}: {reason[:1].lower()}{reason[1:]}" if error.filename else f"{reason[:1].lower()}{reason[1:]}"
+    )
+
+
+def _usage(error: cyclopts.CycloptsError, flags: Iterable[str]) -> str:
+    """Our line for what cyclopts found wrong with the arguments."""
+    if isinstance(error, cyclopts.UnknownOptionError):
+        name = (error.token.keyword or error.token.value).partition("=")[0]
+        return f"there is no option {name}; {_nearest_flag(name, flags)}"
+    if isinstance(error, cyclopts.MissingArgumentError) and error.argument is not None:
+        name = error.keyword or error.argument.name
+        if name.startswith("--") and not error.argument.field_info.is_positional:
+            return f"{name} needs a value" if error.argument.tokens or error.keyword else f"{name} is missing"
+        return f"{name.lstrip('-').upper()} is missing; see dragoman {' '.join(error.command_chain or ())} --help"
+    if isinstance(error, cyclopts.RepeatArgumentError):
+        return f"{error.token.keyword} is given twice"
+    if isinstance(error, cyclopts.UnusedCliTokensError):
+        return f"there is no use for {', '.join(repr(word) for word in error.unused_tokens or ())} here"
+    return str(error)
+
+
+def _nearest_flag(name: str, flags: Iterable[str]) -> str:
+    """The nearest flag, or where to find them: their list would be too long for a line."""
+    hint = nearest(name, flags)
+    return hint if "did you mean" in hint else "--help lists the options"
+
+
+def unknown_command(name: str, commands: Iterable[str]) -> OptionError:
+    """The error for a command that does not exist."""
+    kind = "option" if name.startswith("-") else "command"
+    return OptionError(f"there is no {kind} {name}; {nearest(name, commands)}")
+
+
+def silence_stdout() -> None:
+    """Keep the interpreter from failing once more on what is left in the buffer of a closed or full stdout."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+    except (OSError, ValueError):
+        return

@@ -1,0 +1,150 @@
+"""From option models to flags and back; does not know any command.
+
+A command names the models that it takes (`options: TrainOptions`); `flags_of_models` spreads each over one flag per field for
+cyclopts, with the field's help, choices and default, and builds the model again from the flags that were given. Values
+travel as text: the model, not the parser, says what is wrong with them.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import tomllib
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from cyclopts import Group, Parameter
+from pydantic.fields import FieldInfo
+
+from dragoman.config import Options
+from dragoman.errors import DataError, OptionError, nearest
+
+Command = TypeVar("Command", bound=Callable[..., None])
+Model = TypeVar("Model", bound=Options)
+
+_GROUPS = ("Data", "Tokenisation", "Embeddings", "Model", "Training", "Search", "Machine")
+_LOOKS_LIKE_A_FLAG = re.compile(r"--[A-Za-z][\w-]*(=.*)?", re.DOTALL)
+_METAVARS = {int: "INT", float: "NUMBER"}
+
+
+def flag(name: str) -> str:
+    """`beam_size` as people type it: `--beam-size`."""
+    return "--" + name.replace("_", "-")
+
+
+def flags_of_models(command: Command) -> Command:
+    """Replace every parameter of `command` that is an option model by one flag per field."""
+    hints = typing.get_type_hints(command, include_extras=True)
+    models = {name: hint for name, hint in hints.items() if isinstance(hint, type) and issubclass(hint, Options)}
+    parameters = []
+    for parameter in inspect.signature(command).parameters.values():
+        if parameter.name in models:
+            parameters += [_parameter(name, field) for name, field in models[parameter.name].model_fields.items()]
+        else:
+            parameters.append(parameter.replace(annotation=hints[parameter.name]))
+
+    @functools.wraps(command)
+    def spread(*words: str, **given: Any) -> None:
+        for name, model in models.items():
+            fields = {key: given.pop(key) for key in list(given) if key in model.model_fields}
+            given[name] = model(**{key: value for key, value in fields.items() if value is not None})
+        command(*words, **given)
+
+    spread.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return typing.cast(Command, spread)
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    """One keyword-only parameter for cyclopts, `None` when the flag is not given."""
+    kinds = list(_kinds(field.annotation))
+    many = tuple in kinds or any(typing.get_origin(kind) is tuple for kind in kinds)
+    choices = [choice for kind in kinds if typing.get_origin(kind) is Literal for choice in typing.get_args(kind)]
+    hint: Any = bool | None if bool in kinds else list[str] | None if many else str | None
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    group = str(extra.get("group", "Options"))
+    notes = [f"Choices: {', '.join(choices)}."] if choices else []
+    if field.default not in (None, (), False):
+        notes.append(f"Default: {field.default}.")
+    description = Parameter(
+        help=" ".join([field.description or "", *notes]),
+        group=Group(group, sort_key=_GROUPS.index(group) + 1 if group in _GROUPS else len(_GROUPS) + 1),
+        metavar=next((word for kind, word in _METAVARS.items() if kind in kinds), "TEXT"),
+        negative=None if bool in kinds else (),
+        json_list=False,
+        show_default=False,
+    )
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[hint, description]
+    )
+
+
+def _kinds(hint: Any) -> Iterator[Any]:
+    """The types that a field's annotation is made of: `tuple[Literal["a"], ...] | None` gives tuple and the literal."""
+    if typing.get_origin(hint) is Literal or not typing.get_args(hint):
+        yield hint
+        return
+    if typing.get_origin(hint) is tuple:
+        yield tuple
+    for part in typing.get_args(hint):
+        yield from _kinds(part)
+
+
+def arrange(words: Sequence[str], command: Callable[..., None]) -> list[str]:
+    """Put options first, then `--`, then the rest, so that a sentence may begin with a hyphen.
+
+    What follows `--` is never an option; before it, `--word` is one (known or mistyped) and `- yes`, `-x` and `--` in
+    front of a blank are text.
+    """
+    takes_value = flags_of(command)
+    options: list[str] = []
+    texts: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        name, equals, _ = word.partition("=")
+        if word == "--":
+            texts.extend(rest)
+        elif word == "-h" and not texts:
+            options.append("--help")
+        elif not _LOOKS_LIKE_A_FLAG.fullmatch(word):
+            texts.append(word)
+        elif takes_value.get(name) and not equals and (value := next(rest, None)) is not None:
+            options.append(f"{name}={value}")
+        else:
+            options.append(word)
+    return [*options, "--", *texts]
+
+
+def flags_of(command: Callable[..., None]) -> dict[str, bool]:
+    """Every flag of `command`, and whether a value follows it."""
+    flags = {"--help": False}
+    for parameter in inspect.signature(command).parameters.values():
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            is_switch = bool in _kinds(typing.get_args(parameter.annotation)[0])
+            flags[flag(parameter.name)] = not is_switch
+            if is_switch:
+                flags["--no-" + flag(parameter.name)[2:]] = False
+    return flags
+
+
+def with_file(options: Model, path: Path | None) -> Model:
+    """`options`, with what they leave unset taken from the TOML file at `path`."""
+    if path is None:
+        return options
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: is not valid TOML: {error}") from None
+    fields = type(options).model_fields
+    from_file = {key.replace("-", "_"): value for key, value in values.items()}
+    for key in from_file:
+        if key not in fields:
+            raise OptionError(f"{path}: there is no option {key}; {nearest(key, fields)}")
+    try:
+        type(options)(**from_file)
+    except OptionError as error:
+        raise OptionError(f"{path}: {error}") from None
+    given = {name: getattr(options, name) for name in options.model_fields_set}
+    return type(options)(**{**from_file, **given})

@@ -1,0 +1,1 @@
+"""`dragoman info`: what a model is, from its directory alone."""

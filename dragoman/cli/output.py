@@ -1,0 +1,88 @@
+"""What commands share in talking to people: messages on stderr, tables, files that are whole or absent.
+
+Data goes to stdout and nothing else does. Does not know any command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from dragoman.storage import atomic
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def notice(message: str) -> None:
+    """Tell the user something that is no data."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def warn(message: str) -> None:
+    """Tell the user of something that went less well than hoped, in one line."""
+    notice(f"dragoman: warning: {' '.join(message.split())}")
+
+
+def show_messages() -> None:
+    """Show what the library logs and warns of: one line each, on stderr, without code positions."""
+    logger = logging.getLogger("dragoman")
+    if not any(isinstance(handler, _ToStderr) for handler in logger.handlers):
+        logger.addHandler(_ToStderr())
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+    def one_line(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        del category
+        warn(str(message))
+
+    warnings.showwarning = one_line
+
+
+class _ToStderr(logging.Handler):
+    """Log records as plain lines; warnings and worse say that they are."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        (warn if record.levelno >= logging.WARNING else notice)(record.getMessage())
+
+
+def console() -> Console:
+    """A rich console on stderr; plain text where that is no terminal."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def table(rows: Sequence[Sequence[str]], *, header: Sequence[str] = (), right: Sequence[int] = ()) -> str:
+    """Lay `rows` out in columns, two blanks apart; the columns numbered in `right` are aligned to the right."""
+    from rich.cells import cell_len
+
+    lines = [list(header), *map(list, rows)] if header else [list(row) for row in rows]
+    widths = [
+        max(cell_len(line[i]) if i < len(line) else 0 for line in lines) for i in range(max(map(len, lines), default=0))
+    ]
+
+    def pad(text: str, column: int) -> str:
+        blanks = " " * (widths[column] - cell_len(text))
+        return blanks + text if column in right else text + blanks
+
+    return "\n".join("  ".join(pad(text, i) for i, text in enumerate(line)).rstrip() for line in lines)
+
+
+@contextlib.contextmanager
+def written(path: Path | None) -> Iterator[TextIO]:
+    """A text file to write: stdout for None, otherwise a file that takes the name `path` only when it is complete."""
+    if path is None:
+        yield sys.stdout
+    elif path.exists() and not path.is_file():  # a device or a pipe; opening a directory fails as it should
+        with path.open("w", encoding="utf-8") as stream:
+            yield stream
+    else:
+        with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+            yield stream

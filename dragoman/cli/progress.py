@@ -1,0 +1,140 @@
+"""Training as people watch it: a bar with loss, speed and time left on a terminal, plain lines elsewhere; all on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from dragoman.cli.output import console, notice, warn
+
+if TYPE_CHECKING:
+    from dragoman.training.events import Evaluated, Event, Note, Progress, Stage
+
+_SECONDS_BETWEEN_LINES = 20.0
+
+
+class Watcher(Protocol):
+    """Listens to training while it is entered."""
+
+    def __enter__(self) -> Watcher:
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End, whatever happened."""
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+
+
+def watcher() -> Watcher:
+    """A bar if stderr is a terminal, otherwise lines."""
+    return Bar() if sys.stderr.isatty() else Lines()
+
+
+def duration(seconds: float) -> str:
+    """`8 s`, `2 min 05 s`, `1 h 20 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _progress_line(event: Progress) -> str:
+    left = "" if event.seconds_left is None else f", {duration(event.seconds_left)} left"
+    return (
+        f"step {event.step:,}, epoch {event.epoch:.1f}: loss {event.loss:.3f}, "
+        f"{event.tokens_per_second:,.0f} tokens/s, {duration(event.seconds)}{left}"
+    )
+
+
+def _evaluated_line(event: Evaluated) -> str:
+    score = "" if event.metric == "loss" else f", {event.metric} {event.score:.1f}"
+    best = " (best so far)" if event.best else ""
+    return f"step {event.step:,}, epoch {event.epoch:.1f}: train loss {event.train_loss:.3f}, dev loss {event.dev_loss:.3f}{score}{best}"
+
+
+def _stage_line(event: Stage) -> str:
+    return f"{event.name}: {event.done:,}" + (f" of {event.total:,}" if event.total is not None else "") + " pairs"
+
+
+class Lines:
+    """One line at a time, for logs: every note and evaluation, progress now and then."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __enter__(self) -> Lines:
+        """Nothing to set up."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to take down."""
+
+    def __call__(self, event: Event) -> None:
+        """Print what is worth a line."""
+        from dragoman.training import events
+
+        if isinstance(event, events.Note):
+            _show(event)
+        elif isinstance(event, events.Evaluated):
+            notice(_evaluated_line(event))
+        elif time.monotonic() - self._last >= _SECONDS_BETWEEN_LINES:
+            self._last = time.monotonic()
+            notice(_progress_line(event) if isinstance(event, events.Progress) else _stage_line(event))
+
+
+def _show(note: Note) -> None:
+    (warn if note.warning else notice)(note.text)
+
+
+class Bar:
+    """A live bar under the notes and evaluations."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[text]}"),
+            console=console(),
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=None, text="", visible=False)
+
+    def __enter__(self) -> Bar:
+        """Start drawing."""
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the terminal as it was."""
+        self._bar.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Draw one event."""
+        from dragoman.training import events
+
+        if isinstance(event, events.Note):
+            self._bar.console.print(f"dragoman: warning: {event.text}" if event.warning else event.text, markup=False)
+        elif isinstance(event, events.Evaluated):
+            self._bar.console.print(_evaluated_line(event), markup=False)
+        elif isinstance(event, events.Stage):
+            finished = event.total is not None and event.done >= event.total
+            self._draw(event.name, event.done, event.total, f"{event.done:,} pairs", visible=not finished)
+        else:
+            self._draw("training", round(1000 * event.share), 1000, _progress_line(event))
+
+    def _draw(self, name: str, done: int, total: int | None, text: str, *, visible: bool = True) -> None:
+        self._bar.update(self._task, description=name, completed=done, total=total, text=text, visible=visible)

@@ -1,0 +1,108 @@
+"""`dragoman translate`: sentences from the arguments, a file or standard input; translations to stdout or a file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+from cyclopts import Parameter
+
+from dragoman.cli.arguments import AsJson, ModelPath
+from dragoman.cli.flags import flags_of_models
+from dragoman.cli.output import show_messages, warn, written
+from dragoman.config import InputOptions, MachineOptions, SearchOptions
+from dragoman.errors import OptionError
+
+if TYPE_CHECKING:
+    from dragoman.corpus.reading import SourceLine
+    from dragoman.translator import Translation, Translator
+
+_LINES_AT_ONCE = 256
+
+
+@flags_of_models
+def translate(
+    model: ModelPath,
+    /,
+    *sentences: Annotated[str, Parameter(help="What to translate; after -- even what looks like an option.")],
+    input: Annotated[Path | None, Parameter(help="Text file to translate line by line; - is standard input.")] = None,
+    output: Annotated[Path | None, Parameter(help="Where to write. Default: standard output.")] = None,
+    as_json: Annotated[AsJson, Parameter(name="--json")] = False,
+    reading: InputOptions,
+    search: SearchOptions,
+    machine: MachineOptions,
+) -> None:
+    """Translate sentences, a file or standard input.
+
+    Without SENTENCES and --input, standard input is read. There is one line of output for every line of input, in the
+    same order; a line that cannot be used gives an empty line and a warning. With --num-hypotheses every output stands on a
+    line of its own: line number, score and text, separated by TAB.
+    """
+    if sentences and input is not None:
+        raise OptionError("give sentences or `input`, not both")
+    show_messages()
+    from dragoman import load
+    from dragoman.corpus.reading import SourceLine, read_sources
+
+    translator = load(model, device=machine.device, threads=machine.threads)
+    at_once = _LINES_AT_ONCE
+    lines: Iterable[SourceLine]
+    if sentences:
+        lines = [SourceLine(sentence, number) for number, sentence in enumerate(sentences, start=1)]
+    else:
+        at_once = 1 if input is None and sys.stdin.isatty() else at_once
+        lines = read_sources(input or "-", reading.as_read_options(), columns=translator.source_columns)
+    as_rows = "num_hypotheses" in search.model_fields_set
+    with written(output) as stream:
+        for line, translation in _translated(translator, lines, search=search, at_once=at_once):
+            if translation.warning:
+                warn(f"line {line.line}: {line.reason or translation.warning}")
+            _write(stream, line.line, translation, as_json=as_json, as_rows=as_rows)
+            if at_once == 1:
+                stream.flush()
+
+
+def _translated(
+    translator: Translator, lines: Iterable[SourceLine], *, search: SearchOptions, at_once: int
+) -> Iterator[tuple[SourceLine, Translation]]:
+    """Translate as lines come in, some at a time."""
+    rest = iter(lines)
+    while some := list(islice(rest, at_once)):
+        yield from zip(some, translator.translate([line.text or "" for line in some], options=search), strict=True)
+
+
+def _write(stream: TextIO, number: int, translation: Translation, *, as_json: bool, as_rows: bool) -> None:
+    """Write what one line of input gives."""
+    if as_json:
+        stream.write(json.dumps(_as_dict(number, translation), ensure_ascii=False) + "\n")
+    elif not as_rows:
+        stream.write(translation.text + "\n")
+    elif not translation.candidates:
+        stream.write(f"{number}\t\t\n")
+    else:
+        for candidate in translation.candidates:
+            stream.write(f"{number}\t{candidate.normalized_score:.4f}\t{candidate.text}\n")
+
+
+def _as_dict(number: int, translation: Translation) -> dict[str, Any]:
+    """Everything there is to know about one translation."""
+    return {
+        "line": number,
+        "source": translation.source,
+        "warning": translation.warning,
+        "candidates": [
+            {
+                "text": candidate.text,
+                "score": candidate.score,
+                "normalized_score": candidate.normalized_score,
+                "finished": candidate.finished,
+                "tokens": list(candidate.tokens),
+                "token_scores": [float(score) for score in candidate.token_scores],
+            }
+            for candidate in translation.candidates
+        ],
+    }
