@@ -64,12 +64,13 @@ def test_an_added_source_moves_at_most_one_key():
     ("available", "held_out"), [(2, 1), (5, 1), (20, 4), (100, 10), (1000, 50), (40_000, 2000), (1_000_000, 2000)]
 )
 def test_the_default_dev_part(available, held_out):
-    assert default_dev(available).count(available) == held_out < available
+    keys = np.arange(available, dtype=np.uint64)
+    assert default_dev(np.concatenate([keys, keys])) == HeldOut(sources=held_out)
 
 
 def test_nothing_left_to_train_on():
     with pytest.raises(DataError, match="1 different source, and 1 for dev would leave none to train on"):
-        split(np.zeros(9, np.uint64), seed=1, dev=default_dev(1))
+        split(np.zeros(9, np.uint64), seed=1, dev=default_dev(np.zeros(9, np.uint64)))
     with pytest.raises(DataError, match=r"2,000 different sources.*1,500 for dev and 500 for test"):
         split(np.arange(2000, dtype=np.uint64), seed=1, dev=HeldOut(sources=1500), test=HeldOut(sources=500))
     with pytest.raises(DataError, match="no pairs to train on"):

@@ -78,8 +78,9 @@ def parse_held_out(values: tuple[str, ...], *, name: str) -> HeldOut | None:
     raise OptionError(f"`{name}` must be a number of sources (2000), a share (0.05) or a file, but is {text}")
 
 
-def default_dev(available: int) -> HeldOut:
+def default_dev(keys: Keys) -> HeldOut:
     """The dev part when nothing is said: 5 % of the sources, at most 2,000, at least 10 or a fifth of a tiny file."""
+    available = len(np.unique(keys))
     least = max(1, min(DEFAULT_DEV_LEAST, available // 5))
     return HeldOut(sources=min(DEFAULT_DEV_MOST, max(least, round(DEFAULT_DEV_SHARE * available))))
 
