@@ -360,8 +360,23 @@ class SearchOptions(Options):
     num_hypotheses: Annotated[int, _group("Search", description="Outputs per input, best first.", ge=1, le=1000)] = 1
     max_length: Annotated[
         int | None,
-        _group("Search", description="Most tokens in an output. Default: 3 x source + 50.", ge=1, le=100_000),
+        _group(
+            "Search",
+            description="Most tokens in an output, its end (</s>) included. Default: 3 x source + 50.",
+            ge=1,
+            le=100_000,
+        ),
     ] = None
+    max_length_ratio: Annotated[
+        float | None,
+        _group("Search", description="Most tokens in an output, as a multiple of the source's.", gt=0, le=1000),
+    ] = None
+    min_length: Annotated[
+        int, _group("Search", description="Fewest tokens in an output, its end (</s>) included.", ge=0, le=100_000)
+    ] = 0
+    min_length_ratio: Annotated[
+        float, _group("Search", description="Fewest tokens in an output, as a multiple of the source's.", ge=0, le=1000)
+    ] = 0.0
     length_penalty: Annotated[
         float,
         _group(
@@ -371,3 +386,36 @@ class SearchOptions(Options):
             le=10,
         ),
     ] = 1.0
+    length_norm: Annotated[
+        Literal["power", "gnmt"],
+        _group("Search", description="What scores are divided by: length^a (power) or ((5 + length) / 6)^a (gnmt)."),
+    ] = "power"
+    coverage_penalty: Annotated[
+        float,
+        _group(
+            "Search",
+            description="Weight of GNMT's coverage term: outputs that left source tokens without attention rank lower.",
+            ge=0,
+            le=100,
+        ),
+    ] = 0.0
+    stopping: Annotated[
+        Literal["full", "first", "exact"],
+        _group(
+            "Search",
+            description="When beam search ends: every place of the beam has finished (full), num_hypotheses have (first),"
+            " or no unfinished output can win any more (exact; slow).",
+        ),
+    ] = "full"
+    allow_unknown: Annotated[bool, _group("Search", description="Whether <unk> may be chosen.")] = True
+
+    @model_validator(mode="after")
+    def _agree(self) -> SearchOptions:
+        """Find options that contradict each other."""
+        if self.num_hypotheses > self.beam_size:
+            raise OptionError(
+                f"`num_hypotheses` must be at most `beam_size` ({self.beam_size}), but is {self.num_hypotheses}"
+            )
+        if self.max_length is not None and self.min_length > self.max_length:
+            raise OptionError(f"`min_length` must be at most `max_length` ({self.max_length}), but is {self.min_length}")
+        return self

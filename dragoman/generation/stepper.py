@@ -68,3 +68,24 @@ class Stepper(Protocol):
     def select(self, state: State, rows: Ints) -> State:
         """The state whose row i is the old row `rows[i]`: reorders, repeats or drops rows."""
         ...
+
+
+def ranked(
+    log_probs: Floats, *, top_k: int | None, allowed: Bools | None = None, bias: Floats | None = None
+) -> tuple[Ints, Floats]:
+    """The `ids` and `log_probs` of a `Step` from `(rows, vocab)` log-probabilities, for Steppers that have them as arrays.
+
+    Equals come in the order of their ids.
+    """
+    rows, vocab = log_probs.shape
+    if allowed is not None:
+        log_probs = np.where(allowed, log_probs, -np.inf)
+    if top_k is None:
+        return np.broadcast_to(np.arange(vocab), (rows, vocab)), log_probs
+    ranks = -log_probs if bias is None else -(log_probs + bias)
+    k = min(top_k, vocab)
+    ids = (
+        np.sort(ranks.argpartition(k - 1, axis=1)[:, :k], axis=1) if k < vocab else np.tile(np.arange(vocab), (rows, 1))
+    )
+    ids = np.take_along_axis(ids, np.take_along_axis(ranks, ids, axis=1).argsort(axis=1, kind="stable"), axis=1)
+    return ids, np.take_along_axis(log_probs, ids, axis=1)

@@ -1,0 +1,101 @@
+"""What is settled before the model is first asked: lengths, ranking, ids that are never chosen; knows no model.
+
+Every contradiction is found here, so that a search either starts with a plan that can be carried out or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dragoman.config import SearchOptions
+from dragoman.errors import OptionError
+from dragoman.generation.hypothesis import Ranking
+from dragoman.generation.stepper import BOS, PAD, UNK, Floats, Ints
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One call of `search`, with all defaults filled in."""
+
+    options: SearchOptions
+    """As the caller gave them."""
+    source_ids: list[list[int]]
+    """The sources."""
+    source_lengths: Ints
+    """(sources,): their lengths."""
+    max_lengths: Ints
+    """(sources,): most ids in an output, `</s>` included."""
+    min_lengths: Ints
+    """(sources,): fewest ids in an output, `</s>` included."""
+    ranking: Ranking
+    """How outputs are ranked."""
+    never: Floats
+    """(vocab,): -inf for ids that are never chosen (`<pad>`, `<s>`, perhaps `<unk>`), 0 for all others."""
+
+    def top_k(self, wanted: int) -> int:
+        """How many ids to ask the model for so that `wanted` remain after those that are never chosen."""
+        return min(wanted + int(np.isinf(self.never).sum()), len(self.never))
+
+    def receive(self, received: Floats | None, attention: Floats | None, sentences: Ints) -> Floats | None:
+        """Add a step's attention, (rows, source_length), to what source positions got so far; None if nobody asks.
+
+        Positions beyond a source's end count as fully covered.
+        """
+        if not self.ranking.coverage_penalty:
+            return None
+        if attention is None:
+            raise OptionError("`coverage_penalty` needs a model with attention, but this model has none")
+        if received is None:
+            padding = np.arange(attention.shape[1]) >= self.source_lengths[sentences][:, None]
+            return padding + attention
+        # A Stepper may drop columns that are padding in all rows that are left: those count as covered anyway.
+        total: Floats = received[:, : attention.shape[1]] + attention
+        return total
+
+
+def make_plan(source_ids: Sequence[Sequence[int]], vocab_size: int, *, options: SearchOptions) -> Plan:
+    """Fill in the defaults and check everything that can be checked without the model."""
+    lengths = np.array([len(ids) for ids in source_ids], np.int64)
+    shortest, longest = length_limits(lengths, options=options)
+    never = np.zeros(vocab_size)
+    never[[PAD, BOS]] = -np.inf
+    if not options.allow_unknown:
+        never[UNK] = -np.inf
+    ranking = Ranking(options.length_penalty, options.length_norm, options.coverage_penalty)
+    return Plan(options, [list(ids) for ids in source_ids], lengths, longest, shortest, ranking, never)
+
+
+def length_limits(source_lengths: Ints, *, options: SearchOptions) -> tuple[Ints, Ints]:
+    """Fewest and most ids per output, `</s>` included, for sources of these lengths.
+
+    Without `max_length` and `max_length_ratio` the most is 3 x source + 50. Where both an absolute and a relative limit
+    are given, the stricter one holds.
+    """
+    longest = 3 * source_lengths + 50
+    if options.max_length is not None or options.max_length_ratio is not None:
+        longest = np.full_like(source_lengths, np.iinfo(np.int32).max)
+    if options.max_length is not None:
+        longest = np.minimum(longest, options.max_length)
+    if options.max_length_ratio is not None:
+        longest = np.minimum(
+            longest, np.maximum(np.ceil(options.max_length_ratio * source_lengths).astype(np.int64), 1)
+        )
+    shortest = np.full_like(source_lengths, options.min_length)
+    if options.min_length_ratio:
+        shortest = np.maximum(shortest, np.ceil(options.min_length_ratio * source_lengths).astype(np.int64))
+    clash = np.flatnonzero(shortest > longest)
+    if len(clash):
+        i = int(clash[0])
+        raise OptionError(
+            f"the shortest output allowed ({shortest[i]}) must not be longer than the longest ({longest[i]}), "
+            f"but is for source {i + 1}, which has {source_lengths[i]} tokens"
+        )
+    return shortest, longest
+
+
+def default_max_length(source_length: int) -> int:
+    """The most ids in an output if nothing else is asked for."""
+    return int(length_limits(np.array([source_length]), options=SearchOptions())[1][0])

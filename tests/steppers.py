@@ -1,0 +1,122 @@
+"""Small random models for the tests of search: their next-id probabilities depend on the source and on all ids so far."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from dragoman.generation.stepper import BOS, EOS, PAD, Bools, Floats, Ints, Step, ranked
+
+Prefix = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TableState:
+    """Rows of (source, ids so far)."""
+
+    rows: tuple[tuple[Prefix, Prefix], ...]
+
+
+class TableStepper:
+    """Log-probabilities drawn at random for every (source, prefix), the same whenever they are asked for again."""
+
+    def __init__(self, *, seed: int = 0, vocab: int = 6, sharpness: float = 2.0, attention: bool = True) -> None:
+        self.seed, self.vocab, self.sharpness, self.attends = seed, vocab, sharpness, attention
+        self.known: dict[tuple[Prefix, Prefix], tuple[Floats, Floats]] = {}
+        self.steps = self.rows_fed = 0
+
+    @property
+    def vocab_size(self) -> int:
+        return self.vocab
+
+    def logits(self, random: np.random.Generator) -> Floats:
+        """Overridden by models with a habit."""
+        return random.normal(size=self.vocab) * self.sharpness
+
+    def look_up(self, source: Prefix, prefix: Prefix) -> tuple[Floats, Floats]:
+        """Log-probabilities of the next id, and attention over the source."""
+        if (source, prefix) not in self.known:
+            random = np.random.default_rng([self.seed, len(source), *source, *prefix])
+            logits = self.logits(random)
+            weights = np.exp(random.normal(size=len(source)) * 2)
+            log_probs = logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
+            self.known[source, prefix] = (log_probs, weights / weights.sum())
+        return self.known[source, prefix]
+
+    def start(self, source_ids: list[list[int]]) -> TableState:
+        assert all(source_ids), "a source without ids"
+        return TableState(tuple((tuple(ids), ()) for ids in source_ids))
+
+    def step(
+        self,
+        state: TableState,
+        last_ids: Ints,
+        *,
+        top_k: int | None,
+        allowed: Bools | None = None,
+        bias: Floats | None = None,
+    ) -> Step:
+        assert len(last_ids) == len(state.rows) > 0
+        self.steps += 1
+        self.rows_fed += len(state.rows)
+        rows = tuple(
+            (source, () if last == BOS and not prefix else (*prefix, last))
+            for (source, prefix), last in zip(state.rows, last_ids.tolist(), strict=True)
+        )
+        found = [self.look_up(*row) for row in rows]
+        width = max(len(source) for source, _ in rows)
+        ids, log_probs = ranked(np.array([f[0] for f in found]), top_k=top_k, allowed=allowed, bias=bias)
+        attention = np.array([np.pad(f[1], (0, width - len(f[1]))) for f in found]) if self.attends else None
+        return Step(ids, log_probs, attention, TableState(rows))
+
+    def select(self, state: TableState, rows: Ints) -> TableState:
+        return TableState(tuple(state.rows[row] for row in rows.tolist()))
+
+
+class EndlessStepper(TableStepper):
+    """A model that never ends its outputs."""
+
+    def logits(self, random: np.random.Generator) -> Floats:
+        logits = super().logits(random)
+        logits[EOS] = -np.inf
+        return logits
+
+
+@dataclass(frozen=True)
+class Output:
+    """One way that an output can go."""
+
+    ids: Prefix
+    token_scores: tuple[float, ...]
+    received: Floats
+
+    @property
+    def score(self) -> float:
+        return float(sum(self.token_scores))
+
+    @property
+    def finished(self) -> bool:
+        return bool(self.ids) and self.ids[-1] == EOS
+
+
+def every_output(model: TableStepper, source: list[int], max_length: int) -> list[Output]:
+    """All outputs of at most `max_length` ids: those that end in `</s>`, and those that are cut there."""
+    tokens = [i for i in range(model.vocab) if i not in (PAD, BOS, EOS)]
+    outputs = []
+    for size in range(max_length + 1):
+        for words in itertools.product(tokens, repeat=size):
+            for ids in _ways(words, max_length):
+                steps = [model.look_up(tuple(source), ids[:t]) for t in range(len(ids))]
+                scores = tuple(float(s[0][i]) for s, i in zip(steps, ids, strict=True))
+                outputs.append(Output(ids, scores, np.sum([s[1] for s in steps], axis=0)))
+    return outputs
+
+
+def _ways(words: Prefix, max_length: int) -> Iterator[Prefix]:
+    if len(words) < max_length:
+        yield (*words, EOS)
+    else:
+        yield words
