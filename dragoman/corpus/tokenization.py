@@ -1,0 +1,245 @@
+"""Text to ids and back; knows the files of the `tokenizers` library, not how vocabularies are learned or chosen.
+
+A `Tokenizer` serves one side. It wraps one `tokenizers.Tokenizer` per source column (nearly always one), so that a lemma
+is split into characters while its features are split at their separators. `tokenizer_learning` makes tokenizers.
+
+Stated normalisation, which is all that `decode(encode(text))` may change in a text whose characters are known:
+white space at both ends is dropped; U+2581, the mark of a space inside tokens, is a space; a lone surrogate, which is no
+character, is U+FFFD; with jamo the text is NFC; `symbols` has one space for any run of white space.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, get_args
+
+# The library's own threads warn on a later fork and make learning depend on the number of cores; `encode_batch` has
+# its own. A value that the user has set stays.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import tokenizers
+
+from dragoman.config import TokenizerMethod
+from dragoman.errors import DataError, StorageError
+
+PAD, UNK, BOS, EOS = range(4)
+"""Ids of `<pad>`, `<unk>`, `<s>` and `</s>` in every vocabulary."""
+
+SPECIAL_TOKENS = ("<pad>", "<unk>", "<s>", "</s>")
+"""Their names, in the order of their ids."""
+
+SEPARATOR = 4
+"""Id of the token between source columns; only tokenizers of several columns have it."""
+
+SPACE_MARK = "▁"
+"""Stands for a space inside tokens (U+2581), as in SentencePiece."""
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_CHUNK = 2000
+
+
+@dataclass(frozen=True)
+class TokenizerColumn:
+    """How one column is split."""
+
+    method: TokenizerMethod
+    """word, char, bpe, unigram, symbols or features."""
+    jamo: bool
+    """Whether Hangul is decomposed (by the library's NFD) and has to be composed again."""
+    library: tokenizers.Tokenizer
+    """The library's tokenizer; its ids 0-3 are the special tokens."""
+
+    def __post_init__(self) -> None:
+        # Not saved by the library: without it a user's literal "</s>" would end the sentence.
+        self.library.encode_special_tokens = True
+
+    @property
+    def size(self) -> int:
+        """Number of ids, the four special ones included."""
+        return int(self.library.get_vocab_size())
+
+
+class Tokenizer:
+    """Turns the texts of one side into ids and back; never changes after it is made.
+
+    `encode` adds neither `<s>` nor `</s>`. Several source columns arrive joined by TAB; each has its own range of ids,
+    and id 4 stands between them.
+    """
+
+    def __init__(self, columns: Sequence[TokenizerColumn], *, name: str = "tokenizer") -> None:
+        """`columns` in the order of the text; `name` is the stem of the file names (`tokenizer.source`)."""
+        assert columns
+        self._columns = tuple(columns)
+        self._name = name
+        self._names: list[str] = list(SPECIAL_TOKENS) if len(columns) == 1 else [*SPECIAL_TOKENS, "<sep>"]
+        self._shifts: list[int] = []  # added to a column's own id to give the tokenizer's id
+        for column in self._columns:
+            self._shifts.append(len(self._names) - len(SPECIAL_TOKENS))
+            self._names += [column.library.id_to_token(i) or "" for i in range(len(SPECIAL_TOKENS), column.size)]
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids."""
+        return len(self._names)
+
+    @property
+    def methods(self) -> tuple[TokenizerMethod, ...]:
+        """How each column is split."""
+        return tuple(column.method for column in self._columns)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of `text`, without `<s>` and `</s>`; raises `DataError` if it has not one text per column."""
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str], *, threads: int | None = None) -> list[list[int]]:
+        """The ids of each text; long lists are shared out to `threads` (default: all cores)."""
+        if len(self._columns) == 1:
+            return self._encode_column(0, texts, threads=threads)
+        columns = [self._split_columns(text) for text in texts]
+        encoded = [
+            self._encode_column(c, [row[c] for row in columns], threads=threads) for c in range(len(self._columns))
+        ]
+        rows: list[list[int]] = []
+        for parts in zip(*encoded, strict=True):
+            row = list(parts[0])
+            for part in parts[1:]:
+                row.append(SEPARATOR)
+                row.extend(part)
+            rows.append(row)
+        return rows
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids`; `<pad>`, `<s>` and `</s>` are skipped, an unknown token reads `<unk>`."""
+        parts: list[list[str]] = [[]]
+        for i in ids:
+            if i == SEPARATOR and len(self._columns) > 1:
+                parts.append([])
+            elif i not in (PAD, BOS, EOS):
+                parts[-1].append(self._names[i])
+        last = len(self._columns) - 1
+        return "\t".join(_join(self._columns[min(c, last)], tokens) for c, tokens in enumerate(parts))
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        """A name for each id that can be printed: `▁` is a space, control characters are escaped."""
+        symbols = all(column.method == "symbols" for column in self._columns)
+        return [_printable(self._names[i].removeprefix(SPACE_MARK) if symbols else self._names[i]) for i in ids]
+
+    def surfaces(self) -> list[str]:
+        """For each id the bare word or symbol, without the mark of a space: what a vectors file calls it."""
+        return [name.removeprefix(SPACE_MARK) or name for name in self._names]
+
+    def files(self) -> dict[str, str]:
+        """File name to JSON text; each file can be read by `tokenizers.Tokenizer.from_file`."""
+        return {
+            name: column.library.to_str(pretty=True) + "\n"
+            for name, column in zip(self._file_names(), self._columns, strict=True)
+        }
+
+    def config(self) -> dict[str, Any]:
+        """What `from_files` needs besides the files."""
+        return {
+            "name": self._name,
+            "files": self._file_names(),
+            "methods": [column.method for column in self._columns],
+            "jamo": [column.jamo for column in self._columns],
+        }
+
+    @classmethod
+    def from_files(cls, config: dict[str, Any], read: Callable[[str], str]) -> Tokenizer:
+        """Rebuild a tokenizer from its `config()`; `read` gives the text of a file by its name.
+
+        Raises `StorageError` if the configuration or a file is damaged.
+        """
+        try:
+            name, files, methods, jamo = (config[key] for key in ("name", "files", "methods", "jamo"))
+            fields = list(zip(files, methods, jamo, strict=True))
+        except (KeyError, TypeError, ValueError) as error:
+            raise StorageError(f"the tokenizer's configuration is damaged: {type(error).__name__} at {error}") from None
+        for method in methods:
+            if method not in get_args(TokenizerMethod):
+                raise StorageError(f"the tokenizer's method {method!r} is not known to this version")
+        if not fields:
+            raise StorageError("the tokenizer's configuration names no file")
+        return cls([TokenizerColumn(m, bool(j), _load(f, read(f))) for f, m, j in fields], name=str(name))
+
+    def _file_names(self) -> list[str]:
+        if len(self._columns) == 1:
+            return [f"{self._name}.json"]
+        return [f"{self._name}.{c}.json" for c in range(1, len(self._columns) + 1)]
+
+    def _split_columns(self, text: str) -> list[str]:
+        parts = text.split("\t")
+        if len(parts) != len(self._columns):
+            shown = text if len(text) <= 40 else text[:40] + "..."
+            raise DataError(
+                f"a source must have {len(self._columns)} columns joined by TAB, but has {len(parts)}: {shown!r}"
+            )
+        return parts
+
+    def _encode_column(self, c: int, texts: Sequence[str], *, threads: int | None) -> list[list[int]]:
+        library, shift = self._columns[c].library, self._shifts[c]
+
+        def encode(chunk: list[str]) -> list[list[int]]:
+            ids = [encoding.ids for encoding in _encode(library, chunk)]
+            if shift:
+                ids = [[i + shift if i >= len(SPECIAL_TOKENS) else i for i in row] for row in ids]
+            return ids
+
+        chunks = [list(texts[start : start + _CHUNK]) for start in range(0, len(texts), _CHUNK)]
+        workers = min(threads or os.cpu_count() or 1, len(chunks))
+        if workers <= 1:
+            return [row for chunk in chunks for row in encode(chunk)]
+        with ThreadPoolExecutor(workers) as pool:  # the library releases the interpreter's lock
+            return [row for rows in pool.map(encode, chunks) for row in rows]
+
+
+def _encode(library: tokenizers.Tokenizer, texts: list[str]) -> list[tokenizers.Encoding]:
+    try:
+        return list(library.encode_batch_fast(texts, add_special_tokens=False))
+    except (TypeError, UnicodeEncodeError):  # lone surrogates have no UTF-8 form
+        cleaned = [_SURROGATES.sub("\ufffd", text) for text in texts]
+        return list(library.encode_batch_fast(cleaned, add_special_tokens=False))
+
+
+def _join(column: TokenizerColumn, tokens: list[str]) -> str:
+    if column.method in ("word", "symbols", "features"):  # a whole word or symbol is unknown: set it apart
+        tokens = [SPACE_MARK + token if token == SPECIAL_TOKENS[UNK] else token for token in tokens]
+    text = str(column.library.decoder.decode(tokens))
+    return unicodedata.normalize("NFC", text) if column.jamo else text
+
+
+def _printable(token: str) -> str:
+    if token == " ":
+        return SPACE_MARK
+    token = unicodedata.normalize("NFC", token)  # jamo that make up syllables
+    if token and unicodedata.combining(token[0]):
+        token = "◌" + token
+    return "".join(c if c.isprintable() or unicodedata.category(c) == "Cf" else ascii(c)[1:-1] for c in token)
+
+
+def _load(name: str, text: str) -> tokenizers.Tokenizer:
+    try:
+        library = tokenizers.Tokenizer.from_str(text)
+    except Exception as error:  # the library raises bare Exception
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise StorageError(f"{name} cannot be read by the tokenizers library: {reason}") from None
+    names = tuple(library.id_to_token(i) for i in range(len(SPECIAL_TOKENS)))
+    if names != SPECIAL_TOKENS or library.decoder is None or _has_gaps(library):
+        raise StorageError(f"{name} is not a tokenizer of dragoman: ids 0 to 3 must be {' '.join(SPECIAL_TOKENS)}")
+    return library
+
+
+def _has_gaps(library: tokenizers.Tokenizer) -> bool:
+    return sorted(library.get_vocab().values()) != list(range(library.get_vocab_size()))
+
+
+def library_json(library: tokenizers.Tokenizer) -> dict[str, Any]:
+    """The library's own description of a tokenizer, to be edited and loaded again."""
+    description: dict[str, Any] = json.loads(library.to_str())
+    return description
