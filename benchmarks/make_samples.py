@@ -23,7 +23,7 @@ from dragoman.corpus.cleaning import fold
 SAMPLES = Path(__file__).resolve().parent.parent / "dragoman" / "samples"
 
 FRAME = re.compile(r"(I|You|He|She|It|We|They|Tom|This|That|Am|Are|Is)\b")
-LONGEST = 6
+LONGEST = 7
 """Most words and punctuation marks in an English sentence of the English-French slice."""
 COMMON = 20
 """How many sentences of the slice must hold a word for it to stay."""
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the public files")
     data: Path = parser.parse_args().data
     SAMPLES.mkdir(exist_ok=True)
-    write_split("eng-fra", common_sentences(read(data / "translation/eng-fra.txt.gz")), of_a_thousand=70)
+    write_split("eng-fra", common_sentences(read(data / "translation/eng-fra.txt.gz")), of_a_thousand=40)
     short = [row for row in read(data / "translation/eng-kor.txt.gz") if len(row[0]) <= 120]
     write_split("eng-kor", short, of_a_thousand=70)
     text = gzip.decompress((data / "chatbot/korean-chatbot.csv.gz").read_bytes()).decode("utf-8")

@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 
-from cyclopts import App, Group
+from cyclopts import App, Group, Parameter
 
 import dragoman
 from dragoman.cli import failures
@@ -30,8 +30,8 @@ Examples:
   dragoman COMMAND --help                    every option of a command"""
 
 
-def build() -> App:
-    """The application; the modules of the commands are imported when they are run."""
+def build(running: str | None = None) -> App:
+    """The application; of its commands only the module of the one that is `running` is imported."""
     app = App(
         name="dragoman",
         help="From a file of pairs to a trained and measured sequence-to-sequence model.",
@@ -39,13 +39,17 @@ def build() -> App:
         help_format="plaintext",
         version=f"dragoman {dragoman.__version__}",
         group_parameters=Group("Options", sort_key=0),
+        default_parameter=Parameter(show_default=False),
         print_error=False,
         exit_on_error=False,
         suppress_keyboard_interrupt=False,
         result_action="return_value",
     )
     for position, (name, summary) in enumerate(COMMANDS.items()):
-        app.command(f"dragoman.cli.{name}:{name}", name=name, help=summary, sort_key=position)
+        if name == running:
+            app.command(command(name), name=name, help_epilogue="", sort_key=position)
+        else:
+            app.command(f"dragoman.cli.{name}:{name}", name=name, help=summary, sort_key=position)
     return app
 
 
@@ -56,10 +60,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         _use_utf8()
         tokens = _tokens(words, flags)
-        build()(tokens)
+        build(tokens[0] if tokens else None)(tokens)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
-        code = failures.report(error, flags=flags)
+        code = failures.report(error, command=words[0] if words else "", flags=flags)
         _flush()
         return code
     return 0

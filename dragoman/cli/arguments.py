@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-ModelPath = Annotated[str, Parameter(help="Model directory that `dragoman train` wrote.", show_default=False)]
-AsJson = Annotated[bool, Parameter(help="Print JSON instead of text.", negative=(), show_default=False)]
-Overwrite = Annotated[
-    bool,
-    Parameter(
-        help="Replace what is at --out; the model that was there is kept as OUT.old.", negative=(), show_default=False
-    ),
+ModelPath = Annotated[
+    str,
+    Parameter(help="Model directory that `dragoman train` wrote, or a Hugging Face Hub name such as someone/model."),
 ]
-OptionalPath = Path | None
+AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON instead of text.", negative=())]

@@ -17,23 +17,30 @@ from collections.abc import Iterable
 from cyclopts import exceptions as cyclopts
 
 from dragoman.cli.flags import flag
-from dragoman.errors import DragomanError, OptionError, nearest
+from dragoman.errors import DragomanError, MissingExtraError, OptionError, nearest
 
 USER_ERROR = 2
 INTERRUPTED = 130
 READER_GONE = 141
+_TRAIN_EXTRA = {"torch", "pyarrow", "safetensors", "sacrebleu", "rapidfuzz", "matplotlib"}
 
 
-def report(error: BaseException, *, flags: Iterable[str] = ()) -> int:
-    """Print the line for `error` on stderr and return the exit code; raise it again if it is our bug."""
+def report(error: BaseException, *, command: str = "", flags: Iterable[str] = ()) -> int:
+    """Print the line for `error` on stderr and return the exit code; raise it again if it is our bug.
+
+    `flags` are those that `command` knows.
+    """
     if isinstance(error, KeyboardInterrupt):
-        return _say(str(error) or "interrupted", INTERRUPTED)
+        print(f"dragoman: {error if str(error) else 'interrupted'}", file=sys.stderr)
+        return INTERRUPTED
     if isinstance(error, BrokenPipeError):
         return READER_GONE
     if isinstance(error, cyclopts.CycloptsError):
         return _say(_usage(error, flags), USER_ERROR)
     if isinstance(error, DragomanError):
         return _say(_as_flags(str(error), flags), USER_ERROR)
+    if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] in _TRAIN_EXTRA:
+        return _say(str(MissingExtraError(f"dragoman {command}".strip(), "train")), USER_ERROR)
     if isinstance(error, OSError):
         return _say(_file_trouble(error), USER_ERROR)
     if (

@@ -54,6 +54,7 @@ def flags_of_models(command: Command) -> Command:
         command(*words, **given)
 
     spread.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    spread.__doc__ = "\n\n".join(" ".join(text.split()) for text in (inspect.getdoc(command) or "").split("\n\n"))
     return typing.cast(Command, spread)
 
 
@@ -74,7 +75,6 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         metavar=next((word for kind, word in _METAVARS.items() if kind in kinds), "TEXT"),
         negative=None if bool in kinds else (),
         json_list=False,
-        show_default=False,
     )
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[hint, description]
@@ -122,10 +122,12 @@ def flags_of(command: Callable[..., None]) -> dict[str, bool]:
     flags = {"--help": False}
     for parameter in inspect.signature(command).parameters.values():
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-            is_switch = bool in _kinds(typing.get_args(parameter.annotation)[0])
-            flags[flag(parameter.name)] = not is_switch
-            if is_switch:
-                flags["--no-" + flag(parameter.name)[2:]] = False
+            hint, description = typing.get_args(parameter.annotation)
+            is_switch = bool in _kinds(hint)
+            for name in description.name or (flag(parameter.name),):
+                flags[name] = not is_switch
+                if is_switch and description.negative != ():
+                    flags[f"--no-{name[2:]}"] = False
     return flags
 
 

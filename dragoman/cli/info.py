@@ -1,1 +1,69 @@
 """`dragoman info`: what a model is, from its directory alone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from dragoman.cli.arguments import AsJson, ModelPath
+from dragoman.cli.flags import flags_of_models
+from dragoman.cli.output import table
+
+
+@flags_of_models
+def info(model: ModelPath, /, *, as_json: AsJson = False) -> None:
+    """Say what a model is: sizes, options, data, scores.
+
+    No weights are loaded.
+    """
+    from dragoman.storage import ModelDirectory, locate
+
+    directory = ModelDirectory.open(locate(model))
+    if as_json:
+        print(json.dumps(directory.config | {"bytes": directory.weights.stat().st_size}, ensure_ascii=False))
+        return
+    print(
+        table([*_facts(directory.config), ("size of the weights", f"{directory.weights.stat().st_size / 1e6:,.1f} MB")])
+    )
+    print()
+    print(_scores(directory.config["scores"]))
+
+
+def _facts(config: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is worth a line each."""
+    data, run, options = config["data"], config["run"], config["options"]
+    given = ", ".join(f"{name}={value}" for name, value in options.items())
+    rows = [
+        ("model", config["name"]),
+        ("made by", f"dragoman {config['dragoman_version']}, preset {options.get('preset', 'default')}"),
+        ("parameters", f"{config['parameters']:,}"),
+        ("architecture", ", ".join(f"{name} {value}" for name, value in config["architecture"].items() if value)),
+        ("options given", given or "none"),
+        ("data", f"{data['read']['name'] or 'pairs given in Python'}, fingerprint {data['fingerprint']}"),
+    ]
+    rows += [
+        (part, f"{data[part]['pairs']:,} pairs, {data[part]['sources']:,} sources")
+        for part in ("train", "dev", "test")
+        if data.get(part)
+    ]
+    rows.append(("split", data["split"]))
+    if run:
+        minutes = f"{run['seconds'] / 60:.1f} minutes"
+        rows.append(("training", f"{run['steps']:,} steps, {run['epochs']:.1f} epochs, {minutes}: {run['finished']}"))
+    if config.get("command"):
+        rows.append(("command", config["command"]))
+    return rows
+
+
+def _scores(scores: dict[str, Any]) -> str:
+    """The stored scores as a table."""
+    rows = [
+        (part, name, f"{score[name]:.2f}", f"{score['items']:,} sources, {score['search']}", signature)
+        for part, score in scores.items()
+        for name in ("bleu", "chrf", "ter", "exact_match", "cer", "wer")
+        if name in score
+        for signature in [score.get("signatures", {}).get(name, "")]
+    ]
+    if not rows:
+        return "It has no scores yet."
+    return table(rows, header=("part", "metric", "score", "how", "signature"), right=(2,))

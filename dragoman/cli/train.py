@@ -1,4 +1,4 @@
-"""`dragoman train`: a file of pairs in, a model directory out."""
+"""`dragoman train`: a file of pairs in, a model directory out; or go on with a training that was stopped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from dragoman.cli.arguments import AsJson
 from dragoman.cli.flags import flags_of_models, with_file
-from dragoman.cli.output import show_messages
+from dragoman.cli.output import notice, show_messages
 from dragoman.cli.progress import watcher
 from dragoman.config import TrainOptions
 from dragoman.errors import OptionError
@@ -22,42 +22,55 @@ from dragoman.errors import OptionError
 def train(
     *pairs: Annotated[
         str,
-        Parameter(help="A file of pairs, or two aligned text files; - is standard input. Any of them may be gzipped."),
+        Parameter(help="A file of pairs, or two aligned text files, each also gzipped; - is standard input."),
     ],
-    out: Annotated[
-        Path | None, Parameter(help="Directory for the model. It must not exist, or see --overwrite.")
-    ] = None,
+    out: Annotated[Path | None, Parameter(help="Directory for the model; must not exist, or see --overwrite.")] = None,
     overwrite: Annotated[
-        bool, Parameter(help="Replace what is at --out; the model that was there is kept as OUT.old.", negative=())
+        bool, Parameter(help="Replace the model at --out; it is kept as OUT.old.", negative=())
     ] = False,
     resume: Annotated[
-        Path | None, Parameter(help="Go on with an interrupted training in this directory, exactly where it stopped.")
+        Path | None, Parameter(help="Go on with a stopped training in this directory, exactly where it stopped.")
     ] = None,
     config: Annotated[Path | None, Parameter(help="TOML file of options; flags override it.")] = None,
-    as_json: Annotated[AsJson, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
     options: TrainOptions,
 ) -> None:
     """Train a model from a file of pairs.
 
-    Only PAIRS and --out are needed: what is not given is chosen from the preset and the data, and printed. Flags override
-    the file given by --config, which overrides the preset.
+    Only PAIRS and --out are needed: what is not given is chosen from the preset and the data, and printed. A flag
+    overrides the file given by --config, which overrides the preset.
     """
     options = with_file(options, config)
-    if resume is None:
-        if not pairs:
-            raise OptionError("PAIRS are missing; for example: dragoman train pairs.tsv --out model")
-        if out is None:
-            raise OptionError("`out` is missing; for example: dragoman train pairs.tsv --out model")
-    elif pairs or out is not None or overwrite:
-        raise OptionError("`resume` takes the pairs and the directory of the interrupted training; give no others")
+    _check(pairs, out, resume, overwrite=overwrite)
     show_messages()
-    from dragoman import train as train_model
+    import dragoman
 
     with watcher() as listener:
-        translator = train_model(pairs, out=out, options=options, overwrite=overwrite, resume=resume, listener=listener)
-    place = str(resume or out)
+        if resume is not None:
+            translator = dragoman.resume(resume, options=options, listener=listener)
+        else:
+            translator = dragoman.train(
+                list(pairs), out=out, options=options, overwrite=overwrite, listener=listener, command=_command()
+            )
+    place = shlex.quote(str(resume or out))
     if as_json:
-        print(json.dumps(translator.info(), ensure_ascii=False))
-        return
-    print(f"The model is in {place}. Try it:", file=sys.stderr)
-    print(f"  dragoman translate {shlex.quote(place)} {shlex.quote(translator.example)}", file=sys.stderr)
+        print(json.dumps(translator.config, ensure_ascii=False))
+    notice(f"the model is in {place}; try it: dragoman translate {place} < sentences.txt")
+
+
+def _check(pairs: tuple[str, ...], out: Path | None, resume: Path | None, *, overwrite: bool) -> None:
+    """Find what does not go together."""
+    if resume is not None:
+        if pairs or out is not None or overwrite:
+            raise OptionError(
+                "`resume` goes on with the pairs and in the directory of the stopped training: give neither"
+            )
+    elif not pairs:
+        raise OptionError("PAIRS is missing; for example: dragoman train pairs.tsv --out model")
+    elif out is None:
+        raise OptionError("`out` is missing; for example: dragoman train pairs.tsv --out model")
+
+
+def _command() -> str:
+    """The command as it was typed, for the model card."""
+    return shlex.join(["dragoman", *sys.argv[1:]])

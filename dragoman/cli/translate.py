@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.output import show_messages, warn, written
-from dragoman.config import InputOptions, MachineOptions, SearchOptions
+from dragoman.config import InputOptions, MachineOptions, ReadOptions, SearchOptions
 from dragoman.errors import OptionError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def translate(
     *sentences: Annotated[str, Parameter(help="What to translate; after -- even what looks like an option.")],
     input: Annotated[Path | None, Parameter(help="Text file to translate line by line; - is standard input.")] = None,
     output: Annotated[Path | None, Parameter(help="Where to write. Default: standard output.")] = None,
-    as_json: Annotated[AsJson, Parameter(name="--json")] = False,
+    as_json: AsJson = False,
     reading: InputOptions,
     search: SearchOptions,
     machine: MachineOptions,
@@ -55,7 +55,9 @@ def translate(
         lines = [SourceLine(sentence, number) for number, sentence in enumerate(sentences, start=1)]
     else:
         at_once = 1 if input is None and sys.stdin.isatty() else at_once
-        lines = read_sources(input or "-", reading.as_read_options(), columns=translator.source_columns)
+        lines = read_sources(
+            input or "-", ReadOptions(**reading.model_dump(exclude_unset=True)), columns=translator.source_columns
+        )
     as_rows = "num_hypotheses" in search.model_fields_set
     with written(output) as stream:
         for line, translation in _translated(translator, lines, search=search, at_once=at_once):

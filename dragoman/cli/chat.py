@@ -1,0 +1,52 @@
+"""`dragoman chat`: say something, get the model's answer, again and again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from dragoman.cli.arguments import ModelPath
+from dragoman.cli.flags import flags_of_models
+from dragoman.cli.output import notice, show_messages, warn
+from dragoman.config import MachineOptions, SearchOptions
+
+
+@flags_of_models
+def chat(model: ModelPath, /, *, search: SearchOptions, machine: MachineOptions) -> None:
+    """Talk to a model.
+
+    On a terminal there is a prompt, and Ctrl-D ends the talk; otherwise every line of standard input gets a line.
+    """
+    show_messages()
+    from dragoman import load
+
+    translator = load(model, device=machine.device, threads=machine.threads)
+    for line in _lines():
+        translation = translator.translate(line, options=search)
+        if translation.warning:
+            warn(translation.warning)
+        for candidate in translation.candidates:
+            print(candidate.text, flush=True)
+        if not translation.candidates and not sys.stdin.isatty():
+            print(flush=True)
+
+
+def _lines() -> Iterator[str]:
+    """What is said, line by line."""
+    if not sys.stdin.isatty():
+        for line in sys.stdin:
+            yield line.rstrip("\r\n")
+        return
+    import contextlib
+
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401  (history and editing at the prompt)
+    notice("Say something; Ctrl-D ends.")
+    while True:
+        try:
+            line = input("> ")
+        except EOFError:
+            print()
+            return
+        if line.strip():
+            yield line

@@ -1,0 +1,69 @@
+"""`dragoman inspect`: what happens inside a model on the way from one sentence to its output."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from dragoman.cli.arguments import AsJson, ModelPath
+from dragoman.cli.flags import flags_of_models
+from dragoman.cli.output import notice, show_messages, written
+from dragoman.config import MachineOptions
+from dragoman.errors import OptionError
+
+
+@flags_of_models
+def inspect(
+    model: ModelPath,
+    sentence: Annotated[str, Parameter(help="What the encoder reads.")],
+    reference: Annotated[
+        str | None, Parameter(help="The right output: shows teacher forcing and the gradients through time too.")
+    ] = None,
+    /,
+    *,
+    candidates: Annotated[int, Parameter(help="Next words shown at each step. Default: 5.")] = 5,
+    svg: Annotated[Path | None, Parameter(help="Write the picture to this file.")] = None,
+    as_json: AsJson = False,
+    machine: MachineOptions,
+) -> None:
+    """Look inside a model while it translates one sentence.
+
+    Shows the context vector and, for each step of the decoder, its input, the best next words with their softmax probabilities,
+    and the attention. With REFERENCE also teacher-forced against free-running, and the gradient norm of each step's loss at every
+    earlier state of encoder and decoder.
+    """
+    show_messages()
+    from dragoman import load
+    from dragoman.evaluation.inspection import inspect as look_inside
+
+    translator = load(model, device=machine.device, threads=machine.threads)
+    source_ids = translator.source_tokenizer.encode(sentence)
+    if not source_ids:
+        raise OptionError("SENTENCE is empty: there is nothing to read")
+    inspection = look_inside(
+        translator.model,
+        source_ids,
+        source_names=translator.source_tokenizer.tokens,
+        target_names=translator.target_tokenizer.tokens,
+        reference_ids=None if reference is None else translator.target_tokenizer.encode(reference),
+        candidates=candidates,
+    )
+    if svg is not None:
+        from dragoman.evaluation.plots import inspection_svg
+
+        with written(svg) as stream:
+            stream.write(inspection_svg(inspection))
+        notice(f"the picture is in {svg}")
+    if as_json:
+        print(json.dumps(inspection.as_dict(), ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    from dragoman.evaluation.tables import inspection_tables
+
+    console = Console(highlight=False)
+    for table in inspection_tables(inspection):
+        console.print(table)
