@@ -1,0 +1,188 @@
+"""The teacher-forcing gap: a model fed the truth against the same model fed its own output; knows ids, not models.
+
+In training every step reads the reference's words; in use it reads its own, mistakes included ("exposure bias",
+Ranzato et al. 2016). Until the first error both are the same computation, so the gap opens after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragoman.errors import OptionError
+
+Floats = NDArray[np.float64]
+Ids = Sequence[int]
+
+
+@dataclass(frozen=True, eq=False)
+class Gap:
+    """One model's outputs for a test set, teacher-forced and free-running."""
+
+    sentences: int
+    """Number of items."""
+    counts: NDArray[np.int64]
+    """(positions,): items whose reference reaches this position."""
+    forced_accuracy: Floats
+    """(positions,): share of these with the right word there, when fed the reference."""
+    free_accuracy: Floats
+    """(positions,): the same when fed its own words; an output that has ended is wrong."""
+    forced_total: float
+    """Share of all reference words that are predicted when fed the reference."""
+    free_total: float
+    """The same when fed its own words."""
+    flawless: float
+    """Share of the items without any error; the same both ways."""
+    first_error: Floats
+    """(positions,): of the items right so far, the share whose first error is here."""
+    after_error_counts: NDArray[np.int64]
+    """(horizon,): items whose reference has a k-th word after the position of the first error."""
+    forced_after_error: Floats
+    """(horizon,): share of these with the right word there, when fed the reference; NaN where there is none."""
+    free_after_error: Floats
+    """(horizon,): the same when fed its own words."""
+    recovered: float
+    """Of the items with an error, the share that comes back to the reference (see `recovery_delay`); 0 without errors."""
+    delays: tuple[int, ...]
+    """For each item that recovers, the words from the first error to the first word of the run."""
+
+    @property
+    def gap(self) -> float:
+        """Accuracy lost by feeding on its own words."""
+        return self.forced_total - self.free_total
+
+    @property
+    def median_delay(self) -> float | None:
+        """Median of `delays`; None if nothing recovered."""
+        return float(np.median(self.delays)) if self.delays else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; a share of nothing is None."""
+        result: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, np.ndarray):
+                result[name] = [None if np.isnan(v) else v for v in value.tolist()]
+            else:
+                result[name] = list(value) if isinstance(value, tuple) else value
+        return result | {"gap": self.gap, "median_delay": self.median_delay}
+
+
+def measure_gap(
+    references: Sequence[Ids],
+    forced: Sequence[Ids],
+    free: Sequence[Ids],
+    *,
+    horizon: int = 10,
+    run: int = 2,
+    max_shift: int = 3,
+) -> Gap:
+    """Compare predictions with references, all as ids with the end token; `forced[i]` is as long as `references[i]`.
+
+    `forced[i][t]` is the best word after the true words 0 to t-1, `free[i]` the greedy output. `horizon` is how many words
+    after the first error are followed; `run` and `max_shift` say what counts as recovery (see `recovery_delay`).
+    """
+    _check(references, forced, free, horizon=horizon, run=run, max_shift=max_shift)
+    longest = max(map(len, references))
+    forced_right = _right(references, forced, longest)
+    free_right = _right(references, free, longest)
+    exists = np.arange(longest) < np.array([len(ids) for ids in references])[:, None]
+    counts = exists.sum(axis=0)
+    errors = [first_error(reference, output) for reference, output in zip(references, free, strict=True)]
+    wrong = [i for i, position in enumerate(errors) if position is not None]
+    delays = [recovery_delay(references[i], free[i], first=errors[i] or 0, run=run, max_shift=max_shift) for i in wrong]
+    after, forced_after, free_after = _after_error(forced_right, free_right, exists, errors, horizon)
+    reached = (
+        np.minimum.accumulate(np.hstack([np.ones((len(references), 1), bool), free_right[:, :-1]]), axis=1) & exists
+    )
+    return Gap(
+        sentences=len(references),
+        counts=counts,
+        forced_accuracy=forced_right.sum(axis=0) / counts,
+        free_accuracy=free_right.sum(axis=0) / counts,
+        forced_total=float(forced_right.sum() / exists.sum()),
+        free_total=float(free_right.sum() / exists.sum()),
+        flawless=1 - len(wrong) / len(references),
+        first_error=_share((reached & ~free_right).sum(axis=0), reached.sum(axis=0)),
+        after_error_counts=after,
+        forced_after_error=_share(forced_after, after),
+        free_after_error=_share(free_after, after),
+        recovered=sum(delay is not None for delay in delays) / len(wrong) if wrong else 0.0,
+        delays=tuple(delay for delay in delays if delay is not None),
+    )
+
+
+def first_error(reference: Ids, output: Ids) -> int | None:
+    """The first position where `output` is not `reference`, or None if they are the same; both with the end token."""
+    for position, (right, chosen) in enumerate(zip(reference, output, strict=False)):
+        if right != chosen:
+            return position
+    return None if len(reference) == len(output) else min(len(reference), len(output))
+
+
+def recovery_delay(reference: Ids, output: Ids, *, first: int, run: int = 2, max_shift: int = 3) -> int | None:
+    """Words from the first error to where `output` is back on the reference's track, or None if it never is.
+
+    Back on track: `run` words in a row are the reference's, at most `max_shift` positions away, neither before the
+    error; at the end fewer will do if both end with them, except for an end that is itself the error. The earliest
+    such place counts.
+    """
+    for start in range(first, len(output)):
+        mine = output[start : start + run]
+        for other in range(max(first, start - max_shift), min(len(reference), start + max_shift + 1)):
+            ends = start > first and start + len(mine) == len(output) and other + len(mine) == len(reference)
+            if list(mine) == list(reference[other : other + run]) and (len(mine) == run or ends):
+                return start - first
+    return None
+
+
+def _right(references: Sequence[Ids], outputs: Sequence[Ids], longest: int) -> NDArray[np.bool_]:
+    """(items, positions): whether the output has the reference's word there."""
+    right = np.zeros((len(references), longest), dtype=bool)
+    for row, (reference, output) in enumerate(zip(references, outputs, strict=True)):
+        shared = min(len(reference), len(output))
+        right[row, :shared] = np.asarray(reference[:shared]) == np.asarray(output[:shared])
+    return right
+
+
+def _after_error(
+    forced: NDArray[np.bool_],
+    free: NDArray[np.bool_],
+    exists: NDArray[np.bool_],
+    errors: Sequence[int | None],
+    horizon: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """(horizon,) each: items with a k-th word after the first error, and how many are right there, both ways."""
+    sums = np.zeros((3, horizon), dtype=np.int64)
+    for row, error in enumerate(errors):
+        if error is None:
+            continue
+        for slot, table in enumerate((exists, forced, free)):
+            after = table[row, error + 1 : error + 1 + horizon]
+            sums[slot, : len(after)] += after
+    return sums[0], sums[1], sums[2]
+
+
+def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> Floats:
+    return np.asarray(np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0))
+
+
+def _check(references: Sequence[Ids], forced: Sequence[Ids], free: Sequence[Ids], **limits: int) -> None:
+    if not references:
+        raise OptionError("`references` must not be empty: there is nothing to compare")
+    if not len(references) == len(forced) == len(free):
+        raise OptionError(
+            f"`references`, `forced` and `free` must be equally many, but are {len(references)}, {len(forced)} and {len(free)}"
+        )
+    for number, (reference, predicted) in enumerate(zip(references, forced, strict=True), 1):
+        if not reference or len(reference) != len(predicted):
+            raise OptionError(
+                f"`forced` must predict every word of a reference that has one, but entry {number} has {len(predicted)} of {len(reference)}"
+            )
+    for name, value in limits.items():
+        least = 0 if name == "max_shift" else 1
+        if value < least:
+            raise OptionError(f"`{name}` must be at least {least}, but is {value}")

@@ -1,0 +1,58 @@
+"""What a model thinks of given outputs: teacher-forced predictions and log-probabilities; knows ids, not texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dragoman.generation.stepper import BOS, EOS
+from dragoman.model.seq2seq import Seq2Seq
+
+
+@dataclass(frozen=True, eq=False)
+class Forced:
+    """One target, fed to the model word by word."""
+
+    predicted: NDArray[np.int64]
+    """(target_length + 1,): the best id at each position, the last one in the place of `</s>`."""
+    log_probs: NDArray[np.floating[Any]]
+    """(target_length + 1,): log-probability of the target's own id at each position, `</s>` included."""
+
+
+@torch.inference_mode()
+def force(
+    model: Seq2Seq, source_ids: Sequence[Sequence[int]], target_ids: Sequence[Sequence[int]], *, batch_size: int = 64
+) -> list[Forced]:
+    """Teacher-force targets, ids without `<s>` and `</s>`, given their sources; results in the order given.
+
+    The sum of `log_probs` is the raw score that search gives the same ids.
+    """
+    model.eval()
+    device = model.decoder.embedding.weight.device
+    order = sorted(range(len(source_ids)), key=lambda i: (len(source_ids[i]), len(target_ids[i])))
+    results: dict[int, Forced] = {}
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        sources, lengths = _padded([source_ids[i] for i in rows], device)
+        inputs, _ = _padded([[BOS, *target_ids[i]] for i in rows], device)
+        outputs, ends = _padded([[*target_ids[i], EOS] for i in rows], device)
+        log_probs = torch.log_softmax(model.logits(model(sources, lengths, inputs).features), dim=2)
+        best = log_probs.argmax(dim=2).cpu().numpy()
+        own = log_probs.gather(2, outputs.unsqueeze(2)).squeeze(2).cpu().numpy()
+        for row, (i, end) in enumerate(zip(rows, ends.tolist(), strict=True)):
+            results[i] = Forced(best[row, :end].copy(), own[row, :end].copy())
+    return [results[i] for i in range(len(source_ids))]
+
+
+def _padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """(batch, longest) ids, padded on the right, and their lengths, (batch,)."""
+    lengths = torch.tensor([len(row) for row in rows])
+    padded = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
+    for index, row in enumerate(rows):
+        padded[index, : len(row)] = torch.tensor(row)
+    return padded.to(device), lengths.to(device)

@@ -1,0 +1,215 @@
+"""A look inside a model at work on one sentence: context, next words, attention, gradients through time.
+
+Knows the torch model and ids; the caller brings the names of tokens. Nothing here changes the model.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dragoman.errors import OptionError
+from dragoman.generation.stepper import BOS, EOS
+from dragoman.model.seq2seq import Seq2Seq
+from dragoman.model.stepper import TorchStepper
+from dragoman.model.trace import Trace, trace
+
+Floats = NDArray[np.floating[Any]]
+TokenNames = Callable[[Sequence[int]], list[str]]
+"""Ids to printable tokens, such as `Tokenizer.tokens`."""
+
+
+@dataclass(frozen=True)
+class NextWord:
+    """One word the model may say next."""
+
+    token: str
+    """Its name."""
+    id: int
+    """Its id."""
+    probability: float
+    """Its softmax probability."""
+
+
+@dataclass(frozen=True)
+class DecoderStep:
+    """One step of the decoder."""
+
+    input: str
+    """The token it reads: `<s>` first, then the token before, its own or the reference's."""
+    candidates: tuple[NextWord, ...]
+    """The best next words, best first."""
+    chosen: str
+    """The best next word."""
+    expected: str | None = None
+    """The reference's next word, if there is a reference."""
+    expected_probability: float | None = None
+    """The softmax probability of `expected`."""
+
+    @property
+    def right(self) -> bool:
+        """Whether the best word is the expected one."""
+        return self.chosen == self.expected
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """Everything seen on the way from one source to its output."""
+
+    source_tokens: tuple[str, ...]
+    """The tokens that the encoder reads, in the source's order."""
+    context: Floats
+    """(hidden_size,): the context vector."""
+    steps: tuple[DecoderStep, ...]
+    """Free-running: every step reads the word chosen before."""
+    finished: bool
+    """Whether the output ended with `</s>` and not at the maximum length."""
+    attention: Floats | None
+    """(steps, source_length): free-running attention, rows sum to 1; None without attention."""
+    forced: tuple[DecoderStep, ...] | None = None
+    """Teacher-forced: every step reads the reference's word before. None without a reference."""
+    encoder_gradients: Floats | None = None
+    """(forced steps, source_length): norm of the gradient of each step's loss at the encoder's top state (its forward
+    direction) after each source token, in the source's order."""
+    decoder_gradients: Floats | None = None
+    """(forced steps, forced steps): the same at the decoder's top state of each step; 0 for steps yet to come."""
+
+    @property
+    def output(self) -> tuple[str, ...]:
+        """The chosen tokens, free-running, without `</s>`."""
+        chosen = tuple(step.chosen for step in self.steps)
+        return chosen[:-1] if self.finished else chosen
+
+    @property
+    def gradient_by_distance(self) -> Floats | None:
+        """(forced steps,): mean decoder gradient norm over all losses k steps back; None without a reference."""
+        norms = self.decoder_gradients
+        return None if norms is None else np.array([np.diagonal(norms, -k).mean() for k in range(len(norms))])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        result: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, np.ndarray):
+                result[name] = value.tolist()
+            elif name in ("steps", "forced") and value is not None:
+                result[name] = [asdict(step) for step in value]
+            else:
+                result[name] = list(value) if isinstance(value, tuple) else value
+        return result | {"output": list(self.output)}
+
+
+def inspect(
+    model: Seq2Seq,
+    source_ids: Sequence[int],
+    *,
+    source_names: TokenNames,
+    target_names: TokenNames,
+    reference_ids: Sequence[int] | None = None,
+    candidates: int = 5,
+    max_length: int | None = None,
+) -> Inspection:
+    """Run `model` greedily on one source and, given a reference, teacher-forced on it, and keep what is inside.
+
+    `source_ids` are what the encoder reads and `reference_ids` a target without `<s>` and `</s>`; `candidates` is how
+    many next words each step shows. `max_length` is by default 3 times the source's length + 50.
+    """
+    if not source_ids:
+        raise OptionError("`source_ids` must not be empty: there is nothing to read")
+    if candidates < 1:
+        raise OptionError(f"`candidates` must be at least 1, but is {candidates}")
+    max_length = 3 * len(source_ids) + 50 if max_length is None else max_length
+    if max_length < 1:
+        raise OptionError(f"`max_length` must be at least 1, but is {max_length}")
+    steps, attention = _run_freely(model, list(source_ids), target_names, candidates, max_length)
+    source = torch.tensor([list(source_ids)], device=model.decoder.embedding.weight.device)
+    reference = None if reference_ids is None else [*reference_ids, EOS]
+    if reference is None:
+        with torch.no_grad():
+            context = model.encode(source, torch.tensor([source.size(1)], device=source.device))[0].context
+        return Inspection(tuple(source_names(source_ids)), context[0].cpu().numpy(), steps, _ended(steps), attention)
+    traced = _trace_with_gradients(model, source, reference)
+    encoder, decoder = gradient_norms(traced, reference)
+    if model.encoder.reverse_source:
+        encoder = encoder[:, ::-1].copy()  # the trace is in reading order
+    return Inspection(
+        source_tokens=tuple(source_names(source_ids)),
+        context=traced.context[0].detach().cpu().numpy(),
+        steps=steps,
+        finished=_ended(steps),
+        attention=attention,
+        forced=_forced_steps(traced.logits[0], reference, target_names, candidates),
+        encoder_gradients=encoder,
+        decoder_gradients=decoder,
+    )
+
+
+def _ended(steps: Sequence[DecoderStep]) -> bool:
+    return steps[-1].candidates[0].id == EOS
+
+
+def _run_freely(
+    model: Seq2Seq, source_ids: list[int], names: TokenNames, candidates: int, max_length: int
+) -> tuple[tuple[DecoderStep, ...], Floats | None]:
+    """Greedy decoding, one recorded step after another."""
+    stepper = TorchStepper(model)
+    state, last = stepper.start([source_ids]), BOS
+    steps: list[DecoderStep] = []
+    attention: list[Floats] = []
+    while last != EOS and len(steps) < max_length:
+        step = stepper.step(state, np.array([last]), top_k=min(candidates, stepper.vocab_size))
+        words = _next_words(step.ids[0], np.exp(step.log_probs[0]), names)
+        steps.append(DecoderStep(names([last])[0], words, words[0].token))
+        if step.attention is not None:
+            attention.append(step.attention[0])
+        state, last = step.state, words[0].id
+    return tuple(steps), np.stack(attention) if attention else None
+
+
+def _next_words(ids: NDArray[np.integer[Any]], probabilities: Floats, names: TokenNames) -> tuple[NextWord, ...]:
+    tokens = names([int(i) for i in ids])
+    return tuple(NextWord(token, int(i), float(p)) for token, i, p in zip(tokens, ids, probabilities, strict=True))
+
+
+def _forced_steps(logits: Tensor, reference: list[int], names: TokenNames, candidates: int) -> tuple[DecoderStep, ...]:
+    """The teacher-forced steps of logits, (target_length, vocab)."""
+    probabilities = torch.softmax(logits.detach(), dim=1)
+    best = probabilities.topk(min(candidates, probabilities.size(1)), dim=1)
+    inputs, expected = names([BOS, *reference[:-1]]), names(reference)
+    steps = []
+    for position, true_id in enumerate(reference):
+        words = _next_words(best.indices[position].cpu().numpy(), best.values[position].cpu().numpy(), names)
+        truth = float(probabilities[position, true_id])
+        steps.append(DecoderStep(inputs[position], words, words[0].token, expected[position], truth))
+    return tuple(steps)
+
+
+def _trace_with_gradients(model: Seq2Seq, source: Tensor, reference: list[int]) -> Trace:
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        model = copy.deepcopy(model).requires_grad_(True)  # a frozen model keeps no gradients
+    model.eval()
+    with torch.enable_grad():
+        return trace(model, source, torch.tensor([[BOS, *reference[:-1]]], device=source.device))
+
+
+def gradient_norms(traced: Trace, reference: Sequence[int]) -> tuple[Floats, Floats]:
+    """Back-propagation through time, one target step at a time.
+
+    Entry (t, i) is the norm of the gradient of step t's loss, -log p(reference[t]), at state i: for the encoder
+    (target_length, source_length) in reading order, for the decoder (target_length, target_length). A gradient that is not
+    there, as of a loss at a later state, is 0.
+    """
+    states = [*traced.encoder_states, *traced.decoder_states]
+    losses = -torch.log_softmax(traced.logits[0], dim=1)[torch.arange(len(reference)), torch.tensor(reference)]
+    norms = np.zeros((len(reference), len(states)))
+    for step in range(len(reference)):
+        gradients = torch.autograd.grad(losses[step], states, retain_graph=True, allow_unused=True)
+        norms[step] = [0.0 if g is None else float(g.norm()) for g in gradients]
+    return norms[:, : len(traced.encoder_states)], norms[:, len(traced.encoder_states) :]

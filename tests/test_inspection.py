@@ -1,0 +1,411 @@
+"""A look inside agrees with the model it looks into, and the gap and calibration with counts done by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import itertools
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+from torch import Tensor
+
+from dragoman.errors import OptionError
+from dragoman.evaluation import calibration, exposure
+from dragoman.evaluation.forcing import force
+from dragoman.evaluation.inspection import Inspection, gradient_norms, inspect
+from dragoman.evaluation.tables import inspection_tables
+from dragoman.generation.stepper import BOS, EOS
+from dragoman.model.seq2seq import Seq2Seq
+from dragoman.model.stepper import TorchStepper
+from dragoman.model.trace import trace
+
+SOURCE, REFERENCE = [4, 5, 6, 7], [8, 9, 4]
+NAMES = ["<pad>", "<unk>", "<s>", "</s>", "▁나", "는", "[학교]", "에", "간다", "."]
+
+
+def names(ids: Sequence[int]) -> list[str]:
+    return [NAMES[i] for i in ids]
+
+
+def build(**options: object) -> Seq2Seq:
+    torch.manual_seed(7)
+    sizes = {"source_vocab_size": 10, "target_vocab_size": 10, "embedding_size": 6, "hidden_size": 8}
+    return Seq2Seq(**{**sizes, **options}).double().eval()  # type: ignore[arg-type]
+
+
+SHAPES = {
+    "textbook": {},
+    "reversed": {"reverse_source": True, "peek": True},
+    "attention": {"attention": "general", "bidirectional": True, "decoder_layers": 2, "encoder_layers": 2},
+    "fed": {"attention": "dot", "input_feeding": True, "cell": "gru"},
+}
+
+
+def look(model: Seq2Seq, *, reference: list[int] | None = REFERENCE, **options: int) -> Inspection:
+    return inspect(model, SOURCE, source_names=names, target_names=names, reference_ids=reference, **options)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_free_running_steps_are_greedy_search(shape: str) -> None:
+    model = build(**SHAPES[shape])
+    seen = look(model, max_length=6)
+    stepper, last = TorchStepper(model), BOS
+    state = stepper.start([SOURCE])
+    for index, step in enumerate(seen.steps):
+        expected = stepper.step(state, np.array([last]), top_k=None)
+        state, best = expected.state, np.argsort(-expected.log_probs[0], kind="stable")
+        assert step.input == NAMES[last]
+        assert [word.id for word in step.candidates] == list(best[:5])
+        assert [word.probability for word in step.candidates] == pytest.approx(np.exp(expected.log_probs[0][best[:5]]))
+        assert step.chosen == NAMES[best[0]]
+        if seen.attention is not None:
+            assert expected.attention is not None
+            np.testing.assert_allclose(seen.attention[index], expected.attention[0])
+        last = int(best[0])
+    assert seen.finished == (last == EOS)
+    assert len(seen.steps) == 6 or seen.finished
+    assert len(seen.output) == len(seen.steps) - seen.finished
+    assert (seen.attention is None) == (SHAPES[shape].get("attention") is None)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_forced_steps_are_the_fused_pass(shape: str) -> None:
+    model = build(**SHAPES[shape])
+    seen = look(model)
+    output = model(torch.tensor([SOURCE]), torch.tensor([4]), torch.tensor([[BOS, *REFERENCE]]))
+    expected = torch.softmax(model.logits(output.features)[0], dim=1).detach().numpy()
+    assert seen.forced is not None
+    assert [step.input for step in seen.forced] == names([BOS, *REFERENCE])
+    for step, row, true_id in zip(seen.forced, expected, [*REFERENCE, EOS], strict=True):
+        assert step.expected == NAMES[true_id]
+        assert step.expected_probability == pytest.approx(row[true_id])
+        assert step.candidates[0].probability == pytest.approx(row.max())
+        assert step.right == (row.argmax() == true_id)
+    memory, _ = model.encode(torch.tensor([SOURCE]), torch.tensor([4]))
+    np.testing.assert_allclose(seen.context, memory.context[0].detach())
+    np.testing.assert_allclose(look(model, reference=None).context, seen.context)
+
+
+def moved_losses(model: Seq2Seq, place: int, move: Tensor, *, side: str) -> Tensor:
+    """The steps' losses if the top state after position `place` of one side were moved by `move`."""
+    inputs = model.encoder.embed(torch.tensor([SOURCE]), torch.tensor([4]))
+    memory, state = model.encode(torch.tensor([SOURCE]), torch.tensor([4]))
+    if side == "encoder":  # one layer, one direction, no attention: the last state is all the decoder gets
+        final = model.encoder.forward_layers[0].zero_state(inputs)
+        for position in range(4):
+            final = model.encoder.forward_layers[0].step(inputs[:, position], final)
+            final = (final[0] + move, *final[1:]) if position == place else final
+        memory = dataclasses.replace(memory, context=final[0])
+        state = dataclasses.replace(state, layers=(final,))
+    losses = []
+    for position, (fed, true_id) in enumerate(zip([BOS, *REFERENCE], [*REFERENCE, EOS], strict=True)):
+        features, _, state = model.decoder.step(torch.tensor([fed]), memory, state)
+        losses.append(-torch.log_softmax(model.logits(features)[0], dim=0)[true_id])
+        if side == "decoder" and position == place:
+            top = state.layers[-1]
+            state = dataclasses.replace(state, layers=(*state.layers[:-1], (top[0] + move, *top[1:])))
+    return torch.stack(losses)
+
+
+@pytest.mark.parametrize(
+    ("shape", "side"),
+    [("textbook", "encoder"), ("textbook", "decoder"), ("reversed", "decoder"), ("attention", "decoder")],
+)
+def test_gradients_through_time_are_finite_differences(shape: str, side: str) -> None:
+    model, small = build(**SHAPES[shape]), 1e-6
+    traced = trace(model, torch.tensor([SOURCE]), torch.tensor([[BOS, *REFERENCE]]))
+    encoder, decoder = gradient_norms(traced, [*REFERENCE, EOS])
+    norms = encoder if side == "encoder" else decoder
+    assert norms.shape == (4, 4)
+    for place in range(4):
+        with torch.no_grad():
+            columns = [
+                moved_losses(model, place, small * axis, side=side)
+                - moved_losses(model, place, -small * axis, side=side)
+                for axis in torch.eye(8, dtype=torch.float64)
+            ]
+        expected = torch.stack(columns).norm(dim=0).numpy() / (2 * small)
+        # A decoder state is moved after its own word was predicted, so only later losses change.
+        first = place + 1 if side == "decoder" else 0
+        np.testing.assert_allclose(norms[first:, place], expected[first:], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gradients_flow_to_every_earlier_state_and_to_no_later_one(shape: str) -> None:
+    seen = look(build(**SHAPES[shape]))
+    assert seen.encoder_gradients is not None
+    assert seen.decoder_gradients is not None
+    assert (seen.encoder_gradients > 0).all()
+    assert (seen.decoder_gradients[np.tril_indices(4)] > 0).all()
+    assert (seen.decoder_gradients[np.triu_indices(4, 1)] == 0).all()
+
+
+def test_the_gradient_at_the_first_decoder_state_vanishes_with_the_recurrent_weights() -> None:
+    model = build(cell="rnn_tanh")
+    with torch.no_grad():
+        for layer in model.decoder.layers:
+            for name, weight in layer.named_parameters():
+                if weight.dim() == 2 and weight.shape[0] == weight.shape[1]:
+                    weight.mul_(1e-3)
+                assert name
+    fading = look(model).gradient_by_distance
+    assert fading is not None
+    assert fading[1] < 1e-2 * fading[0]
+    assert fading[2] < 1e-2 * fading[1]
+
+
+def test_encoder_gradients_stand_in_the_sources_order() -> None:
+    """The last word read before decoding has the strongest short path: with reversal, that is the first word."""
+    plain, mirrored = build(cell="rnn_tanh"), build(cell="rnn_tanh", reverse_source=True)
+    straight = look(plain).encoder_gradients
+    turned = inspect(
+        mirrored, SOURCE[::-1], source_names=names, target_names=names, reference_ids=REFERENCE
+    ).encoder_gradients
+    assert straight is not None
+    assert turned is not None
+    np.testing.assert_allclose(turned[:, ::-1], straight)
+
+
+def test_looking_leaves_the_model_as_it_was() -> None:
+    model = build().requires_grad_(False)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    assert look(model).decoder_gradients is not None
+    assert not any(weight.requires_grad for weight in model.parameters())
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_inspections_become_json_and_tables(shape: str) -> None:
+    seen = look(build(**SHAPES[shape]), max_length=5)
+    again = json.loads(json.dumps(seen.as_dict()))
+    assert again["source_tokens"] == ["▁나", "는", "[학교]", "에"]
+    assert len(again["forced"]) == len(again["decoder_gradients"]) == 4
+    assert again["forced"][0]["expected"] == "간다"
+    console = Console(width=160, file=io.StringIO())
+    for part in inspection_tables(seen):
+        console.print(part)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    for word in ("context vector", "간다", "[학교]", "teacher forcing", "fades", "wrong"):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"candidates": 0}, "`candidates` must be at least 1, but is 0"),
+        ({"max_length": 0}, "`max_length` must be at least 1, but is 0"),
+    ],
+)
+def test_mistakes_are_one_clear_line(options: dict[str, int], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        look(build(), **options)
+    with pytest.raises(OptionError, match="`source_ids` must not be empty"):
+        inspect(build(), [], source_names=names, target_names=names)
+
+
+def test_forcing_many_gives_what_forcing_one_gives() -> None:
+    model = build(attention="dot")
+    sources, targets = [[4, 5, 6], [7], [5, 5]], [[8], [], [9, 4, 5, 6]]
+    together = force(model, sources, targets, batch_size=2)
+    for source, target, result in zip(sources, targets, together, strict=True):
+        alone = force(model, [source], [target])[0]
+        np.testing.assert_allclose(result.log_probs, alone.log_probs, atol=1e-10)
+        assert list(result.predicted) == list(alone.predicted)
+        steps = inspect(model, source, source_names=names, target_names=names, reference_ids=target).forced
+        assert steps is not None
+        assert [step.candidates[0].id for step in steps] == list(result.predicted)
+        assert np.exp(result.log_probs) == pytest.approx([step.expected_probability for step in steps])
+
+
+# The teacher-forcing gap
+
+
+def test_gap_by_hand() -> None:
+    references = [[4, 5, 6, 3], [4, 5, 3], [7, 3]]
+    forced = [[4, 9, 6, 3], [4, 5, 3], [8, 3]]
+    free = [[4, 9, 9, 6, 3], [4, 5, 3], [8]]
+    gap = exposure.measure_gap(references, forced, free, horizon=3)
+    assert list(gap.counts) == [3, 3, 2, 1]
+    assert list(gap.forced_accuracy) == pytest.approx([2 / 3, 2 / 3, 1, 1])
+    assert list(gap.free_accuracy) == pytest.approx([2 / 3, 1 / 3, 1 / 2, 0])
+    assert gap.forced_total == pytest.approx(7 / 9)
+    assert gap.free_total == pytest.approx(4 / 9)
+    assert gap.gap == pytest.approx(3 / 9)
+    assert gap.flawless == pytest.approx(1 / 3)
+    assert list(gap.first_error[:3]) == pytest.approx([1 / 3, 1 / 2, 0])
+    assert list(gap.after_error_counts) == [2, 1, 0]
+    assert list(gap.forced_after_error[:2]) == [1, 1]
+    assert list(gap.free_after_error[:2]) == [0, 0]
+    assert np.isnan(gap.free_after_error[2])
+    assert gap.recovered == 0.5  # "6 </s>" comes back one place late, two words after the first error
+    assert gap.delays == (2,)
+    assert gap.median_delay == 2
+    assert json.loads(json.dumps(gap.as_dict()))["free_after_error"] == [0, 0, None]
+
+
+@pytest.mark.parametrize(
+    ("output", "delay"),
+    [
+        ([4, 9, 6, 7, 3], 1),  # one word wrong
+        ([4, 6, 7, 8, 3], 0),  # one word left out
+        ([4, 9, 5, 6, 7, 3], 1),  # one word too many
+        ([4, 9, 9, 9, 3], 3),  # only the end is right
+        ([4, 3], None),  # ended too early
+        ([4, 9, 9, 9, 9, 9, 9, 9, 9, 6, 7, 3], None),  # back, but too far away
+        ([4, 9, 9, 9], None),  # cut at the maximum length
+    ],
+)
+def test_recovery_by_hand(output: list[int], delay: int | None) -> None:
+    reference = [4, 5, 6, 7, 3] if output != [4, 6, 7, 8, 3] else [4, 5, 6, 7, 8, 3]
+    first = exposure.first_error(reference, output)
+    assert first == 1
+    assert exposure.recovery_delay(reference, output, first=1) == delay
+
+
+@given(st.lists(st.integers(3, 5), min_size=1, max_size=6), st.lists(st.integers(3, 5), min_size=1, max_size=6))
+def test_recovery_equals_brute_force(reference: list[int], output: list[int]) -> None:
+    first = exposure.first_error(reference, output)
+    if first is None:
+        assert reference == output
+        return
+    assert reference[:first] == output[:first]
+    places = [
+        start - first
+        for start, other in itertools.product(range(first, len(output)), range(first, len(reference)))
+        if abs(start - other) <= 1
+        and (
+            (output[start : start + 2] == reference[other : other + 2] and len(output) - start >= 2)
+            or (start > first and output[start:] == reference[other:] and len(output) - start == 1)
+        )
+    ]
+    found = exposure.recovery_delay(reference, output, first=first, run=2, max_shift=1)
+    assert found == min(places, default=None)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_fed_the_truth_and_fed_itself_a_model_errs_first_at_the_same_place(shape: str) -> None:
+    model = build(**SHAPES[shape])
+    random = np.random.default_rng(1)
+    targets = [list(map(int, random.integers(4, 10, size=4))) for _ in range(12)]
+    forced = [list(map(int, result.predicted)) for result in force(model, [SOURCE] * 12, targets)]
+    free = [[word.candidates[0].id for word in look(model, reference=None, max_length=9).steps]] * 12
+    references = [[*target, EOS] for target in targets]
+    for reference, one, other in zip(references, forced, free, strict=True):
+        assert exposure.first_error(reference, one) == exposure.first_error(reference, other)
+    gap = exposure.measure_gap(references, forced, free)
+    assert gap.sentences == 12
+    assert gap.flawless == np.mean([list(one) == reference for one, reference in zip(forced, references, strict=True)])
+
+
+def test_gap_names_mistakes() -> None:
+    with pytest.raises(OptionError, match="`references` must not be empty"):
+        exposure.measure_gap([], [], [])
+    with pytest.raises(OptionError, match="must be equally many, but are 1, 1 and 0"):
+        exposure.measure_gap([[3]], [[3]], [])
+    with pytest.raises(OptionError, match="entry 1 has 2 of 1"):
+        exposure.measure_gap([[3]], [[4, 3]], [[3]])
+    with pytest.raises(OptionError, match="`run` must be at least 1, but is 0"):
+        exposure.measure_gap([[3]], [[3]], [[3]], run=0)
+
+
+# Calibration
+
+
+def made_up_scores(size: int = 4000, temperature: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
+    """Scores, and truths drawn so that exp(score / temperature) is exactly how often outputs are right."""
+    random = np.random.default_rng(2)
+    scores = -random.exponential(3.0, size=size)
+    return scores, random.random(size) < np.exp(scores / temperature)
+
+
+def cross_entropy(scores: np.ndarray, right: np.ndarray, temperature: float) -> float:
+    sure = np.clip(np.exp(scores / temperature), 1e-12, 1 - 1e-12)
+    return float(-np.where(right, np.log(sure), np.log1p(-sure)).mean())
+
+
+def test_the_fitted_temperature_is_the_best_of_a_grid_and_the_true_one() -> None:
+    scores, right = made_up_scores()
+    fitted = calibration.fit_temperature(scores, right)
+    assert fitted == pytest.approx(3.0, rel=0.1)
+    grid = np.exp(np.linspace(np.log(0.1), np.log(50), 400))
+    assert cross_entropy(scores, right, fitted) <= min(cross_entropy(scores, right, t) for t in grid) + 1e-9
+
+
+def test_a_fitted_temperature_calibrates_fresh_data() -> None:
+    scores, right = made_up_scores()
+    fitted = calibration.fit_temperature(scores[:2000], right[:2000])
+    before = calibration.reliability(calibration.confidence(scores[2000:]), right[2000:])
+    after = calibration.reliability(calibration.confidence(scores[2000:], temperature=fitted), right[2000:])
+    assert before.error > 0.1
+    assert after.error < 0.03
+
+
+def test_reliability_by_hand() -> None:
+    result = calibration.reliability([0.0, 0.5, 0.6, 1.0], [False, True, False, True], bins=2)
+    assert [(b.low, b.high, b.count) for b in result.bins] == [(0, 0.5, 2), (0.5, 1, 2)]
+    assert [b.confidence for b in result.bins] == pytest.approx([0.25, 0.8])
+    assert [b.accuracy for b in result.bins] == pytest.approx([0.5, 0.5])
+    assert result.error == pytest.approx(0.5 * 0.25 + 0.5 * 0.3)
+    assert result.worst == pytest.approx(0.3)
+    assert json.loads(json.dumps(result.as_dict()))["bins"][0]["count"] == 2
+
+
+outcomes = st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=12)
+
+
+@settings(deadline=None)
+@given(outcomes)
+def test_risk_and_coverage_equal_brute_force(items: list[tuple[int, bool]]) -> None:
+    confidences, right = np.array([c / 4 for c, _ in items]), np.array([r for _, r in items])
+    curve = calibration.risk_coverage(confidences, right)
+    assert list(curve.threshold) == sorted(set(confidences), reverse=True)
+    for threshold, coverage, risk in zip(curve.threshold, curve.coverage, curve.risk, strict=True):
+        answered = confidences >= threshold
+        assert coverage == pytest.approx(answered.mean())
+        assert risk == pytest.approx((~right)[answered].mean())
+    assert curve.coverage[-1] == pytest.approx(1.0)
+    for allowed in (0.0, 0.25, 0.5, 1.0):
+        fitting = [c for c, r in zip(curve.coverage, curve.risk, strict=True) if r <= allowed]
+        if fitting:
+            chosen = calibration.threshold_for_risk(confidences, right, risk=allowed)
+            assert chosen.coverage == pytest.approx(max(fitting))
+            assert chosen.risk <= allowed
+        else:
+            with pytest.raises(OptionError, match="`risk` cannot be as low as"):
+                calibration.threshold_for_risk(confidences, right, risk=allowed)
+
+
+def test_area_under_the_risk_coverage_curve_by_hand() -> None:
+    assert calibration.risk_coverage([0.9, 0.8, 0.7, 0.6], [True, False, True, True]).area == pytest.approx(
+        (0 + 1 / 2 + 1 / 3 + 1 / 4) / 4
+    )
+
+
+def test_calibration_names_mistakes() -> None:
+    with pytest.raises(OptionError, match="to fit a temperature, but all are right"):
+        calibration.fit_temperature([-1.0], [True])
+    with pytest.raises(OptionError, match="to fit a temperature, but all are wrong"):
+        calibration.fit_temperature([-1.0], [False])
+    with pytest.raises(OptionError, match="1 entries stand for 2 outputs"):
+        calibration.reliability([0.1, 0.2], [True])
+    with pytest.raises(OptionError, match="nothing to calibrate on"):
+        calibration.reliability([], [])
+    with pytest.raises(OptionError, match=r"`confidences` must lie between 0 and 1, but run from -1 to 0\.5"):
+        calibration.reliability([-1, 0.5], [True, False])
+    with pytest.raises(OptionError, match="`bins` must be at least 1, but is 0"):
+        calibration.reliability([0.5], [True], bins=0)
+    with pytest.raises(OptionError, match="`temperature` must be greater than 0, but is 0"):
+        calibration.confidence([-1.0], temperature=0)
+    with pytest.raises(OptionError, match="`risk` must be a share from 0 to 1, but is 2"):
+        calibration.threshold_for_risk([0.5], [True], risk=2)
+    with pytest.raises(OptionError, match="finite"):
+        calibration.fit_temperature([float("-inf"), -1.0], [True, False])
