@@ -1,0 +1,179 @@
+"""Encoded pairs into batches of about equally long ones; the order is a pure function of seed, epoch and position.
+
+Knows ids and lengths, no text and no torch. One epoch: shuffle all pairs; sort windows of the shuffled order by target and
+source length, equal lengths staying shuffled; cut into batches whose padded sides hold at most `batch_tokens`; shuffle
+the batches. So a run that is resumed needs only (epoch, position) to go on as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragoman.corpus.dataset import EncodedPairs, Ids
+from dragoman.corpus.tokenization import BOS, EOS, PAD
+
+Ints = NDArray[np.int64]
+
+WINDOW_BATCHES = 200
+"""Batches' worth of pairs that are sorted together: more is less padding, fewer is a freer order."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pairs of about equal length, padded on the right."""
+
+    source_ids: Ints
+    """(batch, source_length)"""
+    source_lengths: Ints
+    """(batch,)"""
+    target_input: Ints
+    """(batch, target_length): `<s>` and the target."""
+    target_output: Ints
+    """(batch, target_length): the target and `</s>`."""
+    target_lengths: Ints
+    """(batch,): tokens of the target with its `</s>`."""
+    indices: Ints
+    """(batch,): which pairs of the data these are."""
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return len(self.indices)
+
+    @property
+    def target_tokens(self) -> int:
+        """Real tokens of `target_output`."""
+        return int(self.target_lengths.sum())
+
+    def slice(self, rank: int, world: int) -> Batch:
+        """The pairs that process `rank` of `world` trains on: together all of them, each once.
+
+        Shapes keep the whole batch's lengths. With fewer pairs than processes some get none.
+        """
+        assert 0 <= rank < world
+        return Batch(**{name: array[rank::world] for name, array in vars(self).items()})
+
+
+class BatchPlan:
+    """All epochs over `pairs`, in batches of at most `batch_tokens` padded tokens on either side.
+
+    A target counts with its `</s>`. A pair that is longer than that alone is a batch of its own.
+    """
+
+    def __init__(
+        self, pairs: EncodedPairs, *, batch_tokens: int, seed: int, window_batches: int = WINDOW_BATCHES
+    ) -> None:
+        """`seed` gives the order; `window_batches` is for experiments."""
+        assert batch_tokens > 0
+        self._pairs = pairs
+        self._batch_tokens = batch_tokens
+        self._seed = seed
+        self._window_batches = window_batches
+        self._cached: tuple[int, list[Ints]] | None = None
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches in the first epoch; another epoch may have a few more or fewer."""
+        return len(self.plan(0))
+
+    def plan(self, epoch: int) -> list[Ints]:
+        """The indices of each batch of an epoch, in order; every pair is in exactly one."""
+        if self._cached is None or self._cached[0] != epoch:
+            self._cached = (epoch, self._make(epoch))
+        return self._cached[1]
+
+    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from position `start` on."""
+        for indices in self.plan(epoch)[start:]:
+            yield make_batch(self._pairs, indices)
+
+    def _make(self, epoch: int) -> list[Ints]:
+        random = np.random.Generator(np.random.Philox(np.random.SeedSequence((self._seed, epoch))))
+        sources, targets = self._pairs.source_lengths, self._pairs.target_lengths + 1
+        order = random.permutation(len(self._pairs))
+        batches: list[Ints] = []
+        size = self._window_size(sources, targets)
+        for start in range(0, len(order), size):
+            window = order[start : start + size]
+            window = window[_by_length(sources[window], targets[window])]
+            batches += _cut(window, sources[window], targets[window], self._batch_tokens)
+        return [batches[i] for i in random.permutation(len(batches))]
+
+    def _window_size(self, sources: NDArray[np.int32], targets: NDArray[np.int32]) -> int:
+        """Pairs per window, all windows about equal."""
+        if not len(sources):
+            return 1
+        mean = max(1.0, float(np.maximum(sources, targets).mean()))
+        wanted = max(1, int(self._window_batches * self._batch_tokens / mean))
+        windows = max(1, round(len(sources) / wanted))
+        return -(-len(sources) // windows)
+
+
+def dev_batches(pairs: EncodedPairs, *, batch_tokens: int, most: int | None = None) -> Iterator[Batch]:
+    """Every pair once (at most `most`, spread evenly), in order of length: for evaluation, no randomness."""
+    chosen = np.arange(len(pairs))
+    if most is not None and most < len(pairs):
+        chosen = np.linspace(0, len(pairs) - 1, most).round().astype(np.int64)
+    sources, targets = pairs.source_lengths[chosen], pairs.target_lengths[chosen] + 1
+    order = _by_length(sources, targets)
+    for indices in _cut(chosen[order], sources[order], targets[order], batch_tokens):
+        yield make_batch(pairs, indices)
+
+
+def make_batch(pairs: EncodedPairs, indices: Ints) -> Batch:
+    """Gather and pad the pairs `indices`."""
+    source_ids, source_lengths = pairs.sources(indices)
+    target_ids, target_lengths = pairs.targets(indices)
+    ends = np.full(len(indices), EOS)
+    begins = np.full(len(indices), BOS)
+    return Batch(
+        source_ids=_pad(source_ids, source_lengths),
+        source_lengths=source_lengths,
+        target_input=_pad(target_ids, target_lengths, before=begins),
+        target_output=_pad(target_ids, target_lengths, after=ends),
+        target_lengths=target_lengths + 1,
+        indices=np.asarray(indices, dtype=np.int64),
+    )
+
+
+def _pad(flat: Ids, lengths: Ints, *, before: Ints | None = None, after: Ints | None = None) -> Ints:
+    """(tokens,) -> (batch, length), with a column of ids before or after each row's tokens."""
+    extra = (before is not None) + (after is not None)
+    padded = np.full((len(lengths), int(lengths.max(initial=0)) + extra), PAD, dtype=np.int64)
+    columns = np.arange(padded.shape[1])
+    shift = 0
+    if before is not None:
+        padded[:, 0] = before
+        shift = 1
+    padded[(columns >= shift) & (columns < (lengths + shift)[:, None])] = flat
+    if after is not None:
+        padded[np.arange(len(lengths)), lengths + shift] = after
+    return padded
+
+
+def _by_length(sources: NDArray[Any], targets: NDArray[Any]) -> Ints:
+    """The order by target length, and by source length within it; equal pairs stay in their order.
+
+    Source lengths rise and fall by turns, so that a batch across two target lengths has sources of about one length.
+    """
+    return np.lexsort((np.where(targets % 2 == 0, sources, -sources), targets))
+
+
+def _cut(indices: Ints, sources: NDArray[Any], targets: NDArray[Any], batch_tokens: int) -> list[Ints]:
+    """Cut pairs, given in order of target length, into the longest batches that hold at most `batch_tokens` a side."""
+    batches: list[Ints] = []
+    start = 0
+    while start < len(indices):
+        # No more pairs than this fit, as those that follow are at least as long.
+        most = max(1, batch_tokens // int(targets[start]))
+        end = min(start + most, len(indices))
+        longest = np.maximum.accumulate(np.maximum(sources[start:end], targets[start:end]), dtype=np.int64)
+        fits = longest * np.arange(1, end - start + 1) <= batch_tokens
+        size = len(fits) if fits.all() else max(1, int(fits.argmin()))
+        batches.append(indices[start : start + size])
+        start += size
+    return batches

@@ -1,0 +1,107 @@
+"""What is written is what is read, damage is named, and memory stays small."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dragoman.corpus.dataset import EncodedPairs
+from dragoman.corpus.tokenization import Tokenizer
+from dragoman.corpus.tokenizer_learning import learn
+from dragoman.errors import StorageError
+
+CHARS = Tokenizer([learn(["abcd efgh"], method="char")])
+WORDS = Tokenizer([learn(["ab cd ef gh"], method="word")])
+
+
+def write(folder: Path, pairs: list[tuple[str, str]], *, longest: int = 1_000, per_batch: int = 2) -> EncodedPairs:
+    batches = [pairs[i : i + per_batch] for i in range(0, len(pairs), per_batch)]
+    columns = [([s for s, _ in batch], [t for _, t in batch]) for batch in batches]
+    return EncodedPairs.write(
+        folder, "train", columns, CHARS, WORDS, max_source_length=longest, max_target_length=longest
+    )
+
+
+def test_rows_come_back(tmp_path: Path) -> None:
+    pairs = [("abc", "ab"), ("h", "gh ef cd"), ("a b", "ab ab"), ("cc", "cd"), ("b", "ef")]
+    written = write(tmp_path, pairs)
+    for encoded in (written, EncodedPairs.open(tmp_path, "train")):
+        assert [CHARS.decode(encoded.source(i).tolist()) for i in range(len(encoded))] == [s for s, _ in pairs]
+        assert [WORDS.decode(encoded.target(i).tolist()) for i in range(len(encoded))] == [t for _, t in pairs]
+        assert encoded.source_lengths.tolist() == [3, 1, 3, 2, 1]
+        assert encoded.target_lengths.tolist() == [1, 3, 2, 1, 1]
+        assert (encoded.dropped, encoded.empty) == (0, 0)
+        flat, lengths = encoded.sources(np.array([4, 0, 4]))
+        assert CHARS.decode(flat.tolist()) == "babcb"
+        assert lengths.tolist() == [1, 3, 1]
+    with pytest.raises(IndexError):
+        written.source(5)
+
+
+def test_long_and_empty_pairs_are_left_out_and_counted(tmp_path: Path) -> None:
+    encoded = write(
+        tmp_path, [("abcd", "ab"), ("abc", "ab cd ef"), ("a", "ab cd ef gh"), ("", "ab"), ("a", " ")], longest=3
+    )
+    assert (len(encoded), encoded.dropped, encoded.empty) == (1, 2, 2)
+    assert EncodedPairs.open(tmp_path, "train").dropped == 2
+
+
+def test_no_pairs_at_all_can_be_written_and_opened(tmp_path: Path) -> None:
+    assert len(write(tmp_path, [])) == 0
+    assert len(EncodedPairs.open(tmp_path, "train").source_lengths) == 0
+
+
+def test_large_vocabularies_keep_their_ids(tmp_path: Path) -> None:
+    syllables = [chr(code) for code in range(0x4E00, 0x4E00 + 20_000)] + [
+        chr(c) for c in range(0x20000, 0x20000 + 50_000)
+    ]
+    many = Tokenizer([learn(["".join(syllables)] * 2, method="char", vocab_size=80_000)])
+    assert many.vocab_size > 1 << 16
+    encoded = EncodedPairs.write(tmp_path, "many", [([syllables[-1]], [syllables[0]])], many, many)
+    assert many.decode(encoded.source(0).tolist()) == syllables[-1]
+
+
+@pytest.mark.parametrize("victim", ["train.source.npy", "train.target.offsets.npy", "train.json"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "empty"])
+def test_damage_is_named(tmp_path: Path, victim: str, damage: str) -> None:
+    write(tmp_path, [("abc", "ab"), ("h", "gh ef cd")])
+    path = tmp_path / victim
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: -1 if damage == "cut" else 0])
+    with pytest.raises(StorageError, match="the encoded pairs train are"):
+        EncodedPairs.open(tmp_path, "train")
+
+
+def test_an_error_on_the_way_leaves_nothing(tmp_path: Path) -> None:
+    def broken() -> Iterator[tuple[list[str], list[str]]]:
+        yield ["a"], ["ab"]
+        raise RuntimeError("the reader failed")
+
+    with pytest.raises(RuntimeError, match="the reader failed"):
+        EncodedPairs.write(tmp_path, "train", broken(), CHARS, WORDS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot be written"):
+        EncodedPairs.write(tmp_path / "file", "train", [], CHARS, WORDS)
+
+
+def test_writing_needs_memory_for_one_batch_only(tmp_path: Path) -> None:
+    def peak(batches: int) -> int:
+        texts = (["abcdefgh" * 5] * 500, ["ab cd ef gh"] * 500)
+        tracemalloc.start()
+        EncodedPairs.write(tmp_path, "train", (texts for _ in range(batches)), CHARS, WORDS)
+        highest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return highest
+
+    peak(1)
+    assert peak(12) < 1.3 * peak(2)
