@@ -1,38 +1,100 @@
-"""The documentation checks of `make check`: links in Markdown files lead somewhere. Reads no network address."""
+"""The documentation checks of `make check`; reads no network address.
+
+    python docs/check.py            is everything as it should be?
+    python docs/check.py --write    write docs/commands.md anew
+
+Links lead somewhere; every `dragoman` command shown in a Markdown file or an example has a command and flags that exist;
+docs/commands.md is what --help says.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from dragoman.cli import main as dragoman
+from dragoman.cli.app import COMMANDS, command
+from dragoman.cli.flags import flags_of
+
 ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "docs" / "commands.md"
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+SHOWN = re.compile(r"^(?:\$ )?(dragoman .*)$|`(dragoman [a-z][^`]*)`")
 
 
 def pages() -> list[Path]:
-    """Every Markdown file of the project, the installed ones left out."""
-    return [
-        *sorted(ROOT.glob("*.md")),
-        *sorted(p for d in ("docs", "dragoman", "examples", "benchmarks") for p in (ROOT / d).rglob("*.md")),
-    ]
+    """Every Markdown file of the project, and the examples."""
+    folders = [ROOT / name for name in ("docs", "dragoman", "examples", "benchmarks")]
+    found = [page for folder in folders for pattern in ("*.md", "*.sh") for page in folder.rglob(pattern)]
+    return [*sorted(ROOT.glob("*.md")), *sorted(found)]
 
 
-def broken_links(page: Path) -> Iterator[str]:
-    """One line for every relative link of `page` that leads nowhere."""
-    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):
-        for link in LINK.findall(line):
-            path = link.partition("#")[0]
-            if path and "://" not in path and not (page.parent / path).exists():
-                yield f"{page.relative_to(ROOT)}:{number}: the link leads nowhere: {link}"
+def broken_links(line: str, page: Path) -> Iterator[str]:
+    """The links of one line that lead nowhere."""
+    for link in LINK.findall(line):
+        path = link.partition("#")[0]
+        if path and "://" not in path and not (page.parent / path).exists():
+            yield f"the link leads nowhere: {link}"
+
+
+def wrong_commands(line: str) -> Iterator[str]:
+    """What is wrong with the dragoman commands shown in one line."""
+    for found in SHOWN.finditer(line.strip()):
+        shown = found[1] or found[2]
+        with contextlib.suppress(ValueError):  # a lone apostrophe: prose, not a command
+            words = shlex.split(re.split(r" [|<>#] ?", shown)[0], comments=True)
+            yield from _wrong_words(words[1:], shown)
+
+
+def _wrong_words(words: list[str], shown: str) -> Iterator[str]:
+    name = words[0] if words else "--help"
+    if name.isupper() or name in ("--help", "--version"):
+        return
+    if name not in COMMANDS:
+        yield f"there is no command {name}: {shown}"
+        return
+    known = flags_of(command(name))
+    for word in words[1 : words.index("--") if "--" in words else None]:
+        if re.match(r"--[a-z]", word) and word.partition("=")[0] not in known:
+            yield f"there is no option {word}: {shown}"
+
+
+def reference() -> str:
+    """The command reference: what --help says, command by command."""
+    os.environ["COLUMNS"] = "100"
+    parts = ["# Commands", "Written by `python docs/check.py --write` from what `--help` says."]
+    for name in [None, *COMMANDS]:
+        shown = io.StringIO()
+        with contextlib.redirect_stdout(shown):
+            dragoman([*([name] if name else []), "--help"])
+        text = "\n".join(line.rstrip() for line in shown.getvalue().strip().splitlines())
+        parts.append(f"## dragoman {name or ''}".rstrip() + f"\n\n```text\n{text}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def faults() -> Iterator[str]:
+    """One line for everything that is wrong."""
+    for page in pages():
+        for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):
+            for fault in [*broken_links(line, page), *wrong_commands(line)]:
+                yield f"{page.relative_to(ROOT)}:{number}: {fault}"
+    if not REFERENCE.exists() or REFERENCE.read_text(encoding="utf-8") != reference():
+        yield "docs/commands.md is not what --help says; write it anew with: python docs/check.py --write"
 
 
 def main() -> int:
     """Print every fault; the exit code says whether there was one."""
-    faults = [fault for page in pages() for fault in broken_links(page)]
-    print(*faults, sep="\n", end="\n" if faults else "")
-    return 1 if faults else 0
+    if "--write" in sys.argv:
+        REFERENCE.write_text(reference(), encoding="utf-8")
+    found = list(faults())
+    print(*found, sep="\n", end="\n" if found else "")
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ class ModelDirectory:
         config = _read_config(path)
         directory = cls(path, config)
         for name in config.get("tokenizer", {}).get("files", []):
-            directory.read_text(name)
+            directory.check_json(name)
         if weights:
             if not directory.weights.exists():
                 raise StorageError(
@@ -101,6 +101,13 @@ class ModelDirectory:
             raise StorageError(f"{self.path} is incomplete: {name} is missing") from None
         except (OSError, UnicodeDecodeError) as error:
             raise StorageError(f"{self.path / name} cannot be read: {error}") from None
+
+    def check_json(self, name: str) -> None:
+        """Raise `StorageError` unless a JSON file of the directory is whole."""
+        try:
+            json.loads(self.read_text(name))
+        except ValueError as error:
+            raise StorageError(f"{self.path / name} is damaged: {error}") from None
 
     def write_config(self) -> None:
         """Write the configuration as it now is."""
@@ -166,22 +173,34 @@ def locate(name: str | Path) -> Path:
         raise StorageError(f"there is no model at {name}, and the hub gave none: {reason}") from None
 
 
+def check_claim(out: Path, *, overwrite: bool) -> None:
+    """Raise `StorageError` if `claim` would: for finding out before hours of work, not after."""
+    if not (out.exists() or out.is_symlink()) or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not overwrite:
+        raise StorageError(f"{out} exists; choose another --out, or give --overwrite to move it to {out}.old")
+    old = _old(out)
+    for path in (out, old):
+        if path.exists() and not (path / CONFIG).exists():
+            raise StorageError(f"{path} is no model (it has no {CONFIG}), so --overwrite leaves it alone")
+
+
 def claim(out: Path, *, overwrite: bool) -> None:
-    """Make a new, empty model directory at `out`; with `overwrite` what stood there is kept as `OUT.old`."""
+    """Make a new, empty model directory at `out`; with `overwrite` the model that stood there is kept as `OUT.old`."""
+    check_claim(out, overwrite=overwrite)
+    if out.is_dir() and not any(out.iterdir()):
+        return
     if out.exists() or out.is_symlink():
-        if out.is_dir() and not any(out.iterdir()):
-            return
-        if not overwrite:
-            raise StorageError(f"{out} exists; choose another --out, or give --overwrite to move it to {out}.old")
-        if out.is_dir() and not (out / CONFIG).exists():
-            raise StorageError(f"{out} is no model (it has no {CONFIG}), so --overwrite leaves it alone")
-        old = out.with_name(out.name + ".old")
-        _remove(old)
-        out.rename(old)
+        _remove(_old(out))
+        out.rename(_old(out))
     try:
         out.mkdir(parents=True)
     except OSError as error:
         raise StorageError(f"{out} cannot be made: {error.strerror}") from None
+
+
+def _old(out: Path) -> Path:
+    return out.with_name(out.name + ".old")
 
 
 def _remove(path: Path) -> None:

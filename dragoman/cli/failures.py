@@ -66,9 +66,9 @@ def _as_flags(line: str, flags: Iterable[str]) -> str:
 
 
 def _file_trouble(error: OSError) -> str:
-    if error.errno == errno.ENOSPC:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}no space left on the disk; what was there before is untouched"
+        return f"{where}there is no space left on the disk"
     reason = error.strerror or str(error)
     return (
         f"{error.filename}: {reason[:1].lower()}{reason[1:]}" if error.filename else f"{reason[:1].lower()}{reason[1:]}"

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from dragoman.errors import StorageError
@@ -36,10 +36,9 @@ class Checkpoint:
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write a safetensors file atomically; tensors that share memory are copied apart."""
+    whole = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     with atomic(path) as temporary:
-        save_file(
-            {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, temporary, metadata
-        )
+        temporary.write_bytes(save(whole, metadata))  # save_file hides a full disk, and the file from other users
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -1,0 +1,277 @@
+"""Bad input through the real command line: exit code 2, one clear line on stderr, nothing lost."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dragoman.cli import main
+
+PAIRS = "".join(f"source {i} of many\tcible {i} de tant\n" for i in range(40))
+TINY = "--max-steps 2 --embedding-size 8 --hidden-size 8 --layers 1 --dev 4 --threads 1 --device cpu".split()
+LITTLE_DISK = 4_000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command gave."""
+
+    code: int
+    out: str
+    err: str
+
+    def error(self) -> str:
+        """The one line on stderr of a command that failed as it should."""
+        assert self.code == 2, self.err
+        assert self.err.startswith("dragoman: error: "), self.err
+        assert self.err.count("\n") == 1, self.err
+        assert self.err.endswith("\n")
+        assert not self.out
+        return self.err.removeprefix("dragoman: error: ").rstrip("\n")
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    def inside(*words: object) -> Outcome:
+        capfd.readouterr()
+        code = main([str(word) for word in words])
+        shown = capfd.readouterr()
+        return Outcome(code, shown.out, shown.err)
+
+    return inside
+
+
+def outside(*words: object, limit: int | None = None, stdout: str | None = None, text: str = "") -> Outcome:
+    """Run in a process of its own: for signals, limits and devices."""
+
+    def restrict() -> None:
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    with open(stdout or os.devnull, "w") as device:  # noqa: PTH123
+        done = subprocess.run(
+            [sys.executable, "-m", "dragoman", *map(str, words)],
+            input=text,
+            stdout=device if stdout else subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=restrict,
+            timeout=120,
+            check=False,
+        )
+    return Outcome(done.returncode, done.stdout or "", done.stderr)
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    path = tmp_path / "pairs.tsv"
+    path.write_text(PAIRS, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "pairs.tsv").write_text(PAIRS, encoding="utf-8")
+    assert main(["train", str(folder / "pairs.tsv"), "--out", str(folder / "model"), *TINY]) == 0
+    return folder / "model"
+
+
+def train(run: Run, *words: object) -> Outcome:
+    return run("train", *words, *TINY)
+
+
+def nothing_is_left(out: Path) -> None:
+    assert not out.exists()
+    assert not [path.name for path in out.parent.iterdir() if out.name in path.name], (
+        "a half-made model was left behind"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "message"),
+    [
+        ("a\tb\n" * 9, ["--target", "3"], "3"),
+        ("en\tfr\n" + "a\tb\n" * 9, ["--source", "en", "--target", "de"], "de"),
+        ("only one column\n" * 20, [], "separator"),
+        ("", [], "is empty"),
+        ("café\tcoffee\n" * 20, ["--encoding", "utf-9"], "encoding"),
+        ("a\tb\n" * 20, ["--pattern", "(unclosed"], "--pattern"),
+        ("x" * 1_000_000 + "\ty\n", [], "line 1"),
+    ],
+    ids=[
+        "number of a missing column",
+        "missing column",
+        "one column",
+        "empty",
+        "encoding",
+        "pattern",
+        "a line of 1 MB",
+    ],
+)
+def test_an_unusable_file(tmp_path: Path, run: Run, content: str, words: Sequence[str], message: str) -> None:
+    file, out = tmp_path / "bad.tsv", tmp_path / "model"
+    file.write_text(content, encoding="utf-8")
+    assert message in train(run, file, "--out", out, *words).error()
+    assert file.read_text(encoding="utf-8") == content
+    nothing_is_left(out)
+
+
+def test_latin_1_is_recognised(tmp_path: Path, run: Run) -> None:
+    file = tmp_path / "latin.tsv"
+    file.write_bytes("été\tsummer\n".encode("latin-1") * 20)
+    error = train(run, file, "--out", tmp_path / "model").error()
+    assert "--encoding latin-1" in error
+    nothing_is_left(tmp_path / "model")
+    assert train(run, file, "--out", tmp_path / "model", "--encoding", "latin-1").code in (0, 2)
+
+
+def test_a_line_of_1_mb_among_good_ones_is_counted_and_left_out(tmp_path: Path, run: Run) -> None:
+    file = tmp_path / "long.tsv"
+    file.write_text(PAIRS + "x" * 1_000_000 + "\ty\n", encoding="utf-8")
+    done = train(run, file, "--out", tmp_path / "model")
+    assert done.code == 0
+    assert "line 41" in done.err
+
+
+def test_a_directory_is_no_file_of_pairs(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "folder").mkdir()
+    assert "is a directory" in train(run, tmp_path / "folder", "--out", tmp_path / "model").error()
+
+
+def test_a_file_that_does_not_exist_gets_the_nearest_name(tmp_path: Path, pairs: Path, run: Run) -> None:
+    error = train(run, tmp_path / "pair.tsv", "--out", tmp_path / "model").error()
+    assert f"did you mean {pairs}?" in error
+
+
+def test_an_existing_out_is_kept(tmp_path: Path, pairs: Path, run: Run) -> None:
+    out = tmp_path / "precious"
+    out.mkdir()
+    (out / "thesis.txt").write_text("five years of work")
+    assert "--overwrite" in train(run, pairs, "--out", out).error()
+    assert "is no model" in train(run, pairs, "--out", out, "--overwrite").error()
+    assert (out / "thesis.txt").read_text() == "five years of work"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pairs.tsv", "precious"]
+
+
+def test_overwrite_keeps_the_old_model(tmp_path: Path, pairs: Path, trained: Path, run: Run) -> None:
+    out = tmp_path / "model"
+    shutil.copytree(trained, out)
+    before = (out / "model.safetensors").read_bytes()
+    assert train(run, pairs, "--out", out, "--overwrite", "--seed", "9").code == 0
+    assert (tmp_path / "model.old" / "model.safetensors").read_bytes() == before
+    assert (out / "model.safetensors").read_bytes() != before
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "empty"])
+def test_a_truncated_model_directory(tmp_path: Path, trained: Path, run: Run, name: str, damage: str) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(trained, model)
+    file = model / name
+    if not file.exists():
+        file = next(model.glob("tokenizer*.json"))
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
+    if damage == "gone":
+        file.unlink()
+    assert str(model) in run("translate", model, "source 3").error()
+
+
+def test_no_model_at_all(tmp_path: Path, trained: Path, run: Run) -> None:
+    assert f'did you mean "{trained.name}"?' in run("translate", trained.with_name("modell"), "x").error()
+    (tmp_path / "file").write_text("x")
+    assert "is a file" in run("info", tmp_path / "file").error()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "p.tsv", "--lyers", "2"], 'there is no option --lyers; did you mean "--layers"?'),
+        (["train", "p.tsv", "--out", "o", "--layers", "none"], '--layers must be a whole number, but is "none"'),
+        (["train", "p.tsv", "--out", "o", "--cell", "lsmt"], 'did you mean "lstm"?'),
+        (["train", "p.tsv", "--out", "o", "--layers"], "--layers needs a value"),
+        (["train", "p.tsv", "--out", "o", "--layers", "1", "--layers", "2"], "--layers is given twice"),
+        (["train", "p.tsv"], "--out is missing"),
+        (["train", "--out", "o"], "PAIRS is missing"),
+        (["train", "p.tsv", "--resume", "o"], "--resume goes on with the pairs"),
+        (["translate", "m", "--beam-size", "0"], "--beam-size must be at least 1, but is 0"),
+        (
+            ["translate", "m", "x", "--num-hypotheses", "9"],
+            "--num-hypotheses must be at most --beam-size (5), but is 9",
+        ),
+        (["translate", "m", "x", "--input", "f"], "give sentences or --input, not both"),
+        (["translate"], "MODEL is missing"),
+        (["trian", "p.tsv"], 'there is no command trian; did you mean "train"?'),
+        (["--verison"], 'there is no option --verison; did you mean "--version"?'),
+        (["info", "a", "b"], "no use for 'b'"),
+        (["demo", "korea"], "korean"),
+        (["inspect", "m", "x", "--candidates", "many"], "--candidates"),
+        (["train", "p.tsv", "--out", "o", "--config", "missing.toml"], "missing.toml: no such file"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_arguments(run: Run, words: Sequence[str], message: str) -> None:
+    assert message in run(*words).error()
+
+
+def test_an_unknown_preset_gets_the_nearest_name(tmp_path: Path, pairs: Path, run: Run) -> None:
+    error = train(run, pairs, "--out", tmp_path / "model", "--preset", "textbok").error()
+    assert 'did you mean "textbook"?' in error
+    nothing_is_left(tmp_path / "model")
+
+
+def test_a_full_disk_while_printing(trained: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    assert "no space left" in outside("info", trained, stdout="/dev/full").error()
+    done = outside("translate", trained, "source 3", "--output", "/dev/full")
+    assert (done.code, done.err.splitlines()[-1]) == (2, "dragoman: error: there is no space left on the disk")
+
+
+def test_a_full_disk_while_training(tmp_path: Path, pairs: Path) -> None:
+    out = tmp_path / "model"
+    done = outside("train", pairs, "--out", out, *TINY, limit=LITTLE_DISK)
+    assert done.code == 2, done.err
+    assert "no space left" in done.err.splitlines()[-1]
+    assert "Traceback" not in done.err
+    assert pairs.read_text() == PAIRS
+
+
+def test_a_reader_that_goes_away_is_no_error(trained: Path) -> None:
+    command = f"yes 'source 3' | head -2000 | {sys.executable} -m dragoman translate {trained} | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.count("\n") == 1
+    assert "error" not in done.stderr.lower()
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text", ["", "   ", "\t", "</s>", "\N{ZERO WIDTH SPACE}", "𝕬𝖇 ☃ שלום", "\ud800", "a\x00b", "x" * 20_000]
+)
+def test_odd_text_gives_a_line(trained: Path, run: Run, text: str) -> None:
+    done = run("translate", trained, "source 3", text, "source 4", "--beam-size", "1", "--max-length", "5")
+    assert done.code == 0
+    assert done.out.count("\n") == 3
+
+
+def test_lines_stay_aligned(tmp_path: Path, trained: Path, run: Run) -> None:
+    file, out = tmp_path / "in.txt", tmp_path / "out.txt"
+    file.write_bytes(b"source 3\n\nsource \xff 4\nsource 5\n")
+    done = run("translate", trained, "--input", file, "--output", out, "--beam-size", "1", "--max-length", "5")
+    assert done.code == 0
+    lines = out.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 4
+    assert [not line for line in lines] == [False, True, True, False]
+    assert [line for line in done.err.splitlines() if "warning" in line and ("line 2" in line or "line 3" in line)]

@@ -1,0 +1,125 @@
+"""The command line: what is an option and what is text, who overrides whom, and what stands in which help."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from dragoman.cli import main
+from dragoman.cli.app import COMMANDS, command
+from dragoman.cli.flags import arrange, flag, flags_of, with_file
+from dragoman.config import MachineOptions, SearchOptions, TrainOptions
+from dragoman.errors import DataError, OptionError
+
+
+def test_a_sentence_may_begin_with_a_hyphen() -> None:
+    words = ["model", "- yes", "-x", "--", "--beam-size", "-h"]
+    assert arrange(words, command("translate")) == ["--", "model", "- yes", "-x", "--beam-size", "-h"]
+
+
+def test_options_are_found_among_sentences() -> None:
+    words = ["model", "a", "--beam-size", "3", "b", "--json", "--input", "-", "--output=x"]
+    expected = ["--beam-size=3", "--json", "--input=-", "--output=x", "--", "model", "a", "b"]
+    assert arrange(words, command("translate")) == expected
+
+
+def test_what_looks_like_an_option_but_is_none_is_left_for_the_message() -> None:
+    assert arrange(["model", "--beem-size", "3"], command("translate"))[0] == "--beem-size"
+
+
+def test_a_value_may_look_like_an_option() -> None:
+    assert arrange(["p.tsv", "--separator", "--"], command("train")) == ["--separator=--", "--", "p.tsv"]
+
+
+def test_help_is_asked_for_by_its_short_name_only_before_text() -> None:
+    assert arrange(["-h"], command("translate")) == ["--help", "--"]
+    assert arrange(["model", "-h"], command("translate")) == ["--", "model", "-h"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([name, "--help"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith(f"Usage: dragoman {name}")
+    assert not shown.err
+
+
+def test_train_has_a_flag_for_every_option_and_help_groups_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert {flag(name) for name in TrainOptions.model_fields} <= set(flags_of(command("train")))
+    main(["train", "--help"])
+    shown = capsys.readouterr().out
+    titles = [line.split(" ")[1] for line in shown.splitlines() if line.startswith("╭─ ")]
+    assert titles == ["Arguments", "Options", "Data", "Tokenisation", "Embeddings", "Model", "Training", "Machine"]
+    for name in TrainOptions.model_fields:
+        assert flag(name) in shown
+    assert "Default: utf-8." in shown
+    assert "<unk>" in shown
+
+
+FIXED = (
+    "--out --overwrite --preset --epochs --max-steps --max-minutes --dev --test --source --target --separator --encoding "
+    "--group-by --pattern --seed --threads --device --resume --layers --config --peek --no-peek"
+)
+
+
+def test_the_fixed_names_are_there() -> None:
+    assert set(FIXED.split()) <= set(flags_of(command("train")))
+    searching = {"--beam-size", "--num-hypotheses", "--input", "--output", "--json", "--threads", "--device"}
+    assert searching <= set(flags_of(command("translate")))
+
+
+def test_commands_take_only_what_they_declare() -> None:
+    for name in COMMANDS:
+        kinds = {parameter.kind for parameter in inspect.signature(command(name)).parameters.values()}
+        assert inspect.Parameter.VAR_KEYWORD not in kinds
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    import dragoman
+
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"dragoman {dragoman.__version__}\n"
+
+
+def test_no_arguments_show_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in COMMANDS)
+
+
+def test_flags_override_the_config_file(tmp_path: Path) -> None:
+    file = tmp_path / "options.toml"
+    file.write_text('layers = 3\nmax-minutes = 1.5\npeek = true\ndev = 500\nsource = ["lemma", 2]\n')
+    options = with_file(TrainOptions(layers=1), file)
+    assert (options.layers, options.max_minutes, options.peek, options.dev) == (1, 1.5, True, ("500",))
+    assert options.source == ("lemma", "2")
+    assert options.model_fields_set == {"layers", "max_minutes", "peek", "dev", "source"}
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("layerz = 2", OptionError, r'options.toml: there is no option layerz; did you mean "layers"\?'),
+        ("layers = 0", OptionError, "options.toml: `layers` must be at least 1, but is 0"),
+        ("layers = ", DataError, "options.toml: is not valid TOML"),
+        ("[model]\nlayers = 2", OptionError, "options.toml: there is no option model"),
+    ],
+)
+def test_a_wrong_config_file_names_itself_and_the_key(
+    tmp_path: Path, text: str, error: type[Exception], message: str
+) -> None:
+    file = tmp_path / "options.toml"
+    file.write_text(text)
+    with pytest.raises(error, match=message):
+        with_file(TrainOptions(), file)
+
+
+def test_without_a_config_file_options_stay_as_they_are() -> None:
+    options = SearchOptions(beam_size=2)
+    assert with_file(options, None) is options
+
+
+def test_machine_options_are_those_of_training() -> None:
+    assert set(MachineOptions.model_fields) < set(TrainOptions.model_fields)
