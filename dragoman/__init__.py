@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dragoman.config import ReadOptions, SearchOptions, TrainOptions
     from dragoman.errors import DragomanError
-    from dragoman.translator import Translation, Translator, load, train
+    from dragoman.translator import Translation, Translator, load, resume, train
 
 __version__ = "0.1.0"
 
@@ -20,6 +20,7 @@ __all__ = [
     "Translation",
     "Translator",
     "load",
+    "resume",
     "train",
 ]
 
@@ -31,6 +32,7 @@ _HOME = {
     "Translation": "dragoman.translator",
     "Translator": "dragoman.translator",
     "load": "dragoman.translator",
+    "resume": "dragoman.translator",
     "train": "dragoman.translator",
 }
 

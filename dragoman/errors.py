@@ -36,6 +36,10 @@ class TrainingError(DragomanError):
     """Training cannot start or go on; the message says what to change."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Training was stopped by the user, and saved; the message says how to go on. No error, so not of the tree."""
+
+
 class MissingExtraError(DragomanError):
     """An optional dependency is needed for what was asked; the message gives the `pip install` line."""
 

@@ -10,7 +10,7 @@ Everything streams: a file of any size is read in bounded memory. Rows that cann
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -38,7 +38,7 @@ from dragoman.corpus.report import (
 )
 from dragoman.errors import DataError, OptionError, nearest
 
-__all__ = ["Pair", "ReadReport", "SourceLine", "read_pairs", "read_sources", "require_usable"]
+__all__ = ["Pair", "ReadReport", "SourceLine", "pairs_from_rows", "read_pairs", "read_sources", "require_usable"]
 
 _SUFFIXES = {
     ".csv": "csv",
@@ -130,6 +130,29 @@ def _make_pair(line: int, cells: Sequence[str], *, sources: int, grouped: bool, 
     if not target:
         return Fault(EMPTY_TARGET, "\t".join(cells))
     return Pair(source, target, (clean(cells[-1], form) or None) if grouped else None, line)
+
+
+def pairs_from_rows(
+    rows: Iterable[tuple[str, str]], options: ReadOptions | None = None, *, report: ReadReport | None = None
+) -> Iterator[Pair]:
+    """The usable pairs of (source, target) rows that are in Python already, cleaned and counted as those of a file."""
+    options = options or ReadOptions()
+    report = report if report is not None else ReadReport()
+    report.name = "the given pairs"
+    for line, row in enumerate(rows, start=1):
+        cells = list(row) if isinstance(row, tuple | list) else []
+        if len(cells) != 2 or not all(isinstance(cell, str) for cell in cells):
+            raise DataError(f"{report.name}:{line}: a pair is (source, target), two texts, but this is {row!r:.80}")
+        sources = cells[0].split("\t")
+        pair = _make_pair(line, [*sources, cells[1]], sources=len(sources), grouped=False, form=options.normalization)
+        if isinstance(pair, Pair):
+            report.rows += 1
+            report.usable += 1
+            yield pair
+        elif options.strict:
+            raise DataError(f"{report.name}:{line}: {pair.reason}")
+        else:
+            report.add_fault(line, pair)
 
 
 def read_sources(path: str | Path, options: ReadOptions | None = None, *, columns: int = 1) -> Iterator[SourceLine]:

@@ -140,6 +140,8 @@ class Trainer:
 
     def fit(self) -> Run:
         """Train until a limit; the reason is in the returned run's `finished`, empty after an interrupt."""
+        if not self.checkpoint_path.exists():
+            self.save()  # so that a run killed before its first checkpoint can be resumed too
         self.run.finished = self._limit()
         clock = _Clock(self.run)
         while not self.run.finished:

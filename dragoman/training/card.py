@@ -1,0 +1,69 @@
+"""The model card: what a model is, what it was trained on and how well it does, as Markdown; knows no tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def model_card(config: dict[str, Any]) -> str:
+    """The card of a model directory, from its configuration."""
+    data, scores, run = config["data"], config.get("scores", {}), config.get("run", {})
+    parts = [
+        "---\nlibrary_name: dragoman\ntags: [sequence-to-sequence, recurrent]\n---",
+        f"# {config['name']}",
+        "A recurrent sequence-to-sequence model, trained with dragoman "
+        f"{config['dragoman_version']} (preset `{config['options'].get('preset', 'default')}`).",
+        "## Scores\n\n" + _scores(scores),
+        "## Data\n\n" + _data(data),
+        "## Model\n\n" + _model(config),
+        "## Training\n\n" + _run(run, config),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _scores(scores: dict[str, Any]) -> str:
+    rows = ["| part | metric | score | how |", "|---|---|---|---|"]
+    for part, score in scores.items():
+        how = f"{score['items']:,} sources, {score['references']:,} references, {score['search']}"
+        for name in ("bleu", "chrf", "exact_match", "cer", "wer"):
+            if name in score:
+                signature = score.get("signatures", {}).get(name)
+                rows.append(f"| {part} | {name} | {score[name]:.2f} | {how}{f', `{signature}`' if signature else ''} |")
+    return "\n".join(rows) if len(rows) > 2 else "None yet: training was stopped before it was scored."
+
+
+def _data(data: dict[str, Any]) -> str:
+    read = data["read"]
+    unusable = sum(reason["count"] for reason in read["unusable"].values())
+    rows = [
+        f"- file: {read['name'] or 'pairs given in Python'}, {read['usable']:,} usable pairs, {unusable:,} unusable rows",
+        f"- fingerprint of the pairs: `{data['fingerprint']}`",
+        f"- split {data['split']}",
+    ]
+    for part in ("train", "dev", "test"):
+        if data[part]:
+            files = f" ({', '.join(data[part]['files'])})" if data[part].get("files") else ""
+            rows.append(f"- {part}: {data[part]['pairs']:,} pairs, {data[part]['sources']:,} sources{files}")
+    return "\n".join(rows)
+
+
+def _model(config: dict[str, Any]) -> str:
+    architecture = config["architecture"]
+    same = architecture["encoder_layers"] == architecture["decoder_layers"]
+    bridge = "the identity: each layer's last state is copied" if same else "learned, since the depths differ"
+    rows = [f"- {name}: {value}" for name, value in architecture.items()]
+    return "\n".join([f"- parameters: {config['parameters']:,}", f"- bridge: {bridge}", *rows])
+
+
+def _run(run: dict[str, Any], config: dict[str, Any]) -> str:
+    rows = []
+    if run:
+        rows += [
+            f"- {run['steps']:,} steps, {run['epochs']:.2f} epochs, {run['seconds'] / 60:.1f} minutes; ended by: "
+            f"{run['finished']}; the weights are those of step {run['best_step']:,}",
+        ]
+    if config.get("command"):
+        rows.append(f"- command: `{config['command']}`")
+    given = ", ".join(f"{name}={value}" for name, value in config["options"].items())
+    rows.append(f"- options given: {given or 'none'}")
+    return "\n".join(rows)

@@ -1,0 +1,30 @@
+"""Threads and devices."""
+
+from __future__ import annotations
+
+import torch
+
+from dragoman.errors import OptionError
+
+
+def use_threads(threads: int | None) -> None:
+    """Compute with so many processor threads from now on (None: as torch has it)."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called `name`; `auto` is a CUDA GPU if there is one, else the CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        known = [
+            "cpu",
+            *(["cuda"] if torch.cuda.is_available() else []),
+            *(["mps"] if torch.mps.is_available() else []),
+        ]
+        raise OptionError(f'`device` "{name}" is not on this machine; it has {" and ".join(known)}') from None
+    return device

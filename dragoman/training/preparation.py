@@ -1,0 +1,312 @@
+"""From files to what the trainer eats: reading, splitting, tokenisers, ids on disk; knows no model.
+
+Everything lies in one folder, so that a resumed run needs neither the user's files nor the choices made from them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from dragoman.config import ReadOptions, TrainOptions
+from dragoman.corpus.dataset import EncodedPairs
+from dragoman.corpus.reading import Pair, ReadReport, pairs_from_rows, read_pairs, require_usable
+from dragoman.corpus.splitting import HeldOut, Split, default_dev, overlap, parse_held_out, split
+from dragoman.corpus.store import PairStore, PairView
+from dragoman.corpus.tokenization import Tokenizer
+from dragoman.corpus.tokenizer_choice import TokenizationChoice, choose_tokenization
+from dragoman.corpus.tokenizer_learning import DEFAULT_LIMITS, learn_tokenizers
+from dragoman.corpus.vectors import read_vector_words
+from dragoman.errors import DataError
+from dragoman.storage import write_json
+from dragoman.training.events import Listener, Note, Stage
+
+VOCABULARY_SAMPLE = 500_000
+"""Pairs (so twice as many lines) a vocabulary is learned from at most."""
+CHOICE_SAMPLE = 20_000
+"""Pairs the defaults of tokenisation are chosen from at most."""
+LONGEST = 1_000
+"""Tokens of the longest source or target that is trained on."""
+_REPORT_EVERY = 20_000
+
+Pairs = str | Path | Sequence[str | Path] | Iterable[tuple[str, str]]
+"""A file, two aligned files, or (source, target) pairs."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Held-out texts: each source once, with every right answer."""
+
+    sources: list[str]
+    """In the order of the file."""
+    references: list[list[str]]
+    """One or more per source."""
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[str, str]]) -> Part:
+        """Group pairs by their source."""
+        grouped: dict[str, list[str]] = {}
+        for source, target in pairs:
+            grouped.setdefault(source, []).append(target)
+        return cls(list(grouped), list(grouped.values()))
+
+    def first(self, count: int) -> Part:
+        """At most `count` sources, spread evenly."""
+        if len(self.sources) <= count:
+            return self
+        chosen = np.linspace(0, len(self.sources) - 1, count).astype(int)
+        return Part([self.sources[i] for i in chosen], [self.references[i] for i in chosen])
+
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """Every (source, target)."""
+        for source, references in zip(self.sources, self.references, strict=True):
+            for reference in references:
+                yield source, reference
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data, ready for training."""
+
+    source_tokenizer: Tokenizer
+    """Of the source side."""
+    target_tokenizer: Tokenizer
+    """Of the target side; the same object with a shared vocabulary."""
+    train: EncodedPairs
+    """What is learned from."""
+    dev: EncodedPairs
+    """What the dev loss is measured on."""
+    dev_part: Part
+    """What dev decoding is scored on."""
+    test_part: Part | None
+    """What is scored once at the end."""
+    facts: dict[str, Any]
+    """Counts, split rule and fingerprint, for the model card."""
+    kind: str
+    """symbols or text."""
+    writing: str
+    """How targets are written: spaced, unspaced or symbols."""
+
+
+def prepare(pairs: Pairs, options: TrainOptions, folder: Path, listener: Listener) -> Prepared:
+    """Read, split and tokenise into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    store, report, fingerprint = _read(pairs, options, folder / "pairs.arrow", listener)
+    dev_rule, test_rule = parse_held_out(options.dev, name="dev"), parse_held_out(options.test, name="test")
+    keys = store.keys()
+    if dev_rule is None:
+        dev_rule = default_dev(keys)
+    parts = split(keys, seed=options.seed, dev=_held(dev_rule), test=_held(test_rule))
+    train = store.select(parts.train)
+    dev = _held_out_view(dev_rule, parts.dev, store, folder / "dev.arrow", options, train, listener)
+    test = _held_out_view(test_rule, parts.test, store, folder / "test.arrow", options, train, listener)
+    choice = _choose(train, options, listener)
+    source_tokenizer, target_tokenizer = _tokenizers(train, choice, options, listener)
+    facts = _facts(report, parts, dev_rule, test_rule, options, fingerprint, dev, test)
+    encoded = {}
+    for name, view in (("train", train), ("dev", dev)):
+        encoded[name] = EncodedPairs.write(
+            folder,
+            name,
+            _staged(view, f"encoding {name}", listener),
+            source_tokenizer,
+            target_tokenizer,
+            max_source_length=LONGEST,
+            max_target_length=LONGEST,
+        )
+        if encoded[name].dropped:
+            longer = f"{encoded[name].dropped:,} {name} pairs are longer than {LONGEST:,} tokens and were left out"
+            listener(Note(longer, warning=True))
+        if not len(encoded[name]):
+            raise DataError(f"no {name} pair is left after tokenisation")
+    dev_part, test_part = Part.of(dev), None if test is None else Part.of(test)
+    facts["train"]["used"] = len(encoded["train"])
+    # Characters that spell a word are judged as text with spaces; ready-made symbols are symbols.
+    writing = "symbols" if choice.target_method == "symbols" else "unspaced" if choice.unspaced_target else "spaced"
+    texts = {
+        "dev": _as_json(dev_part),
+        "test": None if test_part is None else _as_json(test_part),
+        "facts": facts,
+        "kind": choice.kind,
+        "writing": writing,
+    }
+    write_json(folder / "texts.json", texts)
+    for name in ("pairs.arrow", "dev.arrow", "test.arrow"):
+        (folder / name).unlink(missing_ok=True)
+    return Prepared(
+        source_tokenizer=source_tokenizer,
+        target_tokenizer=target_tokenizer,
+        train=encoded["train"],
+        dev=encoded["dev"],
+        dev_part=dev_part,
+        test_part=test_part,
+        facts=facts,
+        kind=choice.kind,
+        writing=writing,
+    )
+
+
+def reopen(folder: Path, source_tokenizer: Tokenizer, target_tokenizer: Tokenizer) -> Prepared:
+    """What `prepare` left in `folder`."""
+    texts = json.loads((folder / "texts.json").read_text(encoding="utf-8"))
+    test = texts["test"]
+    return Prepared(
+        source_tokenizer=source_tokenizer,
+        target_tokenizer=target_tokenizer,
+        train=EncodedPairs.open(folder, "train"),
+        dev=EncodedPairs.open(folder, "dev"),
+        dev_part=Part(texts["dev"]["sources"], texts["dev"]["references"]),
+        test_part=None if test is None else Part(test["sources"], test["references"]),
+        facts=texts["facts"],
+        kind=texts["kind"],
+        writing=texts["writing"],
+    )
+
+
+def _as_json(part: Part) -> dict[str, Any]:
+    return {"sources": part.sources, "references": part.references}
+
+
+def _read(pairs: Pairs, options: TrainOptions, path: Path, listener: Listener) -> tuple[PairStore, ReadReport, str]:
+    report = ReadReport()
+    digest = hashlib.blake2b(digest_size=8)
+
+    def stream() -> Iterator[Pair]:
+        for count, pair in enumerate(_open(pairs, options, report)):
+            digest.update(f"{pair.source}\t{pair.target}\n".encode())
+            if count % _REPORT_EVERY == 0:
+                listener(Stage("reading", count, None))
+            yield pair
+
+    store = PairStore.write(path, stream())
+    listener(Stage("reading", report.usable, report.usable))
+    require_usable(report)
+    listener(Note(report.summary(), warning=report.unusable > 0))
+    return store, report, digest.hexdigest()
+
+
+def _open(pairs: Pairs, options: ReadOptions, report: ReadReport) -> Iterator[Pair]:
+    if isinstance(pairs, str | Path):
+        return read_pairs([pairs], options, report=report)
+    rows: list[tuple[str, str]] = []
+    paths: list[str | Path] = []
+    iterator = iter(pairs)
+    for item in iterator:
+        if not isinstance(item, str | Path):
+            rows.append(item)
+            break
+        paths.append(item)
+    if paths and not rows:
+        return read_pairs(paths, options, report=report)
+    rest = cast("Iterator[tuple[str, str]]", iterator)
+    return pairs_from_rows(chain(cast("list[tuple[str, str]]", paths), rows, rest), options, report=report)
+
+
+def _held(rule: HeldOut | None) -> HeldOut | None:
+    return None if rule is None or rule.paths else rule
+
+
+def _held_out_view(
+    rule: HeldOut | None,
+    rows: np.ndarray[Any, np.dtype[np.int64]],
+    store: PairStore,
+    path: Path,
+    options: TrainOptions,
+    train: PairView,
+    listener: Listener,
+) -> Any:
+    """The dev or test part: rows held out, or a file of its own."""
+    if rule is None:
+        return None
+    if not rule.paths:
+        return store.select(rows)
+    report = ReadReport()
+    own = PairStore.write(path, read_pairs(rule.paths, options, report=report))
+    require_usable(report)
+    listener(Note(f"{path.stem}: {report.summary()}", warning=report.unusable > 0))
+    shared = int(overlap(own.keys(), train.keys()).sum())
+    if shared:
+        listener(
+            Note(f"{shared:,} of {len(own):,} {path.stem} pairs have a source that is also in train", warning=True)
+        )
+    return own.select(np.arange(len(own)))
+
+
+def _sample(view: PairView, count: int, seed: int) -> list[tuple[str, str]]:
+    """At most `count` pairs, spread over the whole view (files are often sorted)."""
+    if len(view) <= count:
+        return list(view)
+    chosen = np.random.default_rng((seed, 1)).choice(len(view), count, replace=False)
+    return view.take(np.sort(chosen))
+
+
+def _choose(train: PairView, options: TrainOptions, listener: Listener) -> TokenizationChoice:
+    choice = choose_tokenization(_sample(train, CHOICE_SAMPLE, options.seed), pairs=len(train), options=options)
+    for name, reason in choice.reasons.items():
+        listener(Note(f"{name}: {reason}"))
+    return choice
+
+
+def _tokenizers(
+    train: PairView, choice: TokenizationChoice, options: TrainOptions, listener: Listener
+) -> tuple[Tokenizer, Tokenizer]:
+    sample = _sample(train, VOCABULARY_SAMPLE, options.seed)
+    listener(Stage("learning the vocabulary", 0, len(sample)))
+    both = learn_tokenizers(
+        sample,
+        choice,
+        source_words=_vector_words(options.source_vectors, choice.source_vocab_size),
+        target_words=_vector_words(options.target_vectors, choice.target_vocab_size),
+    )
+    listener(Stage("learning the vocabulary", len(sample), len(sample)))
+    sizes = f"{both[0].vocab_size:,}" + ("" if both[0] is both[1] else f" and {both[1].vocab_size:,}")
+    listener(Note(f"vocabulary: {sizes} tokens"))
+    return both
+
+
+def _vector_words(path: str | None, limit: int | None) -> tuple[str, ...]:
+    return read_vector_words(path, limit=limit or DEFAULT_LIMITS["word"]).words if path else ()
+
+
+def _staged(view: PairView, name: str, listener: Listener) -> Iterator[tuple[list[str], list[str]]]:
+    done = 0
+    for sources, targets in view.iter_batches():
+        listener(Stage(name, done, len(view)))
+        done += len(sources)
+        yield sources, targets
+    listener(Stage(name, done, done))
+
+
+def _facts(
+    report: ReadReport,
+    parts: Split,
+    dev_rule: HeldOut,
+    test_rule: HeldOut | None,
+    options: TrainOptions,
+    fingerprint: str,
+    dev: PairView,
+    test: PairView | None,
+) -> dict[str, Any]:
+    """What the model card says of the data."""
+
+    def part(rule: HeldOut, view: PairView, sources: int) -> dict[str, Any]:
+        names = [Path(path).name for path in rule.paths]
+        return {"pairs": len(view), "sources": sources or len(set(view.keys().tolist())), "files": names}
+
+    held = [rule for rule in (dev_rule, test_rule) if rule is not None and not rule.paths]
+    by = f"the column {options.group_by}" if options.group_by else "source (NFC, white space and case folded)"
+    return {
+        "read": report.as_dict() | {"name": " and ".join(Path(n).name for n in report.name.split(" and "))},
+        "fingerprint": fingerprint,
+        "split": f"by {by}, seed {options.seed}" if held else "given files",
+        "train": {"pairs": len(parts.train), "sources": parts.train_sources},
+        "dev": part(dev_rule, dev, parts.dev_sources),
+        "test": None if test_rule is None or test is None else part(test_rule, test, parts.test_sources),
+    }

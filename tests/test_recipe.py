@@ -1,0 +1,100 @@
+"""What is set wins over the preset, the preset over the data; contradictions are found before any work."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from dragoman.config import TrainOptions
+from dragoman.errors import OptionError
+from dragoman.presets import PRESETS, find_preset
+from dragoman.training.recipe import DataSummary, Recipe, choose
+
+
+def data(**more: object) -> DataSummary:
+    base = {"pairs": 10_000, "kind": "text", "unspaced": False, "shared_vocabulary": True, "target_tokens": 9.0}
+    return DataSummary(**{**base, **more})  # type: ignore[arg-type]
+
+
+def recipe(summary: DataSummary | None = None, **options: object) -> Recipe:
+    return choose(TrainOptions(**options), summary or data())[0]  # type: ignore[arg-type]
+
+
+def test_a_flag_wins_over_the_preset_and_the_preset_over_the_data() -> None:
+    assert recipe().cell == "lstm"
+    assert recipe(preset="cho2014").cell == "gru"
+    assert recipe(preset="cho2014", cell="rnn_tanh").cell == "rnn_tanh"
+    assert recipe(preset="sutskever2014").encoder_layers == 4
+    assert recipe(preset="sutskever2014", layers=3).decoder_layers == 3
+    assert recipe(preset="sutskever2014", layers=3, encoder_layers=2).encoder_layers == 2
+
+
+def test_every_reason_is_for_a_value_that_nobody_set() -> None:
+    _, reasons = choose(TrainOptions(preset="cho2014", hidden_size=64), data())
+    names = {reason.name: reason for reason in reasons}
+    assert "hidden_size" not in names
+    assert names["peek"].why == "preset cho2014"
+    assert names["epochs"].why == "at most; 10,000 pairs"
+    assert all(reason.why for reason in reasons)
+
+
+def test_the_textbook_model_is_the_textbooks() -> None:
+    chosen = recipe(preset="textbook")
+    assert (chosen.cell, chosen.encoder_layers, chosen.decoder_layers) == ("lstm", 1, 1)
+    assert (chosen.attention, chosen.bidirectional, chosen.peek, chosen.tie_embeddings) == (
+        "none",
+        False,
+        False,
+        "none",
+    )
+    assert (chosen.label_smoothing, chosen.dropout, chosen.average_decay) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("preset", "kind", "pairs"), list(itertools.product(PRESETS, ["text", "symbols"], [300, 10**6]))
+)
+def test_every_preset_gives_a_whole_recipe_for_any_data(preset: str, kind: str, pairs: int) -> None:
+    chosen = recipe(data(kind=kind, pairs=pairs, shared_vocabulary=kind == "text"), preset=preset)
+    optional = {"max_steps", "max_minutes", "eval_every"}
+    assert all(value is not None for name, value in chosen.as_dict().items() if name not in optional)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"input_feeding": True, "attention": "none"}, "`input_feeding` needs attention"),
+        ({"attention_inside": True, "input_feeding": True}, "exclude each other"),
+        ({"hidden_size": 33, "bidirectional": True}, "`hidden_size` must be even"),
+        ({"attention": "multihead", "attention_heads": 5, "hidden_size": 64}, "`attention_heads` must divide"),
+        ({"preset": "defautl"}, 'there is no preset "defautl"; did you mean "default"'),
+    ],
+)
+def test_contradictions_are_one_line(options: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionError, match=message) as caught:
+        recipe(**options)
+    assert "\n" not in str(caught.value)
+
+
+def test_tying_everything_needs_one_vocabulary() -> None:
+    with pytest.raises(OptionError, match="needs one vocabulary"):
+        recipe(data(shared_vocabulary=False), tie_embeddings="all")
+    assert recipe(data(shared_vocabulary=False)).tie_embeddings == "target"
+
+
+def test_vectors_from_a_file_set_the_width_and_stay_apart() -> None:
+    chosen = recipe(data(source_vector_size=50, target_vector_size=70, shared_vocabulary=False))
+    assert chosen.embedding_size == 70
+    assert chosen.tie_embeddings == "none"
+    assert recipe(data(source_vector_size=50)).tie_embeddings == "target"
+    with pytest.raises(OptionError, match="leaves no room"):
+        recipe(data(source_vector_size=50), tie_embeddings="all")
+
+
+def test_every_preset_says_what_it_is_and_where_it_departs() -> None:
+    for name in PRESETS:
+        preset = find_preset(name)
+        assert preset.summary
+        assert preset.paper
+        assert preset.departs
+        TrainOptions(**preset.values)  # every value is a legal option

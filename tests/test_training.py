@@ -1,0 +1,229 @@
+"""Laws of training: exact resume at any step, nothing lost, the schedule counts steps, divergence stops with advice."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import dragoman
+from dragoman.config import TrainOptions
+from dragoman.errors import Interrupted, OptionError, StorageError, TrainingError
+from dragoman.training.events import Evaluated, Event
+from dragoman.training.schedule import Schedule
+from dragoman.training.trainer import Trainer
+
+LETTERS = "abcdefgh"
+
+
+def reversed_words(count: int, *, seed: int = 1) -> list[tuple[str, str]]:
+    """Letters, and the same letters backwards."""
+    draw = random.Random(seed)
+    words = {"".join(draw.choices(LETTERS, k=draw.randint(2, 6))) for _ in range(count)}
+    return [(" ".join(word), " ".join(word[::-1])) for word in sorted(words)]
+
+
+TINY = {
+    "hidden_size": 16,
+    "embedding_size": 8,
+    "layers": 1,
+    "batch_tokens": 60,
+    "eval_every": 5,
+    "average_decay": 0.9,
+    "device": "cpu",
+    "threads": 1,
+}
+
+
+def options(**more: object) -> TrainOptions:
+    return TrainOptions(**{**TINY, **more})  # type: ignore[arg-type]
+
+
+def checkpoint(path: Path) -> dict[str, torch.Tensor]:
+    return load_file(path / "training" / "last.safetensors")
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+VARIANTS = {
+    "default": {},
+    "adam, plateau": {"optimizer": "adam", "schedule": "plateau", "preset": "textbook"},
+    "sgd, cosine": {"optimizer": "sgd", "schedule": "cosine", "cell": "gru", "learning_rate": 0.1, "epochs": 3},
+    "stepped, dropped words": {"preset": "luong2015", "word_dropout": 0.2, "layers": 1},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_law_6_stopping_anywhere_and_resuming_gives_the_same_weights(tmp_path: Path, variant: str) -> None:
+    pairs, run = reversed_words(80), options(max_steps=24, **VARIANTS[variant])
+    dragoman.train(pairs, out=tmp_path / "straight", options=run)
+    stop_after = iter([3, 10, 17])  # within an epoch, on an evaluation, in a later epoch
+    original = Trainer.fit
+
+    def stopped(trainer: Trainer) -> object:
+        limit = next(stop_after, None)
+        trainer.interrupted = lambda: limit is not None and trainer.run.step >= limit
+        return original(trainer)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "fit", stopped)
+        with pytest.raises(Interrupted, match=r"stopped at step 3; go on with: dragoman train --resume"):
+            dragoman.train(pairs, out=tmp_path / "broken", options=run)
+        for _ in range(2):
+            with pytest.raises(Interrupted):
+                dragoman.resume(tmp_path / "broken", options=TrainOptions(threads=1))
+        dragoman.resume(tmp_path / "broken", options=TrainOptions(threads=1))
+    assert same(checkpoint(tmp_path / "straight"), checkpoint(tmp_path / "broken"))
+    assert same(load_file(tmp_path / "straight/model.safetensors"), load_file(tmp_path / "broken/model.safetensors"))
+
+
+def test_the_same_seed_gives_the_same_model_and_another_seed_another(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        dragoman.train(reversed_words(60), out=tmp_path / name, options=options(max_steps=6, seed=seed))
+    assert same(checkpoint(tmp_path / "a"), checkpoint(tmp_path / "b"))
+    assert not same(checkpoint(tmp_path / "a"), checkpoint(tmp_path / "c"))
+
+
+def test_resuming_takes_the_stored_options_and_refuses_conflicts(tmp_path: Path) -> None:
+    dragoman.train(reversed_words(60), out=tmp_path / "m", options=options(max_steps=6))
+    with pytest.raises(OptionError, match=r"`hidden_size` is 16 in the run at .*, but 32 was given"):
+        dragoman.resume(tmp_path / "m", options=TrainOptions(hidden_size=32))
+    with pytest.raises(OptionError, match=r"`vocab_size` is None in the run"):
+        dragoman.resume(tmp_path / "m", options=TrainOptions(vocab_size=32))
+    dragoman.resume(tmp_path / "m", options=TrainOptions(hidden_size=16, max_steps=9))
+    longer = json.loads((tmp_path / "m" / "config.json").read_text())
+    assert longer["run"]["steps"] == 9
+    dragoman.train(reversed_words(60), out=tmp_path / "straight", options=options(max_steps=9))
+    assert same(checkpoint(tmp_path / "m"), checkpoint(tmp_path / "straight"))
+
+
+_CHILD = """
+import sys
+import dragoman
+from tests.test_training import options, reversed_words
+dragoman.train(reversed_words(80), out=sys.argv[1], options=options(max_steps=100000, patience=0, epochs=100000))
+"""
+
+
+def run_child(out: Path) -> subprocess.Popen[bytes]:
+    root = Path(__file__).parent.parent
+    return subprocess.Popen([sys.executable, "-c", _CHILD, str(out)], cwd=root, stderr=subprocess.PIPE)
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    assert path.exists(), process.communicate()[1]
+
+
+def test_killed_at_any_moment_it_goes_on_from_the_last_checkpoint(tmp_path: Path) -> None:
+    process = run_child(tmp_path / "m")
+    wait_for(tmp_path / "m" / "model.safetensors", process)
+    time.sleep(random.Random(5).random() / 5)
+    process.kill()
+    process.communicate()
+    before = json.loads(_progress(tmp_path / "m"))["step"]
+    dragoman.load(tmp_path / "m").translate("a b c")
+    dragoman.resume(tmp_path / "m", options=TrainOptions(max_steps=before + 3, threads=1))
+    dragoman.train(
+        reversed_words(80), out=tmp_path / "straight", options=options(max_steps=before + 3, patience=0, epochs=10**5)
+    )
+    assert same(checkpoint(tmp_path / "m"), checkpoint(tmp_path / "straight"))
+
+
+def _progress(path: Path) -> str:
+    from safetensors import safe_open
+
+    with safe_open(path / "training" / "last.safetensors", framework="pt") as file:
+        return file.metadata()["progress"]
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
+    process = run_child(tmp_path / "m")
+    wait_for(tmp_path / "m" / "training" / "last.safetensors", process)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert b"go on with: dragoman train --resume" in errors
+    assert json.loads(_progress(tmp_path / "m"))["step"] > 0
+
+
+def test_a_diverging_loss_stops_with_advice_and_keeps_the_checkpoints(tmp_path: Path) -> None:
+    wild = options(max_steps=300, optimizer="sgd", learning_rate=1e6, clip_norm=0, warmup_steps=0, schedule="constant")
+    with pytest.raises(
+        TrainingError, match=r"the loss (is not a number|rose to .*) at step \d+: lower --learning-rate"
+    ):
+        dragoman.train(reversed_words(60), out=tmp_path / "m", options=wild)
+    assert (tmp_path / "m" / "training" / "last.safetensors").exists()
+
+
+def test_early_stopping_counts_evaluations_without_a_better_score(tmp_path: Path) -> None:
+    seen: list[Event] = []
+    still = options(max_steps=1000, optimizer="sgd", learning_rate=1e-9, patience=3, schedule="constant")
+    dragoman.train(reversed_words(60), out=tmp_path / "m", options=still, listener=seen.append)
+    evaluations = [event for event in seen if isinstance(event, Evaluated)]
+    assert [event.best for event in evaluations] == [True, False, False, False]
+    assert json.loads((tmp_path / "m/config.json").read_text())["run"]["finished"].startswith("no better dev score")
+
+
+def test_a_limit_of_time_stops(tmp_path: Path) -> None:
+    dragoman.train(
+        reversed_words(60), out=tmp_path / "m", options=options(max_minutes=0.001, epochs=100_000, patience=0)
+    )
+    assert json.loads((tmp_path / "m/config.json").read_text())["run"]["finished"] == "0.001 minutes"
+
+
+def test_overwrite_keeps_the_old_model_and_nothing_else_is_touched(tmp_path: Path) -> None:
+    out = tmp_path / "m"
+    dragoman.train(reversed_words(60), out=out, options=options(max_steps=2))
+    first = load_file(out / "model.safetensors")
+    with pytest.raises(StorageError, match="exists; choose another --out, or give --overwrite"):
+        dragoman.train(reversed_words(60), out=out, options=options(max_steps=2))
+    dragoman.train(reversed_words(60), out=out, options=options(max_steps=2, seed=2), overwrite=True)
+    assert same(load_file(tmp_path / "m.old/model.safetensors"), first)
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("years of work")
+    with pytest.raises(StorageError, match=r"is no model .* so --overwrite leaves it alone"):
+        dragoman.train(reversed_words(60), out=tmp_path / "precious", options=options(max_steps=2), overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "m.old", "precious"]
+
+
+def test_a_failure_before_training_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="`attention_heads` must divide"):
+        dragoman.train(
+            reversed_words(60), out=tmp_path / "m", options=options(attention="multihead", attention_heads=3)
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_in_memory_until_saved(tmp_path: Path) -> None:
+    translator = dragoman.train(reversed_words(60), options=options(max_steps=3))
+    before = translator.translate(["a b c", "h g"], num_hypotheses=2)
+    translator.save_pretrained(tmp_path / "kept")
+    assert not (tmp_path / "kept" / "training").exists()
+    after = dragoman.load(tmp_path / "kept").translate(["a b c", "h g"], num_hypotheses=2)
+    assert [[c.text for c in t.candidates] for t in before] == [[c.text for c in t.candidates] for t in after]
+
+
+@pytest.mark.parametrize("kind", ["constant", "inverse_sqrt", "linear", "cosine", "plateau"])
+def test_the_learning_rate_rises_to_its_peak_and_never_rises_again(kind: str) -> None:
+    schedule = Schedule(kind, 0.5, warmup=10, total=100)
+    rates = [schedule.rate(step) for step in range(1, 101)]
+    assert rates[4] == pytest.approx(0.25)
+    assert max(rates) == pytest.approx(0.5)
+    assert rates[9] == max(rates)
+    assert all(a >= b for a, b in itertools.pairwise(rates[9:]))
+    expected = {"inverse_sqrt": 0.5 * (10 / 100) ** 0.5, "linear": 0.005, "cosine": 0.005}
+    assert rates[-1] == pytest.approx(expected.get(kind, 0.5))
