@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-STAGES = ("read", "store", "split", "batches")
+STAGES = ("read", "store", "split", "batches", "check")
 
 
 def make(path: Path, pairs: int) -> None:

@@ -97,7 +97,7 @@ def test_damaged_binary_files(tmp_path):
     with pytest.raises(DataError, match="entry 4 is cut short"):
         load_vectors(path, {"the": 0})
     path.write_bytes(content("binary")[:-20] + b"\xff" * 20_000)
-    with pytest.raises(DataError, match="entry [45]: no word where one should start"):
+    with pytest.raises(DataError, match=r"entry [45]: no word where one should start"):
         load_vectors(path, {"the": 0})
     path.write_bytes((793712314).to_bytes(4, "little") + b"rest")
     with pytest.raises(DataError, match=r"is a fastText model; give its \.vec file"):

@@ -133,19 +133,24 @@ def _lines(reason: Reason) -> str:
     return f"lines {', '.join(map(str, reason.lines))}{more}"
 
 
-def require_usable(report: ReadReport) -> None:
-    """Raise `DataError` with the likely cause unless there are pairs and at least half of the rows are usable."""
+def unusable_error(report: ReadReport) -> str | None:
+    """What is wrong and its likely cause, in one line, if there are no pairs or over half of the rows are unusable."""
     if not report.rows:
-        raise DataError(f"{report.name} is empty: it holds no pairs")
+        return f"{report.name} is empty: it holds no pairs"
     if report.usable and report.usable >= report.unusable:
-        return
+        return None
     name, reason = next(iter(report.reasons.items()))
     some = (
         f"only {report.usable:,} of {report.rows:,} rows are" if report.usable else f"none of {report.rows:,} rows is"
     )
-    raise DataError(
-        f"{report.name}: {some} usable ({reason.count:,} with {name}: {_lines(reason)}); {_likely_cause(report, name)}"
-    )
+    counted = f"{reason.count:,} with {name}: {_lines(reason)}"
+    return f"{report.name}: {some} usable ({counted}); {_likely_cause(report, name)}"
+
+
+def require_usable(report: ReadReport) -> None:
+    """Raise `DataError` with the likely cause unless there are pairs and at least half of the rows are usable."""
+    if message := unusable_error(report):
+        raise DataError(message)
 
 
 def _likely_cause(report: ReadReport, reason: str) -> str:
