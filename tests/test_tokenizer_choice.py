@@ -1,0 +1,199 @@
+"""What is chosen for each kind of task, from two hundred rows or fewer; and that options win."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from dragoman.config import TrainOptions
+from dragoman.corpus.column_profile import ColumnProfile
+from dragoman.corpus.tokenizer_choice import TokenizationChoice, choose_tokenization
+from dragoman.corpus.tokenizer_learning import learn_tokenizers
+from dragoman.errors import DataError, OptionError
+
+Pairs = list[tuple[str, str]]
+RANDOM = random.Random(5)
+
+SYLLABLES = ["ka", "ro", "mi", "tel", "san", "bu", "pi", "ne", "gor", "la"]
+PHONES = {"ka": "K AH", "ro": "R OW", "mi": "M IY", "tel": "T EH L", "san": "S AE N"}
+PHONES |= {"bu": "B UW", "pi": "P IY", "ne": "N EH", "gor": "G AO R", "la": "L AH"}
+ENGLISH = "I you we they cannot see know want a the old new house dog friend today because never where".split()
+FRENCH = "je tu nous ils pouvons voir savoir vouloir une le vieille neuf maison chien ami jamais où".split()
+KOREAN = "나는 너를 집에서 학교에 갑니다 좋아해요 왜 그랬어 오늘도 친구가 정말 모르겠어요 하고 싶다".split()
+JAPANESE = "私は 彼が 学校に 行きます 昨日 とても 大きい 犬を 見ました 本当 ですか".split()
+FEATURES = ["V;IND;PST;NOM(3,PL)", "V;IND;PRS;NOM(1,SG)", "N;ACC(PL;PSS(1,PL))", "N;DAT(SG)", "ADJ;AT+ALL(SG)"]
+
+
+def word() -> str:
+    return "".join(RANDOM.choices(SYLLABLES, k=RANDOM.randint(1, 4)))
+
+
+def hangul() -> str:
+    return "".join(RANDOM.choices("예나리스김박이가바사디터로집학교친구", k=RANDOM.randint(1, 4)))
+
+
+def rare(words: list[str]) -> str:
+    """A word of the same script that hardly occurs twice."""
+    if words is JAPANESE:
+        return chr(RANDOM.randrange(0x4E00, 0x5200)) + "の"
+    return hangul() if words is KOREAN else word()
+
+
+def sentence(words: list[str], *, joined: str = " ", end: str = ".") -> str:
+    return joined.join(RANDOM.choices([*words, *(rare(words) for _ in words)], k=RANDOM.randint(3, 9))) + end
+
+
+def rows(make: object, count: int = 200) -> Pairs:
+    assert callable(make)
+    return [make() for _ in range(count)]
+
+
+def spelled() -> tuple[str, str]:
+    parts = RANDOM.choices(SYLLABLES, k=RANDOM.randint(1, 4))
+    return "".join(parts), " ".join(PHONES[part] for part in parts)
+
+
+def commands() -> tuple[str, str]:
+    count = RANDOM.randint(1, 4)
+    verb = RANDOM.choice(["jump", "walk"])
+    return f"{verb} {['once', 'twice', 'thrice', 'four times'][count - 1]}", " ".join([f"I_{verb.upper()}"] * count)
+
+
+TASKS: dict[str, tuple[Pairs, str, str]] = {
+    # name: (pairs, "source methods > target method", "kind shared jamo unspaced", as far as they hold of the target)
+    "translation": (rows(lambda: (sentence(ENGLISH), sentence(FRENCH))), "bpe>bpe", "text shared"),
+    "to Korean": (rows(lambda: (sentence(ENGLISH), sentence(KOREAN))), "bpe>bpe", "text jamo"),
+    "to Japanese": (
+        rows(lambda: (sentence(ENGLISH), sentence(JAPANESE, joined="", end="。"))),
+        "bpe>bpe",
+        "text unspaced",
+    ),
+    "chat": (rows(lambda: (sentence(KOREAN, end=""), sentence(KOREAN))), "bpe>bpe", "text shared jamo"),
+    "phones": (rows(spelled), "char>symbols", "symbols"),
+    "Korean phones": (rows(lambda: (hangul(), spelled()[1])), "char>symbols", "symbols"),
+    "names": (
+        rows(lambda: (word(), " ".join(RANDOM.choices("예나리스김박이가바사디터로", k=3)))),
+        "char>symbols",
+        "symbols",
+    ),
+    "to names": (rows(lambda: (word(), "".join(RANDOM.choices("예나리스김박이가", k=3)))), "char>char", "symbols jamo"),
+    "spelling": (rows(lambda: (w := word(), w.replace("k", "c"))), "char>char", "symbols shared"),
+    "commands": (rows(commands), "symbols>symbols", "symbols"),
+    "labels": (rows(lambda: (sentence(ENGLISH), RANDOM.choice(["good", "bad"]))), "bpe>symbols", "symbols"),
+    "inflection": (
+        rows(lambda: (f"{word()}\t{RANDOM.choice(FEATURES)}", word() + "s")),
+        "char+features>char",
+        "symbols",
+    ),
+}
+
+
+def summary(choice: TokenizationChoice) -> tuple[str, str]:
+    flags = [choice.kind]
+    flags += ["shared"] * choice.shared + ["jamo"] * choice.target_jamo + ["unspaced"] * choice.unspaced_target
+    return f"{'+'.join(choice.source_methods)}>{choice.target_method}", " ".join(flags)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("count", [60, 200])
+def test_each_task_gets_what_suits_it(task: str, count: int) -> None:
+    pairs, methods, flags = TASKS[task]
+    choice = choose_tokenization(pairs[:count], pairs=len(pairs), options=TrainOptions())
+    assert summary(choice) == (methods, flags)
+    assert set(choice.reasons) == {"source", "target", "vocabulary", "shared", "byte_fallback", "jamo"}
+    assert all(choice.reasons.values())
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_is_chosen_gives_the_text_back(task: str) -> None:
+    pairs = TASKS[task][0]
+    source, target = learn_tokenizers(pairs, choose_tokenization(pairs, pairs=len(pairs), options=TrainOptions()))
+    for left, right in pairs:
+        assert (source.decode(source.encode(left)), target.decode(target.encode(right))) == (left, right)
+
+
+def test_a_shared_vocabulary_is_one_object() -> None:
+    pairs = TASKS["translation"][0]
+    choice = choose_tokenization(pairs, pairs=len(pairs), options=TrainOptions())
+    source, target = learn_tokenizers(pairs, choice)
+    assert source is target
+    assert list(source.files()) == ["tokenizer.json"]
+    apart = learn_tokenizers(
+        pairs, choose_tokenization(pairs, pairs=200, options=TrainOptions(shared_vocabulary=False))
+    )
+    assert [list(side.files()) for side in apart] == [["tokenizer.source.json"], ["tokenizer.target.json"]]
+
+
+def test_vocabularies_grow_with_the_data() -> None:
+    pairs = TASKS["translation"][0]
+    sizes = [
+        choose_tokenization(pairs, pairs=count, options=TrainOptions()).target_vocab_size
+        for count in (200, 5_000, 20_000, 142_787, 10**6, 5 * 10**6)
+    ]
+    assert sizes == [1_000, 2_000, 4_000, 8_000, 16_000, 32_000]
+
+
+def test_rare_characters_ask_for_bytes() -> None:
+    pairs = [
+        (sentence(ENGLISH), "".join(chr(0x4E00 + RANDOM.randrange(3_000)) for _ in range(12)) + "。")
+        for _ in range(500)
+    ]
+    assert choose_tokenization(pairs, pairs=60_000, options=TrainOptions()).byte_fallback
+    small = choose_tokenization(pairs, pairs=60_000, options=TrainOptions(vocab_size=200))
+    assert not small.byte_fallback
+    learn_tokenizers(pairs, small)
+
+
+def test_options_win() -> None:
+    pairs = TASKS["to Korean"][0]
+    options = TrainOptions(
+        source_tokenizer=("word",), target_tokenizer="unigram", vocab_size=700, byte_fallback=True, jamo=False
+    )
+    choice = choose_tokenization(pairs, pairs=200, options=options)
+    assert summary(choice) == ("word>unigram", "text")
+    assert (choice.source_vocab_size, choice.target_vocab_size, choice.byte_fallback) == (700, 700, True)
+    assert {choice.reasons[name] for name in ("source", "target", "vocabulary", "byte_fallback", "jamo")} == {
+        "as asked"
+    }
+    both = choose_tokenization(pairs, pairs=200, options=TrainOptions(tokenizer="char"))
+    assert summary(both) == ("char>char", "text jamo")
+    vectors = choose_tokenization(pairs, pairs=200, options=TrainOptions(source_vectors="glove.txt"))
+    assert vectors.source_methods == ("word",)
+    assert vectors.target_method == "bpe"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (TrainOptions(tokenizer="char", byte_fallback=True), "`byte_fallback` needs a side with the tokenizer bpe or"),
+        (
+            TrainOptions(source_tokenizer=("char", "char", "char")),
+            "once or for each of 2 source columns, but is given 3",
+        ),
+        (TrainOptions(shared_vocabulary=True), "`shared_vocabulary` needs one source column and one tokenizer"),
+    ],
+)
+def test_contradictions_are_named(options: TrainOptions, message: str) -> None:
+    pairs = TASKS["inflection"][0]
+    with pytest.raises(OptionError, match=message):
+        choose_tokenization(pairs, pairs=200, options=options)
+
+
+def test_one_method_may_serve_all_source_columns() -> None:
+    choice = choose_tokenization(TASKS["inflection"][0], pairs=200, options=TrainOptions(source_tokenizer=("char",)))
+    assert choice.source_methods == ("char", "char")
+
+
+def test_no_pairs_are_named() -> None:
+    with pytest.raises(DataError, match="no pairs"):
+        choose_tokenization([], pairs=0, options=TrainOptions())
+    choose_tokenization([("\t", "")], pairs=1, options=TrainOptions())
+
+
+def test_short_sentences_are_not_spellings() -> None:
+    sentences = ColumnProfile.of(["Go.", "Run!", "Hi.", "Who?", "Stop!", "I see."] * 3)
+    assert not sentences.are_spellings()
+    assert ColumnProfile.of(["hàng xóm", "nướu", "tỏi tây", "an toàn"]).are_spellings()
+    assert ColumnProfile.of(["あいぞうばん", "せんとう"]).are_spellings()
+    assert not ColumnProfile.of(["目をつぶって。", "私は昨日とても大きい犬を見ました。"]).are_spellings()
