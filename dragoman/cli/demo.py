@@ -156,7 +156,7 @@ def _show(chosen: Demo, translator: Translator) -> None:
     metrics = [name for name in ("bleu", "chrf", "exact_match") if name in scores]
     print(table([(name, f"{scores[name]:.2f}", signatures.get(name, "")) for name in metrics], right=(1,)))
     print(chosen.caution)
-    search = SearchOptions(num_hypotheses=_SHOWN)
+    search = SearchOptions(num_hypotheses=_SHOWN, max_length=40)
     for translation in translator.translate(chosen.sentences, options=search):
         print(f"\n{translation.source}")
         print(table([("", f"{c.normalized_score:.3f}", c.text) for c in translation.candidates], right=(1,)))

@@ -25,7 +25,7 @@ from dragoman.errors import DataError, OptionError, nearest
 Command = TypeVar("Command", bound=Callable[..., None])
 Model = TypeVar("Model", bound=Options)
 
-_GROUPS = ("Data", "Tokenisation", "Embeddings", "Model", "Training", "Search", "Machine")
+_GROUPS = ("Data", "Tokenisation", "Embeddings", "Model", "Training", "Search", "Constraints", "Machine")
 _LOOKS_LIKE_A_FLAG = re.compile(r"--[A-Za-z][\w-]*(=.*)?", re.DOTALL)
 _METAVARS = {int: "INT", float: "NUMBER"}
 
@@ -39,12 +39,15 @@ def flags_of_models(command: Command) -> Command:
     """Replace every parameter of `command` that is an option model by one flag per field."""
     hints = typing.get_type_hints(command, include_extras=True)
     models = {name: hint for name, hint in hints.items() if isinstance(hint, type) and issubclass(hint, Options)}
-    parameters = []
+    parameters: dict[str, inspect.Parameter] = {}
     for parameter in inspect.signature(command).parameters.values():
         if parameter.name in models:
-            parameters += [_parameter(name, field) for name, field in models[parameter.name].model_fields.items()]
+            for name, field in models[parameter.name].model_fields.items():
+                parameters.setdefault(
+                    name, _parameter(name, field)
+                )  # of two models with one name, the first has the flag
         else:
-            parameters.append(parameter.replace(annotation=hints[parameter.name]))
+            parameters[parameter.name] = parameter.replace(annotation=hints[parameter.name])
 
     @functools.wraps(command)
     def spread(*words: str, **given: Any) -> None:
@@ -53,7 +56,7 @@ def flags_of_models(command: Command) -> Command:
             given[name] = model(**{key: value for key, value in fields.items() if value is not None})
         command(*words, **given)
 
-    spread.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    spread.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
     spread.__doc__ = "\n\n".join(" ".join(text.split()) for text in (inspect.getdoc(command) or "").split("\n\n"))
     return typing.cast(Command, spread)
 
