@@ -147,6 +147,33 @@ def test_gradients_flow_to_every_earlier_state_and_to_no_later_one(shape: str) -
     assert (seen.decoder_gradients[np.triu_indices(4, 1)] == 0).all()
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_the_encoder_reads(shape: str) -> None:
+    model = build(**SHAPES[shape])
+    seen = look(model, reference=None)
+    table = model.encoder.embedding.weight.detach().numpy()
+    table = table[4:] / np.linalg.norm(table[4:], axis=1, keepdims=True)  # <pad> is all zeros
+    assert seen.source_tokens == tuple(names(SOURCE))
+    for token in seen.source:
+        others = [i for i in range(4, 10) if i != token.id]
+        closest = sorted(others, key=lambda i: -float(table[token.id - 4] @ table[i - 4]))[:3]
+        assert [name for name, _ in token.neighbours] == names(closest)
+        assert [cosine for _, cosine in token.neighbours] == pytest.approx(
+            [table[token.id - 4] @ table[i - 4] for i in closest]
+        )
+    last = 0 if model.encoder.reverse_source else -1  # with reversal the first token is read last
+    assert seen.source[last].summary == pytest.approx(1.0)
+    assert sum(token.summary == pytest.approx(1.0) for token in seen.source) == 1
+
+
+def test_the_summary_of_a_prefix_is_what_reading_it_alone_gives() -> None:
+    model = build()
+    memory, _ = model.encode(torch.tensor([SOURCE[:2]]), torch.tensor([2]))
+    prefix, whole = memory.context[0].detach().numpy(), look(model).context
+    cosine = prefix @ whole / np.linalg.norm(prefix) / np.linalg.norm(whole)
+    assert look(model).source[1].summary == pytest.approx(cosine)
+
+
 def test_the_gradient_at_the_first_decoder_state_vanishes_with_the_recurrent_weights() -> None:
     model = build(cell="rnn_tanh")
     with torch.no_grad():
@@ -194,7 +221,7 @@ def test_inspections_become_json_and_tables(shape: str) -> None:
         console.print(part)
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
-    for word in ("context vector", "간다", "[학교]", "teacher forcing", "fades", "wrong"):
+    for word in ("Context vector", "closest embeddings", "간다", "[학교]", "teacher forcing", "fades", "wrong"):
         assert word in text
 
 

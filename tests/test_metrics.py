@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import doctest
 import itertools
 import json
 import math
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from random import Random
 
 import numpy as np
 import pytest
+import sacrebleu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sacrebleu.metrics.chrf import CHRF
@@ -332,3 +335,15 @@ def test_comparisons_and_breakdowns_name_mistakes() -> None:
         breakdown.by_label([], ["a"], [["a"]])
     with pytest.raises(OptionError, match="`count` must be at least 1, but is 0"):
         breakdown.worst_sentences(["s"], ["a"], [["a"]], count=0)
+
+
+def test_the_documentation_is_true() -> None:
+    """Every Python example of docs/evaluation.md gives the output that stands there."""
+    page = (Path(__file__).parent.parent / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    page = page.replace("version:2.6.0", f"version:{sacrebleu.__version__}")
+    examples = "\n".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL))
+    test = doctest.DocTestParser().get_doctest(examples, {}, "docs/evaluation.md", None, 0)
+    report: list[str] = []
+    results = doctest.DocTestRunner(optionflags=doctest.REPORT_NDIFF).run(test, out=report.append)
+    assert results.attempted > 20
+    assert results.failed == 0, "".join(report)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dragoman.evaluation import calibration, exposure, plots
-from dragoman.evaluation.inspection import DecoderStep, Inspection, NextWord
+from dragoman.evaluation.inspection import DecoderStep, Inspection, NextWord, SourceToken
 
 HISTORY = [
     {"step": 100 * k, "train_loss": 5 / k, "dev_loss": 6 / k, "metric": "bleu", "score": 30 - 20 / k, "best": k == 8,
@@ -38,7 +38,7 @@ def look(tokens: list[str], *, reference: bool = True, attention: bool = True) -
     )
     size = len(tokens)
     return Inspection(
-        source_tokens=tuple(tokens),
+        source=tuple(SourceToken(token, 4, (), 0.5) for token in tokens),
         context=random.normal(size=16),
         steps=steps,
         finished=False,

@@ -25,6 +25,25 @@ Floats = NDArray[np.floating[Any]]
 TokenNames = Callable[[Sequence[int]], list[str]]
 """Ids to printable tokens, such as `Tokenizer.tokens`."""
 
+FIRST_WORD = EOS + 1
+"""Smaller ids are special tokens."""
+_NEIGHBOURS = 3
+
+
+@dataclass(frozen=True)
+class SourceToken:
+    """One token that the encoder reads."""
+
+    token: str
+    """Its name."""
+    id: int
+    """Its id."""
+    neighbours: tuple[tuple[str, float], ...]
+    """The tokens with the most similar embeddings, and the cosine of the angle between them, best first."""
+    summary: float
+    """Cosine between the encoder's top state after this token and its last one, the context vector (of a bidirectional
+    encoder, the forward half of both): how much of the summary is already there."""
+
 
 @dataclass(frozen=True)
 class NextWord:
@@ -63,7 +82,7 @@ class DecoderStep:
 class Inspection:
     """Everything seen on the way from one source to its output."""
 
-    source_tokens: tuple[str, ...]
+    source: tuple[SourceToken, ...]
     """The tokens that the encoder reads, in the source's order."""
     context: Floats
     """(hidden_size,): the context vector."""
@@ -80,6 +99,11 @@ class Inspection:
     direction) after each source token, in the source's order."""
     decoder_gradients: Floats | None = None
     """(forced steps, forced steps): the same at the decoder's top state of each step; 0 for steps yet to come."""
+
+    @property
+    def source_tokens(self) -> tuple[str, ...]:
+        """The names of the source's tokens."""
+        return tuple(token.token for token in self.source)
 
     @property
     def output(self) -> tuple[str, ...]:
@@ -99,11 +123,9 @@ class Inspection:
         for name, value in vars(self).items():
             if isinstance(value, np.ndarray):
                 result[name] = value.tolist()
-            elif name in ("steps", "forced") and value is not None:
-                result[name] = [asdict(step) for step in value]
             else:
-                result[name] = list(value) if isinstance(value, tuple) else value
-        return result | {"output": list(self.output)}
+                result[name] = [asdict(part) for part in value] if isinstance(value, tuple) else value
+        return result | {"source_tokens": list(self.source_tokens), "output": list(self.output)}
 
 
 def inspect(
@@ -129,30 +151,44 @@ def inspect(
     if max_length < 1:
         raise OptionError(f"`max_length` must be at least 1, but is {max_length}")
     steps, attention = _run_freely(model, list(source_ids), target_names, candidates, max_length)
-    source = torch.tensor([list(source_ids)], device=model.decoder.embedding.weight.device)
     reference = None if reference_ids is None else [*reference_ids, EOS]
-    if reference is None:
-        with torch.no_grad():
-            context = model.encode(source, torch.tensor([source.size(1)], device=source.device))[0].context
-        return Inspection(tuple(source_names(source_ids)), context[0].cpu().numpy(), steps, _ended(steps), attention)
-    traced = _trace_with_gradients(model, source, reference)
-    encoder, decoder = gradient_norms(traced, reference)
-    if model.encoder.reverse_source:
-        encoder = encoder[:, ::-1].copy()  # the trace is in reading order
+    traced = _trace_with_gradients(model, source_ids, reference or [EOS])
+    encoder_gradients, decoder_gradients = gradient_norms(traced, reference) if reference else (None, None)
+    if encoder_gradients is not None and model.encoder.reverse_source:
+        encoder_gradients = encoder_gradients[:, ::-1].copy()  # the trace is in reading order
     return Inspection(
-        source_tokens=tuple(source_names(source_ids)),
+        source=_source_tokens(model, source_ids, traced, source_names),
         context=traced.context[0].detach().cpu().numpy(),
         steps=steps,
-        finished=_ended(steps),
+        finished=steps[-1].candidates[0].id == EOS,
         attention=attention,
-        forced=_forced_steps(traced.logits[0], reference, target_names, candidates),
-        encoder_gradients=encoder,
-        decoder_gradients=decoder,
+        forced=_forced_steps(traced.logits[0], reference, target_names, candidates) if reference else None,
+        encoder_gradients=encoder_gradients,
+        decoder_gradients=decoder_gradients,
     )
 
 
-def _ended(steps: Sequence[DecoderStep]) -> bool:
-    return steps[-1].candidates[0].id == EOS
+def _source_tokens(
+    model: Seq2Seq, source_ids: Sequence[int], traced: Trace, names: TokenNames
+) -> tuple[SourceToken, ...]:
+    states = torch.cat(traced.encoder_states).detach()  # (source_length, width), in reading order
+    summaries = torch.cosine_similarity(states, states[-1:], dim=1).tolist()
+    if model.encoder.reverse_source:
+        summaries.reverse()
+    table = torch.nn.functional.normalize(model.encoder.embedding.weight.detach(), dim=1)
+    similar = table[torch.tensor(source_ids, device=table.device)] @ table.T  # (source_length, vocab)
+    similar[:, :FIRST_WORD] = -torch.inf  # <pad>, <unk>, <s> and </s> are nobody's neighbours
+    similar[range(len(source_ids)), list(source_ids)] = -torch.inf
+    best = similar.topk(min(_NEIGHBOURS, max(similar.size(1) - FIRST_WORD - 1, 0)), dim=1)
+    return tuple(
+        SourceToken(
+            token,
+            int(source_ids[row]),
+            tuple(zip(names(best.indices[row].tolist()), best.values[row].tolist(), strict=True)),
+            summaries[row],
+        )
+        for row, token in enumerate(names(source_ids))
+    )
 
 
 def _run_freely(
@@ -191,12 +227,14 @@ def _forced_steps(logits: Tensor, reference: list[int], names: TokenNames, candi
     return tuple(steps)
 
 
-def _trace_with_gradients(model: Seq2Seq, source: Tensor, reference: list[int]) -> Trace:
+def _trace_with_gradients(model: Seq2Seq, source_ids: Sequence[int], reference: list[int]) -> Trace:
     if not any(parameter.requires_grad for parameter in model.parameters()):
         model = copy.deepcopy(model).requires_grad_(True)  # a frozen model keeps no gradients
     model.eval()
+    device = model.decoder.embedding.weight.device
     with torch.enable_grad():
-        return trace(model, source, torch.tensor([[BOS, *reference[:-1]]], device=source.device))
+        source = torch.tensor([list(source_ids)], device=device)
+        return trace(model, source, torch.tensor([[BOS, *reference[:-1]]], device=device))
 
 
 def gradient_norms(traced: Trace, reference: Sequence[int]) -> tuple[Floats, Floats]:

@@ -30,7 +30,7 @@ def table(title: str, *headers: str, right: Sequence[str] = ()) -> Table:
 
 def inspection_tables(inspection: Inspection) -> list[Table]:
     """Context, decoder steps and, with a reference, both ways of feeding and the gradients through time."""
-    tables = [_context(inspection), _steps(inspection)]
+    tables = [_encoder(inspection), _context(inspection), _steps(inspection)]
     if inspection.forced is not None:
         tables.append(_side_by_side(inspection, inspection.forced))
         tables.append(_gradients(inspection, inspection.forced))
@@ -39,13 +39,20 @@ def inspection_tables(inspection: Inspection) -> list[Table]:
     return tables
 
 
+def _encoder(inspection: Inspection) -> Table:
+    headers = ("position", "token", "id", "closest embeddings", "summary so far")
+    result = table("Encoder", *headers, right=["position", "id", "summary so far"])
+    for number, token in enumerate(inspection.source, 1):
+        close = "  ".join(f"{name} {cosine:.2f}" for name, cosine in token.neighbours)
+        result.add_row(str(number), Text(token.token), str(token.id), Text(close), f"{token.summary:.2f}")
+    return result
+
+
 def _context(inspection: Inspection) -> Table:
     context = inspection.context
-    result = table("Encoder", "what", "value")
-    result.add_row("source tokens", Text(" ".join(inspection.source_tokens)))
+    result = table("Context vector", "size", "norm", "first numbers", right=["size", "norm"])
     numbers = " ".join(f"{value:+.3f}" for value in context[:_SHOWN])
-    result.add_row("context vector", f"{numbers}{' …' if len(context) > _SHOWN else ''}")
-    result.add_row("its size, norm", f"{len(context)}, {np.linalg.norm(context):.3f}")
+    result.add_row(str(len(context)), f"{np.linalg.norm(context):.3f}", numbers + " …" * (len(context) > _SHOWN))
     return result
 
 
