@@ -47,7 +47,9 @@ class Options(BaseModel):
         except ValidationError as error:
             raise OptionError(_sentence(error.errors(include_url=False)[0], cls.model_fields)) from None
 
-    @field_validator("source", "source_tokenizer", "dev", "test", mode="before", check_fields=False)
+    @field_validator(
+        "source", "source_tokenizer", "dev", "test", "require", "forbid", mode="before", check_fields=False
+    )
     @classmethod
     def _as_tuple(cls, value: Any) -> Any:
         """Let one value stand for a list of one, and a number for its text: `dev=2000`, `source=["lemma", 2]`."""
@@ -407,7 +409,57 @@ class SearchOptions(Options):
             " or no unfinished output can win any more (exact; slow).",
         ),
     ] = "full"
-    allow_unknown: Annotated[bool, _group("Search", description="Whether <unk> may be chosen.")] = True
+    beam_groups: Annotated[
+        int,
+        _group(
+            "Search", description="Groups that the beam is split into; each shuns what those before it chose.", ge=1
+        ),
+    ] = 1
+    diversity_penalty: Annotated[
+        float | None,
+        _group(
+            "Search",
+            description="What a token loses each time an earlier group chose it at the same step. Default: 0.5.",
+            gt=0,
+            le=100,
+        ),
+    ] = None
+
+    allow_unknown: Annotated[bool, _group("Constraints", description="Whether <unk> may be chosen.")] = True
+    prefix: Annotated[str | None, _group("Constraints", description="Text that every output begins with.")] = None
+    require: Annotated[
+        tuple[str, ...],
+        _group("Constraints", description="Word or phrase that every output must hold; give it again for several."),
+    ] = ()
+    forbid: Annotated[
+        tuple[str, ...],
+        _group("Constraints", description="Word or phrase that no output may hold; give it again for several."),
+    ] = ()
+    choices: Annotated[
+        str | None, _group("Constraints", description="File of the outputs that are allowed, one a line.", min_length=1)
+    ] = None
+    pattern: Annotated[
+        str | None,
+        _group("Constraints", description="Regular expression that every whole output matches.", min_length=1),
+    ] = None
+    no_repeat_ngram: Annotated[
+        int,
+        _group(
+            "Constraints",
+            description="No run of so many tokens comes twice in an output; 0 sets no limit.",
+            ge=0,
+            le=100,
+        ),
+    ] = 0
+    repetition_penalty: Annotated[
+        float,
+        _group(
+            "Constraints",
+            description="What a token that the output holds already loses in log-probability.",
+            ge=0,
+            le=100,
+        ),
+    ] = 0.0
 
     @model_validator(mode="after")
     def _agree(self) -> SearchOptions:
@@ -416,6 +468,18 @@ class SearchOptions(Options):
             raise OptionError(
                 f"`num_hypotheses` must be at most `beam_size` ({self.beam_size}), but is {self.num_hypotheses}"
             )
+        if self.beam_size % self.beam_groups:
+            raise OptionError(
+                f"`beam_groups` must divide `beam_size` ({self.beam_size}) evenly, but is {self.beam_groups}"
+            )
+        if self.diversity_penalty is not None and self.beam_groups == 1:
+            raise OptionError("`diversity_penalty` needs `beam_groups` of at least 2, but there is one group")
+        if self.beam_groups > 1 and self.require:
+            raise OptionError("`require` must not be given with several `beam_groups`")
+        if self.choices and self.pattern:
+            raise OptionError("`choices` must not be given with `pattern`: both say what whole outputs may be")
         if self.max_length is not None and self.min_length > self.max_length:
-            raise OptionError(f"`min_length` must be at most `max_length` ({self.max_length}), but is {self.min_length}")
+            raise OptionError(
+                f"`min_length` must be at most `max_length` ({self.max_length}), but is {self.min_length}"
+            )
         return self

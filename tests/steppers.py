@@ -120,3 +120,31 @@ def _ways(words: Prefix, max_length: int) -> Iterator[Prefix]:
         yield (*words, EOS)
     else:
         yield words
+
+
+def reference_beam(
+    model: TableStepper, source: list[int], *, beam_size: int, max_length: int, groups: int = 1, diversity: float = 0.0
+) -> list[Prefix]:
+    """Beam search ("full" stopping, no bound) as one would write it on paper; the finished outputs by mean score."""
+    places = [beam_size // groups] * groups
+    live: list[list[tuple[float, Prefix]]] = [[(0.0, ())] for _ in range(groups)]
+    done: dict[Prefix, float] = {}
+    for _ in range(max_length):
+        chosen: list[int] = []
+        for group in range(groups):
+            grown = []
+            for place, (rank, ids) in enumerate(live[group]):
+                log_probs = model.look_up(tuple(source), ids)[0]
+                for token in range(model.vocab):
+                    if token not in (PAD, BOS):
+                        value = rank + log_probs[token] - diversity * chosen.count(token) * (token != EOS)
+                        grown.append((-value, place, -log_probs[token], (*ids, token)))
+            kept = [(-value, ids) for value, _, _, ids in sorted(grown)[: places[group]]]
+            chosen += [ids[-1] for _, ids in kept]
+            live[group] = [(rank, ids) for rank, ids in kept if ids[-1] != EOS]
+            for _, ids in kept:
+                if ids[-1] == EOS:
+                    scores = [model.look_up(tuple(source), ids[:t])[0][i] for t, i in enumerate(ids)]
+                    done[ids] = float(sum(scores)) / len(ids)
+                    places[group] -= 1
+    return sorted(done, key=lambda ids: -done[ids])

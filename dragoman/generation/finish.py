@@ -10,6 +10,9 @@ from dragoman.generation.history import History
 from dragoman.generation.hypothesis import Hypothesis, Ranking
 from dragoman.generation.stepper import Floats, Ints
 
+FINISHED, CUT, LACKING = range(3)
+"""Grades of outputs, better ones first: ended in `</s>`; cut; cut before all that is required was there."""
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -23,8 +26,8 @@ class Ended:
     """Their last nodes in the history, at step `lengths - 1`."""
     normalized: Floats
     """Their normalised scores."""
-    finished: bool
-    """Whether they ended in `</s>`."""
+    grade: int
+    """One of `FINISHED`, `CUT` and `LACKING`."""
 
 
 class Finished:
@@ -40,9 +43,9 @@ class Finished:
         """Whether some source has `wanted` finished outputs."""
 
     def add(
-        self, sentences: Ints, length: int, nodes: Ints, scores: Floats, received: Floats | None, *, finished: bool
+        self, sentences: Ints, length: int, nodes: Ints, scores: Floats, received: Floats | None, *, grade: int
     ) -> None:
-        """Set outputs of one length aside; `sentences` must be in rising order.
+        """Set outputs of one length and grade aside; `sentences` must be in rising order.
 
         `received`, (n, source_length), is the attention that their sources got, if coverage counts.
         """
@@ -52,15 +55,15 @@ class Finished:
         normalized = scores / self.ranking.norm(lengths)
         if received is not None:
             normalized = normalized + self.ranking.coverage(received)
-        self.ended.append(Ended(sentences, lengths, nodes, normalized, finished))
-        if finished:
+        self.ended.append(Ended(sentences, lengths, nodes, normalized, grade))
+        if grade == FINISHED:
             self.best = merge_best(self.best, sentences, normalized)
             self.any_full = bool((self.best[:, -1] > -np.inf).any())
 
     def results(self, history: History, source_lengths: Ints) -> list[list[Hypothesis]]:
         """The `wanted` best distinct outputs of each source, best first; fewer if no more exist.
 
-        Outputs that ended in `</s>` come before ones that were cut; equals keep the order in which they ended.
+        Better grades come first, then better normalised scores; equals keep the order in which they ended.
         """
         sources = len(source_lengths)
         if not self.ended:
@@ -69,8 +72,8 @@ class Finished:
         lengths = np.concatenate([ended.lengths for ended in self.ended])
         nodes = np.concatenate([ended.nodes for ended in self.ended])
         normalized = np.concatenate([ended.normalized for ended in self.ended])
-        cut = np.concatenate([np.full(len(ended.nodes), not ended.finished) for ended in self.ended])
-        order = np.lexsort((-normalized, cut, sentences))
+        grades = np.concatenate([np.full(len(ended.nodes), ended.grade) for ended in self.ended])
+        order = np.lexsort((-normalized, grades, sentences))
         hypotheses = history.rebuild(lengths[order], nodes[order], source_lengths[sentences[order]], normalized[order])
         results: list[list[Hypothesis]] = [[] for _ in range(sources)]
         seen: set[tuple[int, tuple[int, ...]]] = set()

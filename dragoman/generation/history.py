@@ -52,7 +52,7 @@ class History:
         ids = np.zeros((n, longest), np.int64)
         token_scores = np.zeros((n, longest))
         width = int(source_lengths.max(initial=0))
-        seen = longest > 0 and self.attention[0] is not None
+        seen = bool(self.attention) and self.attention[0] is not None
         weights = np.zeros((n, longest, width)) if seen else None
         at = nodes.copy()
         for step in range(longest - 1, -1, -1):

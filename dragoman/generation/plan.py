@@ -12,7 +12,9 @@ import numpy as np
 
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
+from dragoman.generation.constraints import Constraints, settle
 from dragoman.generation.hypothesis import Ranking
+from dragoman.generation.rules import Rules, first_rules, make_tables
 from dragoman.generation.stepper import BOS, PAD, UNK, Floats, Ints
 
 
@@ -34,6 +36,13 @@ class Plan:
     """How outputs are ranked."""
     never: Floats
     """(vocab,): -inf for ids that are never chosen (`<pad>`, `<s>`, perhaps `<unk>`), 0 for all others."""
+    rules: Rules | None
+    """The constraints before the first id; None where there are none, which is faster."""
+
+    @property
+    def required(self) -> bool:
+        """Whether some phrases are required."""
+        return self.rules is not None and self.rules.progress.size > 0
 
     def top_k(self, wanted: int) -> int:
         """How many ids to ask the model for so that `wanted` remain after those that are never chosen."""
@@ -56,7 +65,13 @@ class Plan:
         return total
 
 
-def make_plan(source_ids: Sequence[Sequence[int]], vocab_size: int, *, options: SearchOptions) -> Plan:
+def make_plan(
+    source_ids: Sequence[Sequence[int]],
+    vocab_size: int,
+    *,
+    options: SearchOptions,
+    constraints: Constraints | Sequence[Constraints | None] | None = None,
+) -> Plan:
     """Fill in the defaults and check everything that can be checked without the model."""
     lengths = np.array([len(ids) for ids in source_ids], np.int64)
     shortest, longest = length_limits(lengths, options=options)
@@ -65,7 +80,56 @@ def make_plan(source_ids: Sequence[Sequence[int]], vocab_size: int, *, options: 
     if not options.allow_unknown:
         never[UNK] = -np.inf
     ranking = Ranking(options.length_penalty, options.length_norm, options.coverage_penalty)
-    return Plan(options, [list(ids) for ids in source_ids], lengths, longest, shortest, ranking, never)
+    rules = _make_rules(_per_source(constraints, len(lengths), options), shortest, longest, never, options)
+    return Plan(options, [list(ids) for ids in source_ids], lengths, longest, shortest, ranking, never, rules)
+
+
+def _per_source(
+    constraints: Constraints | Sequence[Constraints | None] | None, sources: int, options: SearchOptions
+) -> list[Constraints]:
+    """One set of constraints for every source."""
+    if constraints is None:
+        texts = ("prefix", "require", "forbid", "choices", "pattern")
+        given = [name for name in texts if getattr(options, name)]
+        if given:
+            raise OptionError(f"`{given[0]}` must be turned into ids for `search`: pass them as `constraints`")
+    if constraints is None or isinstance(constraints, Constraints):
+        return [constraints or Constraints()] * sources
+    if len(constraints) != sources:
+        raise OptionError(
+            f"`constraints` must be one for all or one per source ({sources}), but are {len(constraints)}"
+        )
+    return [each or Constraints() for each in constraints]
+
+
+def _make_rules(
+    per_source: list[Constraints], shortest: Ints, longest: Ints, never: Floats, options: SearchOptions
+) -> Rules | None:
+    """The constraints of all sources, checked; None if nothing is constrained."""
+    if options.beam_groups > 1 and any(each.require for each in per_source):
+        raise OptionError("`require` must not be given with several `beam_groups`")
+    limited = options.no_repeat_ngram or options.repetition_penalty or shortest.max(initial=0) > 1
+    if not limited and not any(per_source):
+        return None
+    settled = [
+        settle(
+            each,
+            vocab_size=len(never),
+            min_length=int(least),
+            max_length=int(most),
+            no_repeat_ngram=options.no_repeat_ngram,
+        )
+        for each, least, most in zip(per_source, shortest, longest, strict=True)
+    ]
+    tables = make_tables(
+        settled,
+        never=never,
+        min_lengths=shortest,
+        max_lengths=longest,
+        no_repeat_ngram=options.no_repeat_ngram,
+        repetition_penalty=options.repetition_penalty,
+    )
+    return first_rules(tables)
 
 
 def length_limits(source_lengths: Ints, *, options: SearchOptions) -> tuple[Ints, Ints]:

@@ -11,11 +11,12 @@ from typing import Protocol
 
 import numpy as np
 
-from dragoman.generation.finish import Finished
+from dragoman.generation.ask import Answer, ask
+from dragoman.generation.finish import CUT, FINISHED, Finished
 from dragoman.generation.history import History
 from dragoman.generation.hypothesis import Hypothesis
 from dragoman.generation.plan import Plan
-from dragoman.generation.stepper import BOS, EOS, Bools, Floats, Ints, State, Step, Stepper
+from dragoman.generation.stepper import BOS, EOS, Bools, Floats, Ints, State, Stepper
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Picker(Protocol):
         """How many ids it must see; None for all."""
         ...
 
-    def pick(self, step: Step, rows: Rows, /) -> Ints:
-        """The column of each row's choice in `step.ids`; disallowed ids have log-probability -inf."""
+    def pick(self, answer: Answer, rows: Rows, /) -> Ints:
+        """The column of each row's choice in `answer.ids`; its value must not be -inf if another's is not."""
         ...
 
 
@@ -48,9 +49,9 @@ class Greedy:
 
     top_k: int | None = 1
 
-    def pick(self, step: Step, _rows: Rows, /) -> Ints:
+    def pick(self, answer: Answer, _rows: Rows, /) -> Ints:
         """The first column: candidates come best first."""
-        return np.zeros(len(step.ids), np.int64)
+        return np.zeros(len(answer.ids), np.int64)
 
 
 class Walk:
@@ -68,12 +69,14 @@ class Walk:
         """Source times `outputs` plus sample."""
         self.nodes = self.ways
         self.limits = plan.max_lengths.repeat(outputs)
-        self.scores = np.zeros(sources * outputs)
+        self.scores: Floats = np.zeros(sources * outputs)
+        """Sums of log-probabilities, less penalties."""
         self.received: Floats | None = None
         self.last_ids = np.full(sources * outputs, BOS, np.int64)
         self.state: State = stepper.start(plan.source_ids)
         if outputs > 1:
             self.state = stepper.select(self.state, self.ways // outputs)
+        self.rules = plan.rules.select(self.ways // outputs) if plan.rules is not None else None
 
     def results(self) -> list[list[Hypothesis]]:
         """The outputs of every source, in the order of their samples."""
@@ -84,54 +87,41 @@ class Walk:
     def advance(self) -> bool:
         """One more id for every row; False when all outputs have ended."""
         sentences, samples = np.divmod(self.ways, self.outputs)
-        step = self._ask()
-        columns = self.picker.pick(step, Rows(sentences, samples, self.length))
+        answer = ask(self.stepper, self.state, self.last_ids, plan=self.plan, rules=self.rules, top_k=self.picker.top_k)
+        columns = self.picker.pick(answer, Rows(sentences, samples, self.length))
         rows = np.arange(len(columns))
-        ids, log_probs = step.ids[rows, columns], step.log_probs[rows, columns]
-        self.history.add(ids, log_probs, rows, self.nodes, step.attention)
+        ids, log_probs = answer.ids[rows, columns], answer.log_probs[rows, columns]
+        self.history.add(ids, log_probs, rows, self.nodes, answer.attention)
         live: Bools = log_probs > -np.inf
         if not live.all():  # nothing may be chosen any more: these end as they stand, unfinished
-            self._set_aside(~live, self.nodes, finished=False)
-        self.scores = self.scores + log_probs
-        self.received = self.plan.receive(self.received, step.attention, sentences)
+            self._set_aside(~live, self.nodes, grade=CUT)
+        self.scores = self.scores + answer.values[rows, columns]
+        self.received = self.plan.receive(self.received, answer.attention, sentences)
         self.length += 1
         ended = live & (ids == EOS)
         if ended.any():
-            self._set_aside(ended, rows, finished=True)
+            self._set_aside(ended, rows, grade=FINISHED)
             live &= ~ended
         if self.length >= self.limits.min():
             at_limit = self.length >= self.limits
-            self._set_aside(live & at_limit, rows, finished=False)
+            self._set_aside(live & at_limit, rows, grade=CUT)
             live &= ~at_limit
-        self._keep(step.state, ids, live)
+        self._keep(answer.state, ids, live)
         return len(self.ways) > 0
 
-    def _ask(self) -> Step:
-        """What the picker must see of the model's next step, with -inf for ids that are never chosen."""
-        never = self.plan.never
-        if self.picker.top_k == 1:
-            # Asking for one id is cheaper than for enough to drop some, and a trained model never prefers `<pad>`.
-            step = self.stepper.step(self.state, self.last_ids, top_k=1)
-            if not np.isinf(never[step.ids]).any():
-                return step
-            allowed = np.broadcast_to(never == 0, (len(self.ways), len(never))).copy()
-            return self.stepper.step(self.state, self.last_ids, top_k=1, allowed=allowed)
-        top_k = None if self.picker.top_k is None else self.plan.top_k(self.picker.top_k)
-        step = self.stepper.step(self.state, self.last_ids, top_k=top_k)
-        return Step(step.ids, step.log_probs + never[step.ids], step.attention, step.state)
-
-    def _set_aside(self, which: Bools, nodes: Ints, *, finished: bool) -> None:
+    def _set_aside(self, which: Bools, nodes: Ints, *, grade: int) -> None:
         rows = np.flatnonzero(which)
         received = None if self.received is None else self.received[rows]
-        self.finished.add(self.ways[rows], self.length, nodes[rows], self.scores[rows], received, finished=finished)
+        self.finished.add(self.ways[rows], self.length, nodes[rows], self.scores[rows], received, grade=grade)
 
     def _keep(self, state: State, ids: Ints, live: Bools) -> None:
         """Go on with the live rows."""
-        self.nodes, self.last_ids, self.state = np.arange(len(ids)), ids, state
-        if live.all():
-            return
         rows = np.flatnonzero(live)
-        self.nodes, self.last_ids = rows, ids[rows]
+        self.rules = self.rules.move(rows, ids[rows]) if self.rules is not None else None
+        self.nodes, self.last_ids, self.state = rows, ids, state
+        if len(rows) == len(ids):
+            return
+        self.last_ids = ids[rows]
         self.ways, self.limits, self.scores = self.ways[rows], self.limits[rows], self.scores[rows]
         self.received = None if self.received is None else self.received[rows]
         if len(rows):

@@ -1,0 +1,176 @@
+"""What an output must and must not be, in ids, and the checks that it can be; knows no text and no model.
+
+`Constraints` are what one source's outputs must satisfy; `dragoman.generation.rules` keeps them while searching.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from dragoman.errors import OptionError
+from dragoman.generation.automaton import START, Automaton, trie
+from dragoman.generation.stepper import BOS, EOS, PAD, UNK
+
+Phrase = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """What the outputs of one source must satisfy; all ids are target ids, without `<s>` and `</s>`."""
+
+    prefix: Phrase = ()
+    """The output begins with these ids."""
+    require: tuple[Phrase, ...] = ()
+    """Every one of these phrases stands somewhere in the output, its ids side by side."""
+    forbid: tuple[Phrase, ...] = ()
+    """None of these phrases stands anywhere in the output."""
+    choices: tuple[Phrase, ...] = ()
+    """The output is one of these; empty for no such limit."""
+    pattern: Automaton | None = None
+    """The output stays in this automaton."""
+
+    def __bool__(self) -> bool:
+        return bool(self.prefix or self.require or self.forbid or self.choices or self.pattern)
+
+
+def contains(ids: Sequence[int], phrase: Sequence[int]) -> bool:
+    """Whether `phrase` stands side by side in `ids`."""
+    n = len(phrase)
+    return any(tuple(ids[i : i + n]) == tuple(phrase) for i in range(len(ids) - n + 1))
+
+
+def least_room(phrases: Sequence[Phrase]) -> int:
+    """Ids that any output with all these phrases has at least: each may share its beginning with one other's end."""
+    whole = [p for p in set(phrases) if not any(p != q and contains(q, p) for q in phrases)]
+    shared = 0
+    for phrase in whole:
+        others = [q for q in whole if q != phrase]
+        shared += max((n for q in others for n in range(len(phrase)) if n and q[-n:] == phrase[:n]), default=0)
+    longest = max((len(p) for p in whole), default=0)
+    return max(longest, sum(len(p) for p in whole) - shared)
+
+
+def settle(
+    constraints: Constraints, *, vocab_size: int, min_length: int, max_length: int, no_repeat_ngram: int
+) -> Constraints:
+    """Check that `constraints` can be met by some output of `min_length` to `max_length` ids (with `</s>`).
+
+    Choices become an automaton of those that satisfy all the rest, which then needs no watching. Raises `OptionError`.
+    """
+    _check_ids(constraints, vocab_size)
+    if constraints.choices and constraints.pattern:
+        raise OptionError("`choices` and `pattern` must not be given together: both say what whole outputs may be")
+    if constraints.choices:
+        return Constraints(pattern=_settle_choices(constraints, min_length, max_length, no_repeat_ngram))
+    _check_phrases(constraints, no_repeat_ngram)
+    needed = max(len(constraints.prefix), least_room(constraints.require)) + 1
+    if needed > max_length:
+        raise OptionError(
+            f"`prefix` and `require` must fit into `max_length` ({max_length} tokens with the end), but need {needed}"
+        )
+    if constraints.pattern is not None:
+        _check_pattern(constraints.pattern, constraints.prefix, max_length)
+    return constraints
+
+
+def _check_ids(constraints: Constraints, vocab_size: int) -> None:
+    named = {"prefix": (constraints.prefix,), "require": constraints.require, "forbid": constraints.forbid}
+    for name, phrases in (*named.items(), ("choices", constraints.choices)):
+        for phrase in phrases:
+            if not phrase and name in ("require", "forbid"):
+                raise OptionError(f"`{name}` must hold phrases of at least one token, but one is empty")
+            for token in phrase:
+                if not 0 <= token < vocab_size or token in (PAD, BOS, EOS):
+                    raise OptionError(
+                        f"`{name}` must hold ids of words (below {vocab_size}, no special ones), but has {token}"
+                    )
+
+
+def _check_phrases(constraints: Constraints, n: int) -> None:
+    for phrase in constraints.forbid:
+        if contains(constraints.prefix, phrase):
+            raise OptionError(f"`prefix` must not hold a phrase of `forbid`, but does: {list(phrase)}")
+        if any(contains(required, phrase) for required in constraints.require):
+            raise OptionError(f"`require` must not hold a phrase of `forbid`, but does: {list(phrase)}")
+    for name, phrases in (("prefix", (constraints.prefix,)), ("require", constraints.require)):
+        if n and any(_repeats(phrase, n) for phrase in phrases):
+            raise OptionError(f"`{name}` must not repeat {n} tokens in a row while `no_repeat_ngram` is {n}")
+
+
+def _repeats(ids: Phrase, n: int) -> bool:
+    grams = [ids[i : i + n] for i in range(len(ids) - n + 1)]
+    return len(grams) > len(set(grams))
+
+
+def _settle_choices(constraints: Constraints, min_length: int, max_length: int, n: int) -> Automaton:
+    lengths = [len(choice) + 1 for choice in constraints.choices]
+    # Limits that exclude nothing are all the same, so that sources of many lengths share one automaton.
+    left = _choices_left(constraints, max(min_length, min(lengths)), min(max_length, max(lengths)), n)
+    if left is None:
+        raise OptionError(
+            f"`choices` must hold an output that the other options allow, but none of its {len(lengths)} is allowed"
+        )
+    return left
+
+
+@lru_cache(maxsize=64)
+def _choices_left(constraints: Constraints, min_length: int, max_length: int, n: int) -> Automaton | None:
+    """The automaton of the choices that satisfy everything else; None if there is none."""
+    prefix = constraints.prefix
+    left = [
+        choice
+        for choice in constraints.choices
+        if min_length <= len(choice) + 1 <= max_length
+        and choice[: len(prefix)] == prefix
+        and all(contains(choice, phrase) for phrase in constraints.require)
+        and not any(contains(choice, phrase) for phrase in constraints.forbid)
+        and not (n and _repeats(choice, n))
+    ]
+    return trie(left) if left else None
+
+
+def _check_pattern(pattern: Automaton, prefix: Phrase, max_length: int) -> None:
+    state = np.array([START])
+    for token in prefix:
+        state = pattern.advance(state, np.array([token]))
+    if state[0] < 0:
+        raise OptionError("`prefix` must be the beginning of an output that `pattern` allows, but is not")
+    needed = len(prefix) + int(pattern.distance[state[0]])
+    if needed > max_length:
+        raise OptionError(
+            f"`pattern` must allow an output of at most `max_length` ({max_length} tokens with the end), "
+            f"but the shortest has {needed}"
+        )
+
+
+def constraints_from_text(
+    encode: Callable[[str], Sequence[int]],
+    *,
+    prefix: str | None = None,
+    require: Iterable[str] = (),
+    forbid: Iterable[str] = (),
+    choices: Iterable[str] = (),
+    pattern: Automaton | None = None,
+) -> Constraints:
+    """Constraints from words and phrases; `encode` gives the ids of a text, with UNK for what it cannot spell.
+
+    Raises `OptionError` for a text that the vocabulary cannot spell.
+    """
+
+    def spell(name: str, text: str) -> Phrase:
+        ids = tuple(encode(text))
+        if not ids or UNK in ids:
+            raise OptionError(f"`{name}` must be spelled with the model's vocabulary, but {text!r} cannot be")
+        return ids
+
+    return Constraints(
+        prefix=spell("prefix", prefix) if prefix else (),
+        require=tuple(dict.fromkeys(spell("require", text) for text in require)),
+        forbid=tuple(dict.fromkeys(spell("forbid", text) for text in forbid)),
+        choices=tuple(dict.fromkeys(spell("choices", text) for text in choices)),
+        pattern=pattern,
+    )
