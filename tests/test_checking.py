@@ -71,7 +71,7 @@ def test_every_planted_fault_is_found(tmp_path):
         "duplicates",
         "lost characters",
     ]
-    assert "1 sources have several targets, up to 2" in report.finding("conflicting targets").note
+    assert "with several targets: 1, with up to 2" in report.finding("conflicting targets").note
     assert report.finding("shifted lines") is None
     assert json.loads(json.dumps(report.as_dict()))["findings"][1]["lines"] == [1001]
 

@@ -138,7 +138,6 @@ def check_pairs(
     if not parts:
         raise DataError(warning or f"{read.name} is empty: it holds no pairs")
     rows = findings.join(parts)
-    del parts
     found, drop = _findings(rows, _folded_hashes(against, options) if against else None)
     written = None
     if write is not None:
@@ -210,7 +209,7 @@ def _findings(rows: Rows, against: npt.NDArray[np.int64] | None) -> tuple[list[F
             "conflicting targets",
             conflicting,
             False,
-            f"{sources:,} sources have several targets, up to {most:,}: right for translations, not for labels",
+            f"different sources with several targets: {sources:,}, with up to {most:,}; right for translations, not labels",
         ),
         (
             "untranslated copies",

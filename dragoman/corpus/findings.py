@@ -104,9 +104,11 @@ def _is_copy(folded: str, target: str) -> bool:
     return (folded == target or folded == fold(target)) and any(character.isalpha() for character in target)
 
 
-def join(parts: Sequence[Rows]) -> Rows:
-    """Rows one after the other."""
-    return Rows(**{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Rows)})
+def join(parts: list[Rows]) -> Rows:
+    """Rows one after the other. Empties `parts`, column by column: 5 million rows need not stand in memory twice."""
+    columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(Rows)}
+    parts.clear()
+    return Rows(**{name: np.concatenate(columns.pop(name)) for name in list(columns)})
 
 
 def repeated(hashes: Whole) -> Mask:
