@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import os
 import subprocess
@@ -251,3 +252,9 @@ def test_threads_do_not_change_the_order() -> None:
     learned = PLAIN["bpe"]
     assert learned.encode_batch(texts, threads=3) == learned.encode_batch(texts, threads=1)
     assert unicodedata.is_normalized("NFC", learned.decode(learned.encode(texts[0])))
+
+
+def test_the_page_on_tokenisation_shows_real_output() -> None:
+    page = Path(__file__).parent.parent / "docs" / "tokenization.md"
+    failed, tried = doctest.testfile(str(page), module_relative=False, encoding="utf-8", verbose=False)
+    assert (failed, tried > 20) == (0, True)
