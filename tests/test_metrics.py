@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import itertools
 import json
+import logging
 import math
 import re
 import subprocess
@@ -156,6 +157,17 @@ def test_only_what_is_asked_for_is_computed_and_the_first_leads() -> None:
         scores.value("bleu")
     scores = score(FRENCH, FRENCH_REFERENCES, metrics=["chrf"], primary="exact_match")
     assert scores.rows()[0] == ("exact match", "25.00", "")
+
+
+def test_ter_is_left_out_where_it_would_hang_and_the_user_is_told(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("dragoman"), "propagate", True)  # a command may have turned it off
+    text = "a b " * 1500
+    scores = score([text] * 20, [[text]] * 20)
+    assert scores.ter is None
+    assert scores.bleu == pytest.approx(100.0)
+    assert "TER is left out: it could take more than 10 minutes for texts this long" in caplog.text
 
 
 def test_scores_as_dict_is_json_and_complete() -> None:

@@ -6,6 +6,7 @@ item has several references, any of them is right: exact match counts any, and t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -29,6 +30,10 @@ METRICS: tuple[MetricName, ...] = get_args(MetricName)
 PRIMARY: dict[Writing, MetricName] = {"spaced": "bleu", "unspaced": "chrf", "symbols": "exact_match"}
 """Which metric leads for which writing."""
 LOWER_IS_BETTER: frozenset[MetricName] = frozenset({"ter", "cer", "wer", "repeated"})
+
+_LONGEST_TER = 10
+"""Minutes that TER may take if nobody asked for it."""
+_LOG = logging.getLogger("dragoman")
 
 _LABELS: dict[MetricName, str] = {
     "bleu": "BLEU",
@@ -133,8 +138,8 @@ def score(
 ) -> Scores:
     """Score outputs against any number of references each.
 
-    `metrics` names what to compute (by default all that make sense for the `writing`; TER is much the slowest), and
-    `primary` what leads (by default BLEU; chrF for `unspaced`; exact match for `symbols`).
+    `metrics` names what to compute (by default all that make sense for the `writing`, without TER for texts so long that it
+    could take more than ten minutes, which a logged warning says), and `primary` what leads (by default BLEU; chrF for `unspaced`; exact match for `symbols`).
     Raises `OptionError` for an empty set, an item without references or an unknown metric.
 
         >>> score(["Ça va ?"], [["Ça va ?", "Tout va bien ?"]]).exact_match
@@ -144,6 +149,9 @@ def score(
     if writing not in PRIMARY:
         raise OptionError(f"`writing` has the unknown value {writing!r}; {nearest(str(writing), PRIMARY)}")
     wanted, primary = _choose(writing, metrics, primary)
+    if metrics is None and primary != "ter" and _ter_minutes(hypotheses, references, writing) > _LONGEST_TER:
+        _LOG.warning("TER is left out: it could take more than %d minutes for texts this long", _LONGEST_TER)
+        wanted.remove("ter")
     values: dict[str, Any] = {}
     for name, metric in sacrebleu_metrics(writing).items():
         if name in wanted:
@@ -153,6 +161,17 @@ def score(
         values[name] = _own_metric(name, hypotheses, references, writing)
     counted = sum(len(alternatives) for alternatives in references)
     return Scores(items=len(hypotheses), references=counted, writing=writing, primary=primary, **values)
+
+
+def _ter_minutes(hypotheses: Sequence[str], references: Sequence[Sequence[str]], writing: Writing) -> float:
+    """Minutes that TER takes at worst, on texts that repeat few words; the figures are a fit to measured times."""
+    seconds = 0.0
+    for hypothesis, alternatives in zip(hypotheses, references, strict=True):
+        length = len(tokens_of(hypothesis, writing))
+        for text in alternatives:
+            # sacreBLEU stops searching for shifts at some point, so a pair is never slower than 100 s.
+            seconds += min(100.0, 0.0015 * (length * len(tokens_of(text, writing)) / 800) ** 2.2)
+    return seconds / 60
 
 
 def _choose(
