@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tiny import PAIRS, TINY
 
 from dragoman.cli import main
 
-PAIRS = "".join(f"source {i} of many\tcible {i} de tant\n" for i in range(40))
-TINY = "--max-steps 2 --embedding-size 8 --hidden-size 8 --layers 1 --dev 4 --threads 1 --device cpu".split()
 LITTLE_DISK = 4_000
 
 
@@ -78,14 +77,6 @@ def pairs(tmp_path: Path) -> Path:
     path = tmp_path / "pairs.tsv"
     path.write_text(PAIRS, encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("trained")
-    (folder / "pairs.tsv").write_text(PAIRS, encoding="utf-8")
-    assert main(["train", str(folder / "pairs.tsv"), "--out", str(folder / "model"), *TINY]) == 0
-    return folder / "model"
 
 
 def train(run: Run, *words: object) -> Outcome:

@@ -10,6 +10,7 @@ from cyclopts import App, Group, Parameter
 
 import dragoman
 from dragoman.cli import failures
+from dragoman.cli.arguments import WORDS
 
 COMMANDS = {
     "train": "Train a model from a file of pairs.",
@@ -59,6 +60,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     flags: list[str] = []
     try:
         _use_utf8()
+        WORDS.set(tuple(words))
         tokens = _tokens(words, flags)
         build(tokens[0] if tokens else None)(tokens)
         sys.stdout.flush()

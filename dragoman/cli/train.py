@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from dragoman.cli.arguments import AsJson
+from dragoman.cli.arguments import WORDS, AsJson
 from dragoman.cli.flags import flags_of_models, with_file
 from dragoman.cli.output import notice, show_messages
 from dragoman.cli.progress import watcher
@@ -73,4 +72,4 @@ def _check(pairs: tuple[str, ...], out: Path | None, resume: Path | None, *, ove
 
 def _command() -> str:
     """The command as it was typed, for the model card."""
-    return shlex.join(["dragoman", *sys.argv[1:]])
+    return shlex.join(["dragoman", *WORDS.get()])

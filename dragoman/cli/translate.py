@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dragoman.translator import Translation, Translator
 
 _LINES_AT_ONCE = 256
+_WITH_COLUMNS = (".tsv", ".csv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")
 
 
 @flags_of_models
@@ -49,32 +50,40 @@ def translate(
     from dragoman.corpus.reading import SourceLine, read_sources
 
     translator = load(model, device=machine.device, threads=machine.threads)
-    at_once = _LINES_AT_ONCE
     lines: Iterable[SourceLine]
     if sentences:
         lines = [SourceLine(sentence, number) for number, sentence in enumerate(sentences, start=1)]
     else:
-        at_once = 1 if input is None and sys.stdin.isatty() else at_once
-        lines = read_sources(
-            input or "-", ReadOptions(**reading.model_dump(exclude_unset=True)), columns=translator.source_columns
-        )
+        options = _as_trained(translator, input, reading)
+        lines = read_sources(input or "-", options, columns=translator.source_columns)
     as_rows = "num_hypotheses" in search.model_fields_set
+    most = 1 if input is None and sys.stdin.isatty() else _LINES_AT_ONCE
     with written(output) as stream:
-        for line, translation in _translated(translator, lines, search=search, at_once=at_once):
-            if translation.warning:
-                warn(f"line {line.line}: {line.reason or translation.warning}")
-            _write(stream, line.line, translation, as_json=as_json, as_rows=as_rows)
-            if at_once == 1:
-                stream.flush()
+        for some in _growing(lines, most):
+            found = translator.translate([line.text or "" for line in some], options=search)
+            for line, translation in zip(some, found, strict=True):
+                if translation.warning:
+                    warn(f"line {line.line}: {line.reason or translation.warning}")
+                _write(stream, line.line, translation, as_json=as_json, as_rows=as_rows)
+            stream.flush()
 
 
-def _translated(
-    translator: Translator, lines: Iterable[SourceLine], *, search: SearchOptions, at_once: int
-) -> Iterator[tuple[SourceLine, Translation]]:
-    """Translate as lines come in, some at a time."""
+def _as_trained(translator: Translator, input: Path | None, reading: InputOptions) -> ReadOptions:
+    """In a file with columns, the source's are those of the training data, unless an option says otherwise."""
+    given = reading.model_dump(exclude_unset=True)
+    stored = translator.config["options"]
+    if input is not None and input.name.removesuffix(".gz").endswith(_WITH_COLUMNS) and "source" not in given:
+        given |= {name: stored[name] for name in ("source", "header") if name in stored}
+    return ReadOptions(**given)
+
+
+def _growing(lines: Iterable[SourceLine], most: int) -> Iterator[list[SourceLine]]:
+    """Take one line, then two, four, and so on up to `most` at once: the first answers come soon, many go fast."""
     rest = iter(lines)
-    while some := list(islice(rest, at_once)):
-        yield from zip(some, translator.translate([line.text or "" for line in some], options=search), strict=True)
+    size = 1
+    while some := list(islice(rest, size)):
+        yield some
+        size = min(2 * size, most)
 
 
 def _write(stream: TextIO, number: int, translation: Translation, *, as_json: bool, as_rows: bool) -> None:

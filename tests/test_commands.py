@@ -1,0 +1,144 @@
+"""The commands on a tiny model: what goes to stdout, in which form, and that it is the same by every way in."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import PAIRS, TINY
+
+from dragoman.cli import main
+from dragoman.storage import ModelDirectory
+
+SHORT = ["--max-length", "6"]
+
+
+@pytest.fixture
+def out(capfd: pytest.CaptureFixture[str]) -> Any:
+    def run(*words: object) -> str:
+        capfd.readouterr()
+        code = main([str(word) for word in words])
+        shown = capfd.readouterr()
+        assert code == 0, shown.err
+        return shown.out
+
+    return run
+
+
+def feed(monkeypatch: pytest.MonkeyPatch, text: bytes) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text), encoding="utf-8"))
+
+
+def test_sentences_a_file_and_standard_input_give_the_same(
+    trained: Path, tmp_path: Path, out: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentences = ["source 3", "- yes", "source 5 of many"]
+    text = "".join(f"{sentence}\n" for sentence in sentences).encode()
+    (tmp_path / "in.txt").write_bytes(text)
+    (tmp_path / "in.txt.gz").write_bytes(gzip.compress(text))
+    expected = out("translate", trained, *sentences, *SHORT)
+    assert expected.count("\n") == 3
+    assert out("translate", trained, "--input", tmp_path / "in.txt", *SHORT) == expected
+    assert out("translate", trained, "--input", tmp_path / "in.txt.gz", *SHORT) == expected
+    feed(monkeypatch, text)
+    assert out("translate", trained, *SHORT) == expected
+    assert out("translate", trained, *sentences, "--output", tmp_path / "out.txt", *SHORT) == ""
+    assert (tmp_path / "out.txt").read_text(encoding="utf-8") == expected
+
+
+def test_n_best_is_line_number_score_and_text_by_tab(trained: Path, out: Any) -> None:
+    rows = [
+        line.split("\t") for line in out("translate", trained, "source 3", "", "x", "--num-hypotheses", 2).splitlines()
+    ]
+    assert [row[0] for row in rows] == ["1", "1", "2", "3", "3"]
+    assert rows[2] == ["2", "", ""]
+    assert all(len(row) == 3 for row in rows)
+    assert float(rows[0][1]) >= float(rows[1][1])
+
+
+def test_json_tells_everything(trained: Path, out: Any) -> None:
+    shown = [json.loads(line) for line in out("translate", trained, "source 3", "", "--json", *SHORT).splitlines()]
+    assert [item["line"] for item in shown] == [1, 2]
+    best = shown[0]["candidates"][0]
+    assert best["score"] == pytest.approx(sum(best["token_scores"]))
+    assert best["text"] == out("translate", trained, "source 3", *SHORT).rstrip("\n")
+    assert shown[1]["candidates"] == []
+    assert shown[1]["warning"]
+
+
+def test_evaluate_counts_sources_and_references_and_signs(trained: Path, tmp_path: Path, out: Any) -> None:
+    (tmp_path / "test.tsv").write_text("a\tb\na\tc\nd\te\n", encoding="utf-8")
+    shown = out("evaluate", trained, tmp_path / "test.tsv", "--beam-size", 1, *SHORT)
+    assert shown.startswith("2 sources, 3 references, greedy search")
+    assert "nrefs:" in shown
+    facts = json.loads(out("evaluate", trained, tmp_path / "test.tsv", "--json", *SHORT))
+    assert (facts["items"], facts["references"], facts["search"]["beam_size"]) == (2, 3, 5)
+
+
+def test_a_test_file_is_read_as_the_training_data_was(tmp_path: Path, out: Any) -> None:
+    rows = "".join(f"{i};source {i};cible {i}\n" for i in range(40))
+    for name in ("train.txt", "test.txt"):
+        (tmp_path / name).write_text("number;from;to\n" + rows, encoding="utf-8")
+    columns = ["--separator", ";", "--source", "from", "--target", "to"]
+    out("train", tmp_path / "train.txt", *columns, "--out", tmp_path / "model", *TINY)
+    assert out("evaluate", tmp_path / "model", tmp_path / "test.txt", *SHORT).startswith("40 sources")
+
+
+def test_info_tells_sizes_options_data_and_scores(trained: Path, out: Any) -> None:
+    shown = out("info", trained)
+    for text in ("parameters", "hidden_size=8", "fingerprint", "36 pairs", "bleu", "dragoman train"):
+        assert text in shown
+    assert json.loads(out("info", trained, "--json"))["parameters"] == ModelDirectory.open(trained).config["parameters"]
+
+
+def test_chat_answers_line_by_line(trained: Path, out: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    feed(monkeypatch, b"source 3\n\nsource 4\n")
+    answers = out("chat", trained, *SHORT).splitlines()
+    assert len(answers) == 3
+    assert answers[1] == ""
+    assert answers[0] == out("translate", trained, "source 3", *SHORT).rstrip("\n")
+
+
+def test_inspect_shows_tables_json_and_a_picture(trained: Path, tmp_path: Path, out: Any) -> None:
+    assert "Encoder" in out("inspect", trained, "source 3")
+    shown = json.loads(
+        out("inspect", trained, "source 3", "cible 3", "--json", "--candidates", 2, "--svg", tmp_path / "a.svg")
+    )
+    assert len(shown["steps"][0]["candidates"]) == 2
+    assert shown["encoder_gradients"]
+    assert (tmp_path / "a.svg").read_text(encoding="utf-8").lstrip().startswith("<?xml")
+
+
+def test_check_finds_and_writes_a_clean_copy(tmp_path: Path, out: Any) -> None:
+    (tmp_path / "pairs.tsv").write_text(PAIRS + "source 1 of many\tcible 1 de tant\n", encoding="utf-8")
+    (tmp_path / "test.tsv").write_text("source 7 of many\tcible 7\n", encoding="utf-8")
+    shown = out("check", tmp_path / "pairs.tsv", "--against", tmp_path / "test.tsv", "--write", tmp_path / "clean.tsv")
+    assert "* duplicates" in shown
+    assert "* leakage" in shown
+    assert (tmp_path / "clean.tsv").read_text(encoding="utf-8").count("\n") == 39
+    report = json.loads(out("check", tmp_path / "pairs.tsv", "--json"))
+    assert report["pairs"] == 41
+
+
+def test_the_quick_demo_leaves_nothing_behind(tmp_path: Path, out: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = out("demo", "korean", "--quick", "--threads", 1)
+    assert "nrefs:" in shown
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [["--max-steps", "4"], []])
+def test_resume_goes_on_in_place(tmp_path: Path, out: Any, words: Sequence[str]) -> None:
+    (tmp_path / "pairs.tsv").write_text(PAIRS, encoding="utf-8")
+    out("train", tmp_path / "pairs.tsv", "--out", tmp_path / "model", *TINY)
+    out("train", "--resume", tmp_path / "model", *words)
+    assert ModelDirectory.open(tmp_path / "model").config["run"]["steps"] == (4 if words else 2)
+
+
+def test_the_model_card_holds_the_command(trained: Path) -> None:
+    assert "- command: `dragoman train " in (trained / "README.md").read_text(encoding="utf-8")
