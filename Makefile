@@ -27,6 +27,7 @@ bench: $(MADE)
 format: $(MADE)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/python docs/check.py --write
 
 # The stamp is made last: an interrupted installation is begun again.
 $(MADE): pyproject.toml constraints.txt

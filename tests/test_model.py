@@ -279,7 +279,9 @@ def test_chunked_loss_is_torchs_cross_entropy(smoothing: float, monkeypatch: pyt
     torch.testing.assert_close(loss.objective, expected)
     for one, other in zip(grads, torch.autograd.grad(3 * expected, (features, weight, bias)), strict=True):
         torch.testing.assert_close(one, other)
-    assert loss.cross_entropy == pytest.approx(torch.nn.functional.cross_entropy(logits, target, reduction="sum").item())
+    assert loss.cross_entropy == pytest.approx(
+        torch.nn.functional.cross_entropy(logits, target, reduction="sum").item()
+    )
     assert loss.tokens == 10
 
 
