@@ -353,9 +353,29 @@ class TrainOptions(ReadOptions, MachineOptions):
     ] = None
 
 
+_METHODS_OF = {
+    "temperature": ("sample", "stochastic_beam"),
+    "top_k": ("sample",),
+    "top_p": ("sample",),
+    "min_p": ("sample",),
+    "beam_groups": ("beam",),
+    "stopping": ("beam",),
+    "max_expansions": ("best_first",),
+}
+"""Options of search that only some methods have a use for."""
+
+
 class SearchOptions(Options):
     """How an output is chosen."""
 
+    method: Annotated[
+        Literal["beam", "sample", "stochastic_beam", "best_first"],
+        _group(
+            "Search",
+            description="How outputs are found: the most probable ones (beam), drawn at random (sample), drawn without"
+            " replacement (stochastic_beam), or the proven best (best_first; slow).",
+        ),
+    ] = "beam"
     beam_size: Annotated[
         int, _group("Search", description="Candidates kept at every step; 1 is greedy search.", ge=1, le=1000)
     ] = 5
@@ -409,6 +429,34 @@ class SearchOptions(Options):
             " or no unfinished output can win any more (exact; slow).",
         ),
     ] = "full"
+    max_expansions: Annotated[
+        int, _group("Search", description="Steps of the model per source after which best_first gives up.", ge=1)
+    ] = 2000
+    temperature: Annotated[
+        float,
+        _group(
+            "Sampling", description="Below 1 sampling prefers probable tokens, above 1 it evens them out.", gt=0, le=100
+        ),
+    ] = 1.0
+    top_k: Annotated[
+        int | None, _group("Sampling", description="Sample from so many most probable tokens only.", ge=1)
+    ] = None
+    top_p: Annotated[
+        float | None,
+        _group(
+            "Sampling", description="Sample from the fewest tokens that have so much probability together.", gt=0, le=1
+        ),
+    ] = None
+    min_p: Annotated[
+        float | None,
+        _group(
+            "Sampling",
+            description="Sample from tokens with at least so much of the best one's probability.",
+            ge=0,
+            le=1,
+        ),
+    ] = None
+    seed: Annotated[int, _group("Sampling", description="Seed of the draws.", ge=0, lt=2**31)] = 1
     beam_groups: Annotated[
         int,
         _group(
@@ -464,7 +512,12 @@ class SearchOptions(Options):
     @model_validator(mode="after")
     def _agree(self) -> SearchOptions:
         """Find options that contradict each other."""
-        if self.num_hypotheses > self.beam_size:
+        for name, methods in _METHODS_OF.items():
+            if self.method not in methods and getattr(self, name) != SearchOptions.model_fields[name].default:
+                raise OptionError(f"`{name}` needs `method` {' or '.join(methods)}, but it is {self.method}")
+        if self.require and self.method not in ("beam", "best_first"):
+            raise OptionError(f"`require` needs `method` beam or best_first, but it is {self.method}")
+        if self.num_hypotheses > self.beam_size and self.method in ("beam", "stochastic_beam"):
             raise OptionError(
                 f"`num_hypotheses` must be at most `beam_size` ({self.beam_size}), but is {self.num_hypotheses}"
             )

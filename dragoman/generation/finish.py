@@ -60,6 +60,16 @@ class Finished:
             self.best = merge_best(self.best, sentences, normalized)
             self.any_full = bool((self.best[:, -1] > -np.inf).any())
 
+    def best_of(self, sentence: int) -> tuple[int, int] | None:
+        """Length and last node of the source's best finished output so far; None if there is none."""
+        best, place = -np.inf, None
+        for ended in self.ended:
+            if ended.grade == FINISHED:
+                for i in np.flatnonzero(ended.sentences == sentence):
+                    if ended.normalized[i] > best:
+                        best, place = float(ended.normalized[i]), (int(ended.lengths[i]), int(ended.nodes[i]))
+        return place
+
     def results(self, history: History, source_lengths: Ints) -> list[list[Hypothesis]]:
         """The `wanted` best distinct outputs of each source, best first; fewer if no more exist.
 

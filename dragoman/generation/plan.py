@@ -108,6 +108,8 @@ def _make_rules(
     """The constraints of all sources, checked; None if nothing is constrained."""
     if options.beam_groups > 1 and any(each.require for each in per_source):
         raise OptionError("`require` must not be given with several `beam_groups`")
+    if options.method not in ("beam", "best_first") and any(each.require for each in per_source):
+        raise OptionError(f"`require` needs `method` beam or best_first, but it is {options.method}")
     limited = options.no_repeat_ngram or options.repetition_penalty or shortest.max(initial=0) > 1
     if not limited and not any(per_source):
         return None

@@ -6,13 +6,17 @@ Results never depend on what else is in the batch: a source gets the outputs tha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from dragoman.config import SearchOptions
 from dragoman.generation.beam import Beam
+from dragoman.generation.best_first import BestFirst
 from dragoman.generation.constraints import Constraints
 from dragoman.generation.hypothesis import Hypothesis
-from dragoman.generation.plan import make_plan
+from dragoman.generation.plan import Plan, make_plan
+from dragoman.generation.sampling import Sampler
 from dragoman.generation.stepper import Stepper
+from dragoman.generation.stochastic import StochasticBeam
 from dragoman.generation.walk import Greedy, Walk
 
 
@@ -35,8 +39,34 @@ def search(
     plan = make_plan(source_ids, stepper.vocab_size, options=options, constraints=constraints)
     if not plan.source_ids:
         return []
-    single = options.beam_size == 1 and not plan.required
-    running = Walk(stepper, plan, Greedy()) if single else Beam(stepper, plan)
+    running = begin(stepper, plan)
     while running.advance():
         pass
     return running.results()
+
+
+class Running(Protocol):
+    """A search that is under way."""
+
+    def advance(self) -> bool:
+        """Do one step; False when there is nothing left to do."""
+        ...
+
+    def results(self) -> list[list[Hypothesis]]:
+        """The outputs of every source."""
+        ...
+
+
+def begin(stepper: Stepper, plan: Plan) -> Running:
+    """The search that the options ask for, before its first step."""
+    options = plan.options
+    if options.method == "sample":
+        return Walk(stepper, plan, Sampler(plan), outputs=options.num_hypotheses)
+    if options.method == "stochastic_beam":
+        return StochasticBeam(stepper, plan)
+    if options.method == "best_first":
+        return BestFirst(stepper, plan)
+    # With one place "exact" is no greedy search: it goes on after `</s>`.
+    if options.beam_size == 1 and options.stopping != "exact" and not plan.required:
+        return Walk(stepper, plan, Greedy())
+    return Beam(stepper, plan)

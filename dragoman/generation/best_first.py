@@ -1,0 +1,185 @@
+"""Best-first search: the n best outputs of any length, and proof that there are no better ones; knows a Stepper only.
+
+Prefixes wait in a queue, the most promising first. What a prefix promises is `Ranking.bound`: the highest normalised score
+that anything beginning with it can have. When a finished output is the most promising thing left, nothing can beat it:
+it is the next best (A* search with an admissible bound). With `length_penalty` 0 the promise is the score itself and the
+search is quick; the larger the exponent, the less a prefix's score says, and the more must be looked at.
+
+The search gives up after `max_expansions` steps of the model: then it logs so, and the best outputs so far, not proven to be
+the best, make up the number. Sources are searched one after another.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from dragoman.generation.ask import ask
+from dragoman.generation.hypothesis import Hypothesis
+from dragoman.generation.plan import Plan
+from dragoman.generation.rules import Rules
+from dragoman.generation.stepper import BOS, EOS, Floats, Ints, State, Stepper
+
+log = logging.getLogger("dragoman")
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """An unfinished output that the model has not been asked about yet."""
+
+    ids: tuple[int, ...]
+    """Its ids."""
+    token_scores: tuple[float, ...]
+    """Their log-probabilities."""
+    total: float
+    """Their sum, less penalties."""
+    attention: tuple[Floats, ...]
+    """(source_length,) each: where each step looked; empty for a model without attention."""
+    state: State
+    """The model's state before the last id is fed."""
+    rules: Rules | None
+    """The constraints after the last id."""
+
+
+@dataclass(frozen=True)
+class Siblings:
+    """All continuations of a prefix but `</s>`, best first; they enter the queue one by one."""
+
+    parent: Prefix
+    """The prefix."""
+    ids: Ints
+    """(n,): next ids."""
+    log_probs: Floats
+    """(n,): their log-probabilities."""
+    totals: Floats
+    """(n,): scores less penalties with each, in falling order."""
+    attention: tuple[Floats, ...]
+    """The attention of all steps so far."""
+    state: State
+    """The model's state after the prefix."""
+
+
+Entry = tuple[float, int, int, "Hypothesis | tuple[Siblings, int]"]
+"""Minus the promise; 0 for finished outputs and 1 for others; a running number; the thing itself."""
+
+
+class BestFirst:
+    """A running best-first search: `advance` does one source; then `results`."""
+
+    def __init__(self, stepper: Stepper, plan: Plan) -> None:
+        self.stepper, self.plan = stepper, plan
+        self.found: list[list[Hypothesis]] = []
+
+    def results(self) -> list[list[Hypothesis]]:
+        """The best outputs of every source, best first."""
+        return self.found
+
+    def advance(self) -> bool:
+        """Search the next source; False when all are done."""
+        self.found.append(Queue(self.stepper, self.plan, len(self.found)).run())
+        return len(self.found) < len(self.plan.source_ids)
+
+
+class Queue:
+    """The search for one source."""
+
+    def __init__(self, stepper: Stepper, plan: Plan, source: int) -> None:
+        self.stepper, self.plan, self.source = stepper, plan, source
+        self.limit = int(plan.max_lengths[source])
+        self.width = int(plan.source_lengths[source])
+        self.entries: list[Entry] = []
+        self.numbers = itertools.count()
+        self.cut: list[Hypothesis] = []
+        """Outputs that reached the maximum length; never preferred to finished ones."""
+
+    def run(self) -> list[Hypothesis]:
+        """The best outputs, best first."""
+        wanted, budget = self.plan.options.num_hypotheses, self.plan.options.max_expansions
+        rules = None if self.plan.rules is None else self.plan.rules.select(np.array([self.source]))
+        self._expand(Prefix((), (), 0.0, (), self.stepper.start([self.plan.source_ids[self.source]]), rules))
+        found: list[Hypothesis] = []
+        expansions = 1
+        while self.entries and len(found) < wanted:
+            _, _, _, entry = heapq.heappop(self.entries)
+            if isinstance(entry, Hypothesis):
+                found.append(entry)
+                continue
+            siblings, place = entry
+            self._push_sibling(siblings, place + 1)
+            prefix = self._child(siblings, place)
+            if len(prefix.ids) == self.limit:
+                self.cut.append(self._hypothesis(prefix))
+            elif expansions < budget:
+                self._expand(prefix)
+                expansions += 1
+            else:
+                log.warning("best-first search gave up after %d steps: its outputs are not proven best", budget)
+                self.cut.append(self._hypothesis(prefix))
+                break
+        waiting = [entry[3] for entry in sorted(self.entries) if isinstance(entry[3], Hypothesis)]
+        self.cut.sort(key=lambda hypothesis: -hypothesis.normalized_score)
+        return [*found, *waiting, *self.cut][:wanted]
+
+    def _expand(self, prefix: Prefix) -> None:
+        """Ask the model what may follow, and queue it."""
+        last = np.array([prefix.ids[-1] if prefix.ids else BOS])
+        answer = ask(self.stepper, prefix.state, last, plan=self.plan, rules=prefix.rules, top_k=None)
+        attention = prefix.attention
+        if answer.attention is not None:
+            attention = (*attention, answer.attention[0, : self.width])
+        usable = np.flatnonzero(answer.values[0] > -np.inf)
+        order = usable[(-answer.values[0, usable]).argsort(kind="stable")]
+        ids = answer.ids[0, order]
+        if not len(order):
+            self.cut.append(self._hypothesis(prefix))
+        if EOS in ids:
+            at = order[ids == EOS][0]
+            scores = (*prefix.token_scores, float(answer.log_probs[0, at]))
+            total = prefix.total + float(answer.values[0, at])
+            end = Prefix((*prefix.ids, EOS), scores, total, attention, None, None)
+            hypothesis = self._hypothesis(end)
+            heapq.heappush(self.entries, (-hypothesis.normalized_score, 0, next(self.numbers), hypothesis))
+        rest = order[ids != EOS]
+        totals = prefix.total + answer.values[0, rest]
+        following = Siblings(prefix, answer.ids[0, rest], answer.log_probs[0, rest], totals, attention, answer.state)
+        self._push_sibling(following, 0)
+
+    def _push_sibling(self, siblings: Siblings, place: int) -> None:
+        if place < len(siblings.ids):
+            limits = np.array([self.limit])
+            promise = float(self.plan.ranking.bound(siblings.totals[place : place + 1], limits)[0])
+            heapq.heappush(self.entries, (-promise, 1, next(self.numbers), (siblings, place)))
+
+    def _child(self, siblings: Siblings, place: int) -> Prefix:
+        parent, token = siblings.parent, int(siblings.ids[place])
+        return Prefix(
+            ids=(*parent.ids, token),
+            token_scores=(*parent.token_scores, float(siblings.log_probs[place])),
+            total=float(siblings.totals[place]),
+            attention=siblings.attention,
+            state=siblings.state,
+            rules=None if parent.rules is None else parent.rules.move(np.array([0]), np.array([token])),
+        )
+
+    def _hypothesis(self, prefix: Prefix) -> Hypothesis:
+        """The output that a prefix is if it goes no further."""
+        ranking = self.plan.ranking
+        value = prefix.total / float(ranking.norm(np.array([len(prefix.ids)]))[0])
+        attention = np.array(prefix.attention[: len(prefix.ids)]).reshape(-1, self.width) if prefix.attention else None
+        received = None
+        for weights in prefix.attention[: len(prefix.ids)]:
+            received = self.plan.receive(received, weights[None], np.array([self.source]))
+        if received is not None:
+            value += float(ranking.coverage(received)[0])
+        return Hypothesis(
+            ids=prefix.ids,
+            score=float(sum(prefix.token_scores)),
+            normalized_score=value,
+            token_scores=prefix.token_scores,
+            attention=attention,
+            finished=bool(prefix.ids) and prefix.ids[-1] == EOS,
+        )

@@ -1,0 +1,88 @@
+"""Drawing outputs at random from the model's distribution; knows values of candidates, not the model.
+
+The distribution is shaped in this order, each step on what the one before it left: the temperature divides the
+log-probabilities; `top_k` keeps the most probable ids; `top_p` the fewest most probable ids that have so much probability
+together (Holtzman et al. 2020); `min_p` ids with at least so much of the best one's probability (Nguyen et al. 2024).
+
+The number that decides a draw comes from the seed, the source's ids, the sample's number and the step: a source's samples
+are the same in any batch, and sample 3 is the same whether 3 or 300 are drawn.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dragoman.generation.ask import Answer
+from dragoman.generation.plan import Plan
+from dragoman.generation.stepper import Bools, Floats, Ints
+from dragoman.generation.streams import absorb, source_keys, uniform
+from dragoman.generation.walk import Rows
+
+
+class Sampler:
+    """Picks every row's next id at random."""
+
+    def __init__(self, plan: Plan) -> None:
+        options = plan.options
+        self.top_k = options.top_k
+        self.temperature, self.top_p, self.min_p = options.temperature, options.top_p, options.min_p
+        self.keys = source_keys(options.seed, plan.source_ids)
+
+    def pick(self, answer: Answer, rows: Rows, /) -> Ints:
+        """Columns drawn from the shaped distribution."""
+        probabilities = shape(
+            answer.values, temperature=self.temperature, top_k=self.top_k, top_p=self.top_p, min_p=self.min_p
+        )
+        keys = absorb(absorb(self.keys[rows.sentences], rows.samples), rows.length)
+        return draw(probabilities, uniform(keys))
+
+
+def normalize(values: Floats) -> Floats:
+    """Probabilities of each row from log-values; a row of nothing but -inf stays without any."""
+    highest = values.max(axis=1, keepdims=True)
+    weights = np.exp(values - np.where(np.isfinite(highest), highest, 0.0))
+    totals = weights.sum(axis=1, keepdims=True)
+    probabilities: Floats = weights / np.where(totals > 0, totals, 1.0)
+    return probabilities
+
+
+def shape(
+    values: Floats,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+) -> Floats:
+    """The probabilities to draw from, `(rows, n)`; equals at a border are kept from the left."""
+    values = values / temperature
+    if top_k is not None and top_k < values.shape[1]:
+        values = _cut(values, np.arange(values.shape[1]) < top_k)
+    if top_p is not None and top_p < 1:
+        order = (-values).argsort(axis=1, kind="stable")
+        ranked = np.take_along_axis(normalize(values), order, axis=1)
+        before = ranked.cumsum(axis=1) - ranked
+        values = _cut(values, before < top_p, order)
+    probabilities = normalize(values)
+    if min_p is not None:
+        least = min_p * probabilities.max(axis=1, keepdims=True)
+        probabilities = normalize(np.where(probabilities >= least, values, -np.inf))
+    return probabilities
+
+
+def _cut(values: Floats, keep_ranks: Bools, order: Ints | None = None) -> Floats:
+    """-inf where a value's rank in its row, best first, is not to be kept."""
+    if order is None:
+        order = (-values).argsort(axis=1, kind="stable")
+    kept = np.zeros(values.shape, np.bool_)
+    np.put_along_axis(kept, order, np.broadcast_to(keep_ranks, values.shape), axis=1)
+    return np.where(kept, values, -np.inf)
+
+
+def draw(probabilities: Floats, numbers: Floats) -> Ints:
+    """The column of each row that its number, between 0 and 1, falls on."""
+    sums = probabilities.cumsum(axis=1)
+    columns = (sums <= numbers[:, None] * sums[:, -1:]).sum(axis=1)
+    last = probabilities.shape[1] - 1 - (probabilities[:, ::-1] > 0).argmax(axis=1)
+    drawn: Ints = np.minimum(columns, last)
+    return drawn

@@ -1,0 +1,53 @@
+"""Random numbers that depend on what they are for, not on when they are drawn; knows nothing of search.
+
+A stream is a 64-bit key into which numbers are absorbed one after another: the seed, the source's ids, the sample, the
+step. The same numbers give the same key in any batch and any order. The mixing function is the finaliser of SplitMix64
+(Steele, Lea and Flood 2014).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragoman.generation.stepper import Floats, Ints
+
+Keys = NDArray[np.uint64]
+
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+
+
+def absorb(keys: Keys, values: NDArray[Any] | int) -> Keys:
+    """New keys from keys and non-negative integers, broadcast against each other."""
+    with np.errstate(over="ignore"):
+        x = keys + _STEP * (np.asarray(values).astype(np.uint64) + np.uint64(1))
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed: Keys = x ^ (x >> np.uint64(31))
+    return mixed
+
+
+def source_keys(seed: int, source_ids: Sequence[Sequence[int]]) -> Keys:
+    """(sources,): a key for each source, from the seed and its ids alone."""
+    keys = np.zeros(len(source_ids), np.uint64)
+    for row, ids in enumerate(source_ids):
+        key = absorb(np.zeros(1, np.uint64), seed)
+        for value in ids:
+            key = absorb(key, value)
+        keys[row] = key[0]
+    return keys
+
+
+def uniform(keys: Keys) -> Floats:
+    """A number between 0 and 1, neither of them, for each key."""
+    numbers: Floats = ((keys >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+    return numbers
+
+
+def gumbel(keys: Keys, ids: Ints) -> Floats:
+    """Standard Gumbel noise for every id of every key: `(rows,)` and `(n,)` -> (rows, n)."""
+    noise: Floats = -np.log(-np.log(uniform(absorb(keys[:, None], ids))))
+    return noise

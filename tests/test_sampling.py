@@ -1,0 +1,407 @@
+"""Sampling, stochastic beams, best-first search and streaming: distributions by chi-square, the rest by brute force."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from steppers import EndlessStepper, TableStepper, every_output
+
+from dragoman.config import SearchOptions
+from dragoman.errors import OptionError
+from dragoman.generation.constraints import Constraints, contains
+from dragoman.generation.sampling import draw, normalize, shape
+from dragoman.generation.search import search
+from dragoman.generation.stepper import BOS, EOS, PAD, UNK
+from dragoman.generation.stochastic import condition
+from dragoman.generation.streaming import stream
+from dragoman.generation.streams import absorb, source_keys, uniform
+
+sources = st.lists(st.lists(st.integers(4, 9), min_size=1, max_size=3), min_size=1, max_size=4)
+seeds = st.integers(0, 10_000)
+
+Counts = dict[tuple[int, ...], int]
+
+
+class OneSource(TableStepper):
+    """Gives every source the same distribution, so that many sources are many independent draws from it."""
+
+    def look_up(self, _source, prefix):
+        return super().look_up((4,), prefix)
+
+
+MANY = [[4, i // 60 + 4, i % 60 + 4] for i in range(3000)]
+"""Sources that differ only in their ids."""
+
+
+def distribution(model: TableStepper, max_length: int, temperature: float = 1.0) -> dict[tuple[int, ...], float]:
+    """Probability of every output when `<pad>` and `<s>` are left out."""
+    found = {}
+    for output in every_output(model, [4], max_length):
+        probability = 1.0
+        for t, token in enumerate(output.ids):
+            weights = np.exp(model.look_up((4,), output.ids[:t])[0] / temperature)
+            weights[[PAD, BOS]] = 0
+            probability *= weights[token] / weights.sum()
+        found[output.ids] = probability
+    assert sum(found.values()) == pytest.approx(1.0)
+    return found
+
+
+def assert_drawn_from(counts: Counts, expected: dict[tuple[int, ...], float]) -> None:
+    """A chi-square test that a right sampler passes 9,999 times of 10,000; rare outcomes are pooled."""
+    assert set(counts) <= set(expected)
+    total = sum(counts.values())
+    cells: list[tuple[float, int]] = []
+    pooled, pooled_count = 0.0, 0
+    for outcome, probability in expected.items():
+        if probability * total >= 5:
+            cells.append((probability * total, counts.get(outcome, 0)))
+        else:
+            pooled, pooled_count = pooled + probability * total, pooled_count + counts.get(outcome, 0)
+    if pooled >= 5:
+        cells.append((pooled, pooled_count))
+    freedom = len(cells) - 1
+    statistic = sum((count - mean) ** 2 / mean for mean, count in cells)
+    # Wilson and Hilferty (1931): the 0.9999 quantile, with 3.719 that of the normal distribution
+    limit = freedom * (1 - 2 / (9 * freedom) + 3.719 * math.sqrt(2 / (9 * freedom))) ** 3
+    assert statistic < limit
+
+
+def count(results: list[list]) -> Counts:
+    counts: Counts = {}
+    for hypotheses in results:
+        for hypothesis in hypotheses:
+            counts[hypothesis.ids] = counts.get(hypothesis.ids, 0) + 1
+    return counts
+
+
+# Sampling
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6, 2.5])
+def test_samples_follow_the_model(temperature: float) -> None:
+    model = OneSource(seed=3, sharpness=1.0)
+    options = SearchOptions(method="sample", temperature=temperature, max_length=3)
+    counts = count(search(model, MANY, options=options))
+    assert_drawn_from(counts, distribution(model, 3, temperature))
+
+
+def test_several_samples_of_one_source_follow_the_model() -> None:
+    model = OneSource(seed=4, sharpness=1.0)
+    options = SearchOptions(method="sample", num_hypotheses=1000, max_length=3)
+    counts = count(
+        [hs for seed in range(3) for hs in search(model, [[4]], options=options.model_copy(update={"seed": seed}))]
+    )
+    assert sum(counts.values()) == 3000
+    assert_drawn_from(counts, distribution(model, 3))
+
+
+def test_constrained_samples_follow_the_model_over_what_is_allowed() -> None:
+    model = OneSource(seed=3, sharpness=1.0)
+    options = SearchOptions(method="sample", max_length=2)
+    counts = count(search(model, MANY, options=options, constraints=Constraints(forbid=((UNK,),))))
+    expected = {}
+    for first, second in itertools.product((EOS, 4, 5), repeat=2):
+        probability = 1.0
+        ids = (first,) if first == EOS else (first, second)
+        for t, token in enumerate(ids):
+            weights = np.exp(model.look_up((4,), ids[:t])[0])
+            weights[[PAD, BOS, UNK]] = 0
+            probability *= weights[token] / weights.sum()
+        expected[ids] = probability
+    assert_drawn_from(counts, expected)
+
+
+@given(seeds, sources, st.randoms(use_true_random=False), st.sampled_from(["sample", "stochastic_beam"]))
+@settings(max_examples=30, deadline=None)
+def test_draws_do_not_depend_on_the_batch(seed: int, source_ids: list[list[int]], random, method) -> None:
+    options = SearchOptions(method=method, num_hypotheses=4, seed=seed, temperature=1.3, max_length_ratio=3.0)
+    alone = [search(TableStepper(seed=seed), [source], options=options)[0] for source in source_ids]
+    order = list(range(len(source_ids)))
+    random.shuffle(order)
+    together = search(TableStepper(seed=seed), [source_ids[i] for i in order], options=options)
+    assert together == [alone[i] for i in order]
+    fewer = options.model_copy(update={"num_hypotheses": 2})
+    assert search(TableStepper(seed=seed), source_ids, options=fewer) == [hypotheses[:2] for hypotheses in alone]
+
+
+@given(seeds, sources, st.sampled_from(["sample", "stochastic_beam", "best_first"]))
+@settings(max_examples=30, deadline=None)
+def test_the_score_is_what_the_model_gives_the_ids(seed: int, source_ids: list[list[int]], method: str) -> None:
+    model = TableStepper(seed=seed)
+    options = SearchOptions(method=method, num_hypotheses=3, max_length=4, repetition_penalty=0.4, coverage_penalty=0.2)
+    for source, hypotheses in zip(source_ids, search(model, source_ids, options=options), strict=True):
+        assert len(hypotheses) == 3
+        for h in hypotheses:
+            steps = [model.look_up(tuple(source), h.ids[:t]) for t in range(len(h.ids))]
+            assert h.token_scores == pytest.approx([s[0][i] for s, i in zip(steps, h.ids, strict=True)], abs=1e-12)
+            assert h.score == pytest.approx(sum(h.token_scores), abs=1e-12)
+            np.testing.assert_allclose(h.attention, [s[1] for s in steps], atol=1e-12)
+            repeats = sum(token in h.ids[:t] for t, token in enumerate(h.ids))
+            covered = sum(math.log(min(a, 1.0)) for a in h.attention.sum(axis=0))
+            value = (h.score - 0.4 * repeats) / len(h.ids) + 0.2 * covered
+            assert h.normalized_score == pytest.approx(value, abs=1e-6)
+            assert h.finished == (h.ids[-1] == EOS)
+
+
+def test_seeds_and_sources_draw_differently() -> None:
+    draws = {
+        tuple(h.ids for h in search(OneSource(sharpness=0.3), [source], options=options)[0])
+        for options in (SearchOptions(method="sample", num_hypotheses=5, max_length=9, seed=seed) for seed in range(5))
+        for source in ([4], [5], [4, 4])
+    }
+    assert len(draws) == 15
+
+
+@pytest.mark.parametrize("method", ["sample", "stochastic_beam", "best_first"])
+def test_a_model_that_never_ends_stops_at_the_maximum_and_says_so(method: str) -> None:
+    options = SearchOptions(method=method, max_length=6, length_penalty=0)
+    found = search(EndlessStepper(), [[4], [5]], options=options)
+    assert [(len(h.ids), h.finished) for hs in found for h in hs] == [(6, False)] * 2
+
+
+@pytest.mark.parametrize("method", ["sample", "stochastic_beam", "best_first"])
+def test_where_nothing_is_allowed_the_output_ends(method: str) -> None:
+    options = SearchOptions(method=method, min_length=3)
+    found = search(TableStepper(), [[4]], options=options, constraints=Constraints(forbid=((UNK,), (4,), (5,))))[0]
+    assert [(h.ids, h.finished) for h in found] == [((), False)]
+
+
+# Shaping the distribution
+
+
+def test_top_k_keeps_the_most_probable() -> None:
+    values = np.log(np.array([[0.1, 0.4, 0.3, 0.2]]))
+    np.testing.assert_allclose(shape(values, top_k=2), [[0, 4 / 7, 3 / 7, 0]])
+    np.testing.assert_allclose(shape(values, top_k=9), np.exp(values))
+
+
+def test_top_p_keeps_the_fewest_that_have_so_much_together() -> None:
+    values = np.log(np.array([[0.1, 0.4, 0.3, 0.2]]))
+    np.testing.assert_allclose(shape(values, top_p=0.65), [[0, 4 / 7, 3 / 7, 0]])
+    np.testing.assert_allclose(shape(values, top_p=0.75), [[0, 4 / 9, 3 / 9, 2 / 9]])
+    np.testing.assert_allclose(shape(values, top_p=0.01), [[0, 1, 0, 0]])
+    np.testing.assert_allclose(shape(values, top_p=1.0), np.exp(values))
+
+
+def test_min_p_keeps_what_is_near_the_best() -> None:
+    values = np.log(np.array([[0.1, 0.4, 0.3, 0.2]]))
+    np.testing.assert_allclose(shape(values, min_p=0.6), [[0, 4 / 7, 3 / 7, 0]])
+    np.testing.assert_allclose(shape(values, min_p=1.0), [[0, 1, 0, 0]])
+
+
+def test_the_temperature_comes_first_and_the_rest_in_turn() -> None:
+    values = np.log(np.array([[0.1, 0.4, 0.3, 0.2]]))
+    np.testing.assert_allclose(shape(values, temperature=0.5), [[1 / 30, 16 / 30, 9 / 30, 4 / 30]])
+    # of 0.4, 0.3 and 0.2 the first has 4/9, less than 0.5: two are kept
+    np.testing.assert_allclose(shape(values, top_k=3, top_p=0.5), [[0, 4 / 7, 3 / 7, 0]])
+    # squared, the first two have 25/29 and the third 4/16 of the best
+    np.testing.assert_allclose(shape(values, temperature=0.5, top_k=3, min_p=0.3), [[0, 16 / 25, 9 / 25, 0]])
+
+
+@pytest.mark.parametrize("options", [{"top_k": 1}, {"top_p": 0.001}, {"min_p": 1.0}, {"temperature": 0.01}])
+def test_at_the_edge_sampling_is_greedy(options: dict[str, float]) -> None:
+    source_ids = [[4, i] for i in range(4, 14)]
+    greedy = search(TableStepper(seed=9), source_ids, options=SearchOptions(beam_size=1, max_length=8))
+    drawn = search(TableStepper(seed=9), source_ids, options=SearchOptions(method="sample", max_length=8, **options))
+    assert [[h.ids for h in hs] for hs in drawn] == [[h.ids for h in hs] for hs in greedy]
+
+
+def test_a_row_without_any_probability_is_survived() -> None:
+    nothing = np.full((1, 3), -np.inf)
+    assert normalize(nothing).tolist() == [[0, 0, 0]]
+    assert shape(nothing, top_k=1, top_p=0.5, min_p=0.1).tolist() == [[0, 0, 0]]
+    assert draw(normalize(nothing), np.array([0.5])).shape == (1,)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.floats(0, 1, exclude_min=True, exclude_max=True))
+def test_draw_never_takes_the_impossible(weights: list[float], number: float) -> None:
+    if sum(weights) > 1e-300:
+        assert weights[draw(np.array([weights]), np.array([number]))[0]] > 0
+
+
+def test_streams_are_uniform_and_of_their_own() -> None:
+    keys = absorb(source_keys(1, [[4, 5]]), np.arange(100_000))
+    numbers = uniform(keys)
+    assert 0 < numbers.min() < 1e-4
+    assert 1 - 1e-4 < numbers.max() < 1
+    cells = np.histogram(numbers, bins=100, range=(0, 1))[0]
+    assert ((cells - 1000) ** 2 / 1000).sum() < 156  # chi-square with 99 degrees of freedom, 0.9998
+    neighbours = np.corrcoef(numbers[:-1], numbers[1:])[0, 1]
+    assert abs(neighbours) < 0.02
+    assert (
+        len({int(key[0]) for key in (source_keys(s, [ids]) for s in (0, 1) for ids in ([4], [5], [4, 5], [5, 4], []))})
+        == 10
+    )
+
+
+# Stochastic beams
+
+
+def test_draws_without_replacement_follow_the_model() -> None:
+    model = OneSource(seed=8, sharpness=1.0)
+    options = SearchOptions(method="stochastic_beam", beam_size=2, num_hypotheses=2, max_length=2)
+    counts: Counts = {}
+    for first, second in search(model, MANY, options=options):
+        pair = (*first.ids, -1, *second.ids)
+        counts[pair] = counts.get(pair, 0) + 1
+    p = distribution(model, 2)
+    pairs = {(*a, -1, *b): p[a] * p[b] / (1 - p[a]) for a, b in itertools.permutations(p, 2)}
+    assert_drawn_from(counts, pairs)
+
+
+@given(seeds, sources, st.integers(1, 5), st.sampled_from([0.7, 1.0, 1.6]))
+@settings(max_examples=40, deadline=None)
+def test_a_narrow_stochastic_beam_loses_none_of_the_best(
+    seed: int, source_ids: list[list[int]], k: int, temperature: float
+) -> None:
+    model = TableStepper(seed=seed)
+    wide = SearchOptions(
+        method="stochastic_beam", beam_size=130, num_hypotheses=130, max_length=4, seed=seed, temperature=temperature
+    )
+    narrow = wide.model_copy(update={"beam_size": k, "num_hypotheses": k})
+    everything = search(model, source_ids, options=wide)
+    for source, found in zip(source_ids, everything, strict=True):
+        assert sorted(h.ids for h in found) == sorted(o.ids for o in every_output(model, source, 4))
+    assert search(model, source_ids, options=narrow) == [found[:k] for found in everything]
+
+
+def test_conditioning_sets_the_maximum_and_keeps_the_order() -> None:
+    noisy = np.array([[0.3, -1.0, 2.0, -np.inf], [5.0, 4.0, -3.0, 0.0]])
+    shifted = condition(noisy, np.array([-0.5, 7.0]))
+    np.testing.assert_allclose(shifted.max(axis=1), [-0.5, 7.0])
+    np.testing.assert_array_equal(shifted.argsort(axis=1), noisy.argsort(axis=1))
+    assert shifted[0, 3] == -np.inf
+
+
+# Best-first search
+
+
+@given(
+    seeds,
+    sources,
+    st.sampled_from([0.0, 0.7, 1.0]),
+    st.sampled_from(["power", "gnmt"]),
+    st.sampled_from([0.0, 0.3]),
+    st.integers(1, 60),
+)
+@settings(max_examples=40, deadline=None)
+def test_best_first_is_brute_force(
+    seed: int, source_ids: list[list[int]], penalty: float, norm: str, coverage: float, n: int
+) -> None:
+    ranking = {"max_length": 4, "length_penalty": penalty, "length_norm": norm, "coverage_penalty": coverage}
+    options = SearchOptions(method="best_first", num_hypotheses=n, **ranking)
+    wide = SearchOptions(beam_size=200, num_hypotheses=200, **ranking)
+    found = search(TableStepper(seed=seed), source_ids, options=options)
+    for mine, everything in zip(found, search(TableStepper(seed=seed), source_ids, options=wide), strict=True):
+        assert [h.ids for h in mine] == [h.ids for h in everything[:n]]
+        assert [h.normalized_score for h in mine] == pytest.approx([h.normalized_score for h in everything[:n]])
+
+
+def test_best_first_keeps_constraints() -> None:
+    constraints = Constraints(require=((4, 5), (UNK,)), forbid=((5, 5),))
+    options = SearchOptions(method="best_first", num_hypotheses=50, max_length=5)
+    found = search(TableStepper(seed=6), [[4, 5]], options=options, constraints=constraints)[0]
+    outputs = [o for o in every_output(TableStepper(seed=6), [4, 5], 5) if o.finished]
+    good = [o for o in outputs if contains(o.ids, (4, 5)) and UNK in o.ids and not contains(o.ids, (5, 5))]
+    good.sort(key=lambda o: -o.score / len(o.ids))
+    assert [h.ids for h in found if h.finished] == [o.ids for o in good]
+
+
+def test_best_first_gives_up_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    model = TableStepper(seed=1, sharpness=0.3)
+    options = SearchOptions(method="best_first", max_expansions=10, max_length=40)
+    with caplog.at_level(logging.WARNING, logger="dragoman"):
+        found = search(model, [[4]], options=options)[0]
+    assert len(found) == 1
+    assert model.steps == 10
+    assert "gave up after 10 steps" in caplog.text
+
+
+def test_best_first_needs_few_steps_with_the_bare_score() -> None:
+    model = TableStepper(seed=2, vocab=40, sharpness=4)
+    search(model, [[4]], options=SearchOptions(method="best_first", length_penalty=0))
+    assert model.steps < 30
+
+
+# Streaming
+
+STREAMED = [
+    SearchOptions(beam_size=1),
+    SearchOptions(beam_size=4, num_hypotheses=2),
+    SearchOptions(beam_size=4, stopping="exact", length_penalty=0),
+    SearchOptions(beam_size=4, beam_groups=2),
+    SearchOptions(method="sample", num_hypotheses=3),
+]
+
+
+@pytest.mark.parametrize("options", STREAMED)
+@given(seeds, st.lists(st.integers(4, 9), min_size=1, max_size=3))
+@settings(max_examples=20, deadline=None)
+def test_what_is_streamed_is_the_best_output(options: SearchOptions, seed: int, source: list[int]) -> None:
+    options = options.model_copy(update={"max_length": 12})
+    news = list(stream(TableStepper(seed=seed), source, options=options))
+    expected = search(TableStepper(seed=seed), [source], options=options)[0][0]
+    assert [item.hypothesis for item in news] == [None] * (len(news) - 1) + [expected]
+    assert tuple(token for item in news for token in item.ids) == expected.ids
+
+
+def test_greedy_ids_come_one_by_one_and_a_beams_before_its_end() -> None:
+    def first_news(options: SearchOptions) -> tuple[int, int]:
+        """Steps done when the first ids came, and all steps."""
+        model = EndlessStepper(seed=5, vocab=20, sharpness=3)
+        news = stream(model, [4, 5], options=options)
+        next(news)
+        first = model.steps
+        list(news)
+        return first, model.steps
+
+    greedy = [
+        item.ids for item in stream(EndlessStepper(seed=5), [4], options=SearchOptions(beam_size=1, max_length=9))
+    ]
+    assert [len(ids) for ids in greedy] == [1] * 9
+    first, steps = first_news(SearchOptions(beam_size=4, max_length=30))
+    assert first < steps == 30
+
+
+def test_streams_of_other_methods_are_refused() -> None:
+    with pytest.raises(OptionError, match="`method` must be beam or sample for streaming, but is best_first"):
+        stream(TableStepper(), [4], options=SearchOptions(method="best_first"))
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": 0.5}, "`temperature` needs `method` sample or stochastic_beam, but it is beam"),
+        ({"method": "stochastic_beam", "top_k": 3}, "`top_k` needs `method` sample, but it is stochastic_beam"),
+        ({"top_p": 0.9}, "`top_p` needs `method` sample, but it is beam"),
+        ({"min_p": 0.1}, "`min_p` needs `method` sample, but it is beam"),
+        ({"method": "sample", "beam_groups": 5}, "`beam_groups` needs `method` beam, but it is sample"),
+        ({"method": "sample", "stopping": "exact"}, "`stopping` needs `method` beam, but it is sample"),
+        ({"max_expansions": 5}, "`max_expansions` needs `method` best_first, but it is beam"),
+        ({"method": "sample", "require": "a"}, "`require` needs `method` beam or best_first, but it is sample"),
+        ({"method": "stochastic_beam", "num_hypotheses": 6}, "`num_hypotheses` must be at most `beam_size`"),
+        ({"method": "sample", "temperature": 0}, "`temperature` must be more than 0, but is 0"),
+        ({"method": "sample", "top_p": 1.5}, "`top_p` must be at most 1, but is 1.5"),
+    ],
+)
+def test_contradictory_options(options: dict, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        SearchOptions(**options)
+
+
+def test_required_ids_need_a_search_that_can_place_them() -> None:
+    for method in ("sample", "stochastic_beam"):
+        model = TableStepper()
+        with pytest.raises(OptionError, match="`require` needs `method` beam or best_first"):
+            search(model, [[4]], options=SearchOptions(method=method), constraints=Constraints(require=((4,),)))
+        assert model.steps == 0
