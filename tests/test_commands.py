@@ -5,7 +5,12 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from collections.abc import Sequence
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +143,31 @@ def test_resume_goes_on_in_place(tmp_path: Path, out: Any, words: Sequence[str])
     out("train", tmp_path / "pairs.tsv", "--out", tmp_path / "model", *TINY)
     out("train", "--resume", tmp_path / "model", *words)
     assert ModelDirectory.open(tmp_path / "model").config["run"]["steps"] == (4 if words else 2)
+
+
+def test_interrupting_saves_and_says_how_to_go_on(tmp_path: Path, out: Any) -> None:
+    (tmp_path / "pairs.tsv").write_text(PAIRS, encoding="utf-8")
+    model = tmp_path / "model"
+    endless = [*TINY, "--max-steps=1000000", "--epochs=1000000", "--eval-every=1000000"][2:]
+    words = [sys.executable, "-m", "dragoman", "train", str(tmp_path / "pairs.tsv"), "--out", str(model), *endless]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as training:
+        wait_for(lambda: (model / "training").exists())
+        time.sleep(0.5)
+        training.send_signal(signal.SIGINT)
+        _, said = training.communicate(timeout=60)
+    assert training.returncode == 130
+    assert re.fullmatch(
+        rf"dragoman: stopped at step \d+; go on with: dragoman train --resume {model}", said.splitlines()[-1]
+    )
+    assert "Traceback" not in said
+
+
+def wait_for(happens: Callable[[], bool]) -> None:
+    """Wait until something happens, at most a minute."""
+    deadline = time.monotonic() + 60
+    while not happens():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_the_model_card_holds_the_command(trained: Path) -> None:

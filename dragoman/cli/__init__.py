@@ -11,6 +11,9 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one `dragoman` command (default: that of the process) and return the exit code."""
-    from dragoman.cli.app import run
+    try:
+        from dragoman.cli.app import run
 
-    return run(arguments)
+        return run(arguments)
+    except KeyboardInterrupt:  # while the first modules are being imported
+        return 130

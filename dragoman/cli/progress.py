@@ -108,6 +108,7 @@ class Bar:
             TextColumn("{task.fields[text]}"),
             console=console(),
             transient=True,
+            refresh_per_second=4,
         )
         self._task = self._bar.add_task("", total=None, text="", visible=False)
 
