@@ -304,7 +304,7 @@ class _Evaluator:
 def _decode(
     stepper: TorchStepper, prepared: Prepared, part: Part, options: SearchOptions, metric: str
 ) -> tuple[Scores, list[str]]:
-    """Decode a part and score it, `metric` leading."""
+    """Decode a part and score it, `metric` leading; with greedy search, for the curves, by that metric alone."""
     encoded = prepared.source_tokenizer.encode_batch(part.sources)
     outputs = [""] * len(encoded)
     order = sorted(range(len(encoded)), key=lambda index: -len(encoded[index]))
@@ -315,7 +315,9 @@ def _decode(
         for index, hypotheses in zip(batch, found, strict=True):
             outputs[index] = prepared.target_tokenizer.decode(list(hypotheses[0].ids))
     primary: Any = None if metric == "loss" else metric
-    return score(outputs, part.references, writing=prepared.writing, primary=primary), outputs  # type: ignore[arg-type]
+    metrics: Any = [primary] if options == GREEDY else ["bleu", "chrf", "exact_match", "cer", "wer"]
+    writing: Any = prepared.writing
+    return score(outputs, part.references, writing=writing, primary=primary, metrics=metrics), outputs
 
 
 class _Log:
