@@ -53,8 +53,8 @@ class EncodedPairs:
     ) -> EncodedPairs:
         """Encode batches of (sources, targets) into files `name.*` in `folder`, and open them.
 
-        Pairs with more tokens than the limits, or none, are left out and counted. An error on the way leaves the files
-        that were there, or none.
+        Pairs with more tokens than the limits, or none, are left out and counted. An error on the way leaves nothing
+        that `open` takes for whole; a full disk is a `StorageError`.
         """
         folder, counts = Path(folder), {"dropped": 0, "empty": 0}
         limits = (max_source_length, max_target_length)
