@@ -44,6 +44,7 @@ from dragoman.generation.history import History
 from dragoman.generation.hypothesis import Hypothesis
 from dragoman.generation.plan import Plan
 from dragoman.generation.stepper import BOS, EOS, Bools, Floats, Ints, State, Stepper
+from dragoman.generation.tracing import Trace
 
 DIVERSITY_PENALTY = 0.5
 """What diverse groups use if nothing else is asked for."""
@@ -65,15 +66,17 @@ class Chosen:
     """Sums of log-probabilities, less repetition penalties."""
     received: Floats | None
     """(nodes, source_length): attention that each source position got so far, if a coverage penalty needs it."""
+    values: Floats
+    """(beams, slots * k): what all candidates were ranked by."""
 
 
 class Beam:
     """A running beam search: `advance` until it returns False, then `results`."""
 
-    def __init__(self, stepper: Stepper, plan: Plan) -> None:
+    def __init__(self, stepper: Stepper, plan: Plan, *, trace: Trace | None = None) -> None:
         options = plan.options
         sources, groups = len(plan.source_ids), options.beam_groups
-        self.stepper, self.plan = stepper, plan
+        self.stepper, self.plan, self.trace = stepper, plan, trace
         self.open = options.stopping == "exact"
         self.history = History()
         self.finished = Finished(sources, options.num_hypotheses, plan.ranking)
@@ -99,6 +102,8 @@ class Beam:
         self.beam_of_row = np.arange(sources * groups)
         self.nodes = self.beam_of_row
         self.received: Floats | None = None
+        if trace is not None:
+            trace.begin(sources, len(self.nodes))
 
     def results(self) -> list[list[Hypothesis]]:
         """The best outputs of every source, best first; fewer than asked for if no more exist."""
@@ -109,9 +114,12 @@ class Beam:
         # Places for all groups, so that a group's best remain whatever the groups before it have made dearer.
         top_k = self.plan.options.beam_size + self.open
         answer = ask(self.stepper, self.state, self.last_ids, plan=self.plan, rules=self.rules, top_k=top_k)
+        places = self.places
         chosen = self._choose(answer)
         self.length += 1
         live = self._set_ended_aside(chosen)
+        if self.trace is not None:
+            self._show(self.trace, answer, chosen, live, places)
         self._keep(answer.state, chosen, live)
         return len(self.ranks) > 0
 
@@ -130,7 +138,8 @@ class Beam:
         ranks = candidates.values[beams, flat]
         totals = ranks if self.plan.options.beam_groups == 1 else self.totals[rows] + answer.values[rows, columns]
         received = self.plan.receive(self.received, answer.attention, self.sentences[self.beam_of_row])
-        return Chosen(beams, rows, ids, ranks, totals, None if received is None else received[rows])
+        received = None if received is None else received[rows]
+        return Chosen(beams, rows, ids, ranks, totals, received, candidates.values)
 
     def _chooser(self, candidates: Candidates) -> tuple[Ints, Bools]:
         options = self.plan.options
@@ -194,6 +203,21 @@ class Beam:
         np.maximum.at(reach, self.sentences[beams], self.plan.ranking.bound(chosen.totals[live], self.limits[beams]))
         decided: Bools = (reach <= worst)[self.sentences]
         return decided
+
+    def _show(self, trace: Trace, answer: Answer, chosen: Chosen, live: Bools, places: Ints) -> None:
+        trace.record(
+            sentences=self.sentences,
+            groups=self.groups,
+            places=places,
+            first_row=self.first_row,
+            ids=answer.ids,
+            log_probs=answer.log_probs,
+            values=chosen.values,
+            rows=chosen.rows,
+            chosen=chosen.ids,
+            live=live,
+            cut=(chosen.ids != EOS) & (self.length >= self.limits[chosen.beams]),
+        )
 
     def _keep(self, state: State, chosen: Chosen, live: Bools) -> None:
         """Go on with the live nodes: number their beams anew and reorder the model's state."""

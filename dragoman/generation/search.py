@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from dragoman.config import SearchOptions
+from dragoman.errors import OptionError
 from dragoman.generation.beam import Beam
 from dragoman.generation.best_first import BestFirst
 from dragoman.generation.constraints import Constraints
@@ -17,6 +18,7 @@ from dragoman.generation.plan import Plan, make_plan
 from dragoman.generation.sampling import Sampler
 from dragoman.generation.stepper import Stepper
 from dragoman.generation.stochastic import StochasticBeam
+from dragoman.generation.tracing import Trace
 from dragoman.generation.walk import Greedy, Walk
 
 
@@ -26,12 +28,14 @@ def search(
     *,
     options: SearchOptions | None = None,
     constraints: Constraints | Sequence[Constraints | None] | None = None,
+    trace: Trace | None = None,
 ) -> list[list[Hypothesis]]:
     """The best outputs of every source, best first, up to `num_hypotheses` of them (fewer if no more exist).
 
-    `source_ids` are non-empty lists of ids without PAD. Raises `OptionError` before the model is asked anything if the
-    options contradict each other or cannot be met. `constraints` are one set for all sources or one for each. An output that reaches its maximum length is returned as it stands,
-    with `finished=False`, after all finished ones.
+    `source_ids` are non-empty lists of ids without PAD. `constraints` are one set for all sources or one for each.
+    `trace` records the beam's history. Raises `OptionError` before the model is asked anything if the options contradict
+    each other or cannot be met. An output that reaches its maximum length is returned as it stands, with
+    `finished=False`, after all finished ones.
 
         search(stepper, [[5, 6, 7]], options=SearchOptions(beam_size=5))[0][0].ids
     """
@@ -39,7 +43,7 @@ def search(
     plan = make_plan(source_ids, stepper.vocab_size, options=options, constraints=constraints)
     if not plan.source_ids:
         return []
-    running = begin(stepper, plan)
+    running = begin(stepper, plan, trace=trace)
     while running.advance():
         pass
     return running.results()
@@ -57,9 +61,13 @@ class Running(Protocol):
         ...
 
 
-def begin(stepper: Stepper, plan: Plan) -> Running:
+def begin(stepper: Stepper, plan: Plan, *, trace: Trace | None = None) -> Running:
     """The search that the options ask for, before its first step."""
     options = plan.options
+    if trace is not None:
+        if options.method != "beam":
+            raise OptionError(f"a trace needs `method` beam, but it is {options.method}")
+        return Beam(stepper, plan, trace=trace)
     if options.method == "sample":
         return Walk(stepper, plan, Sampler(plan), outputs=options.num_hypotheses)
     if options.method == "stochastic_beam":
