@@ -1,8 +1,8 @@
 """What search costs beyond the model's own steps, and what a beam costs against greedy search.
 
-    python benchmarks/search_cost.py [--threads 1] [--model DIR]
+    python benchmarks/search_cost.py [--threads 1] [--repeats 7]
 
-Without a model directory it measures models with random weights: two LSTM layers of 256 and of 512, a vocabulary of
+It measures models with random weights: two LSTM layers of 256 and of 512, a vocabulary of
 8,000, multi-head attention; outputs are cut at 20 tokens, so that every search does the same number of steps. "Own share"
 is the part of the time that is not spent inside the model's three operations (start, step, select).
 """
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from dragoman.config import SearchOptions
+from dragoman.generation.constraints import Constraints
 from dragoman.generation.search import search
 from dragoman.generation.stepper import BOS, PAD, Bools, Floats, Ints, State, Step, Stepper
 from dragoman.model.seq2seq import Seq2Seq
@@ -83,21 +84,22 @@ def random_model(hidden_size: int) -> Seq2Seq:
         attention_heads=4,
         tie_embeddings="target",
     )
-    for name, parameter in model.named_parameters():
-        if parameter.shape == (VOCAB,):
-            with torch.no_grad():
-                parameter[[PAD, BOS]] = -30.0
-            return model
-    raise AssertionError(f"no output bias among {name} and the others")
+    biases = [parameter for parameter in model.parameters() if parameter.shape == (VOCAB,)]
+    with torch.no_grad():
+        for bias in biases:
+            bias[[PAD, BOS]] = -30.0
+    return model
 
 
-def measure(stepper: Stepper, sources: list[list[int]], options: SearchOptions, repeats: int) -> tuple[float, float]:
+def measure(
+    stepper: Stepper, sources: list[list[int]], options: SearchOptions, constraints: Constraints | None, repeats: int
+) -> tuple[float, float]:
     """Milliseconds per source (best of `repeats`), and the search's own share of it."""
     best, share = float("inf"), 0.0
     for _ in range(repeats):
         timed = Timed(stepper)
         began = time.perf_counter()
-        search(timed, sources, options=options)
+        search(timed, sources, options=options, constraints=constraints)
         seconds = time.perf_counter() - began
         if seconds < best:
             best, share = seconds, 1 - timed.seconds / seconds
@@ -121,17 +123,29 @@ def main() -> None:
         for batch in (1, 32):
             sources = [random.integers(4, VOCAB, size=random.integers(8, 16)).tolist() for _ in range(batch)]
             greedy = 0.0
-            for name, options in searches().items():
-                ms, share = measure(stepper, sources, options, arguments.repeats)
+            for name, (options, constraints) in searches().items():
+                ms, share = measure(stepper, sources, options, constraints, arguments.repeats)
                 greedy = greedy or ms
                 print(f"{hidden_size:>6} {batch:>5} {name:>22} {ms:>10.2f} {ms / greedy:>8.2f} {share:>9.1%}")
 
 
-def searches() -> dict[str, SearchOptions]:
+def searches() -> dict[str, tuple[SearchOptions, Constraints | None]]:
     """What is measured, by name; greedy first."""
+    greedy = SearchOptions(beam_size=1, max_length=LENGTH)
+    beam = SearchOptions(beam_size=5, max_length=LENGTH)
+    required = Constraints(require=((17, 18), (99,)))
+    choices = tuple((a, b, *range(a, a + LENGTH - 3)) for a in range(10, 110) for b in range(10, 20))
     return {
-        "greedy": SearchOptions(beam_size=1, max_length=LENGTH),
-        "beam 5": SearchOptions(beam_size=5, max_length=LENGTH),
+        "greedy": (greedy, None),
+        "beam 5": (beam, None),
+        "beam 8, 4 groups": (SearchOptions(beam_size=8, beam_groups=4, max_length=LENGTH), None),
+        "beam 5, no repeats": (beam.model_copy(update={"no_repeat_ngram": 3}), None),
+        "beam 5, 2 required": (beam, required),
+        "beam 5, 1000 choices": (beam, Constraints(choices=choices)),
+        "sample": (SearchOptions(method="sample", max_length=LENGTH), None),
+        "sample, top_k 50": (SearchOptions(method="sample", top_k=50, max_length=LENGTH), None),
+        "sample, top_p 0.9": (SearchOptions(method="sample", top_p=0.9, max_length=LENGTH), None),
+        "stochastic beam 5": (SearchOptions(method="stochastic_beam", max_length=LENGTH), None),
     }
 
 

@@ -75,7 +75,7 @@ def make_plan(
     """Fill in the defaults and check everything that can be checked without the model."""
     lengths = np.array([len(ids) for ids in source_ids], np.int64)
     shortest, longest = length_limits(lengths, options=options)
-    never = np.zeros(vocab_size)
+    never = np.zeros(vocab_size, np.float32)  # adding it leaves float32 as it is
     never[[PAD, BOS]] = -np.inf
     if not options.allow_unknown:
         never[UNK] = -np.inf

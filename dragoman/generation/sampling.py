@@ -14,7 +14,7 @@ import numpy as np
 
 from dragoman.generation.ask import Answer
 from dragoman.generation.plan import Plan
-from dragoman.generation.stepper import Bools, Floats, Ints
+from dragoman.generation.stepper import Floats, Ints
 from dragoman.generation.streams import absorb, source_keys, uniform
 from dragoman.generation.walk import Rows
 
@@ -40,9 +40,9 @@ class Sampler:
 def normalize(values: Floats) -> Floats:
     """Probabilities of each row from log-values; a row of nothing but -inf stays without any."""
     highest = values.max(axis=1, keepdims=True)
-    weights = np.exp(values - np.where(np.isfinite(highest), highest, 0.0))
+    weights = np.exp(values - np.where(np.isfinite(highest), highest, 0))
     totals = weights.sum(axis=1, keepdims=True)
-    probabilities: Floats = weights / np.where(totals > 0, totals, 1.0)
+    probabilities: Floats = weights / np.where(totals > 0, totals, 1)
     return probabilities
 
 
@@ -54,35 +54,31 @@ def shape(
     top_p: float | None = None,
     min_p: float | None = None,
 ) -> Floats:
-    """The probabilities to draw from, `(rows, n)`; equals at a border are kept from the left."""
-    values = values / temperature
+    """The probabilities to draw from, `(rows, n)`; equals at a border stay or go together."""
+    if temperature != 1:
+        values = values / temperature
     if top_k is not None and top_k < values.shape[1]:
-        values = _cut(values, np.arange(values.shape[1]) < top_k)
+        least = -np.partition(-values, top_k - 1, axis=1)[:, top_k - 1 : top_k]
+        values = np.where(values >= least, values, -np.inf)
     if top_p is not None and top_p < 1:
-        order = (-values).argsort(axis=1, kind="stable")
-        ranked = np.take_along_axis(normalize(values), order, axis=1)
-        before = ranked.cumsum(axis=1) - ranked
-        values = _cut(values, before < top_p, order)
-    probabilities = normalize(values)
-    if min_p is not None:
-        least = min_p * probabilities.max(axis=1, keepdims=True)
-        probabilities = normalize(np.where(probabilities >= least, values, -np.inf))
-    return probabilities
-
-
-def _cut(values: Floats, keep_ranks: Bools, order: Ints | None = None) -> Floats:
-    """-inf where a value's rank in its row, best first, is not to be kept."""
-    if order is None:
-        order = (-values).argsort(axis=1, kind="stable")
-    kept = np.zeros(values.shape, np.bool_)
-    np.put_along_axis(kept, order, np.broadcast_to(keep_ranks, values.shape), axis=1)
-    return np.where(kept, values, -np.inf)
+        probabilities = normalize(values)
+        falling = -np.sort(-probabilities, axis=1)
+        before = falling.cumsum(axis=1) - falling
+        kept = (before < top_p).sum(axis=1, keepdims=True)
+        least = np.take_along_axis(falling, np.maximum(kept - 1, 0), axis=1)
+        values = np.where(probabilities >= least, values, -np.inf)
+    if min_p:
+        highest = values.max(axis=1, keepdims=True)
+        values = np.where(values >= highest + np.log(min_p), values, -np.inf)
+    return normalize(values)
 
 
 def draw(probabilities: Floats, numbers: Floats) -> Ints:
     """The column of each row that its number, between 0 and 1, falls on."""
-    sums = probabilities.cumsum(axis=1)
-    columns = (sums <= numbers[:, None] * sums[:, -1:]).sum(axis=1)
-    last = probabilities.shape[1] - 1 - (probabilities[:, ::-1] > 0).argmax(axis=1)
-    drawn: Ints = np.minimum(columns, last)
-    return drawn
+    sums = probabilities.cumsum(axis=1, dtype=np.float64)
+    columns: Ints = (sums <= numbers[:, None] * sums[:, -1:]).sum(axis=1)
+    columns = np.minimum(columns, probabilities.shape[1] - 1)
+    beyond = np.flatnonzero(probabilities[np.arange(len(columns)), columns] <= 0)
+    if len(beyond):  # rounding carried the number past the last possible id
+        columns[beyond] = probabilities.shape[1] - 1 - (probabilities[beyond, ::-1] > 0).argmax(axis=1)
+    return columns

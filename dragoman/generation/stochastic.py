@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dragoman.generation.ask import Answer, ask
+from dragoman.generation.ask import ask
 from dragoman.generation.choosing import best
 from dragoman.generation.finish import CUT, FINISHED, Finished
 from dragoman.generation.history import History
@@ -100,46 +100,43 @@ class StochasticBeam:
         answer = ask(self.stepper, self.state, self.last_ids, plan=self.plan, rules=self.rules, top_k=None)
         with np.errstate(divide="ignore"):
             log_q = self.log_q[:, None] + np.log(normalize(answer.values / self.plan.options.temperature))
-        perturbed = condition(log_q + gumbel(self.keys, answer.ids[0]), self.perturbed)
-        self._end_stuck(perturbed)
-        rows, columns, ended = self._choose(answer, perturbed)
+        noisy = log_q + gumbel(self.keys, answer.ids[0])
+        columns_of = best(noisy, self.width)  # conditioning keeps the order: each row's best suffice
+        perturbed = condition(np.take_along_axis(noisy, columns_of, axis=1), self.perturbed)
+        self._set_aside(np.flatnonzero(perturbed[:, 0] == -np.inf), CUT)  # these rows may choose nothing
+        rows, ranks = self._choose(perturbed)
+        columns = columns_of[rows, ranks]
         ids = answer.ids[rows, columns]
         received = self.plan.receive(self.received, answer.attention, self.sentences)
         self.history.add(ids, answer.log_probs[rows, columns], rows, self.nodes, answer.attention)
         self.length += 1
-        self.perturbed, self.log_q = perturbed[rows, columns], log_q[rows, columns]
+        self.perturbed, self.log_q = perturbed[rows, ranks], log_q[rows, columns]
         self.totals = self.totals[rows] + answer.values[rows, columns]
         self.sentences, self.nodes = self.sentences[rows], np.arange(len(rows))
         self.keys, self.last_ids = absorb(self.keys[rows], ids), ids
         self.received = None if received is None else received[rows]
+        ended = ids == EOS
         self._set_aside(np.flatnonzero(ended), FINISHED)
         cut = ~ended & (self.length >= self.plan.max_lengths[self.sentences])
         self._set_aside(np.flatnonzero(cut), CUT)
         self._keep(answer.state, rows, ~ended & ~cut)
         return len(self.nodes) > 0
 
-    def _choose(self, answer: Answer, perturbed: Floats) -> tuple[Ints, Ints, Bools]:
-        """Rows and columns of the candidates that stay among their source's best, and which of them end."""
-        columns_of = best(perturbed, self.width)
-        values = np.take_along_axis(perturbed, columns_of, axis=1)
-        rows, columns = [], []
+    def _choose(self, perturbed: Floats) -> tuple[Ints, Ints]:
+        """Rows and columns of the candidates, (rows, k), that stay among their source's best, beside its leaves."""
+        rows, ranks = [], []
         for sentence in np.unique(self.sentences).tolist():
             mine = np.flatnonzero(self.sentences == sentence)
             leaves = self.leaves[sentence]
-            pool = np.concatenate([values[mine].ravel(), [leaf.perturbed for leaf in leaves]])
+            candidates = perturbed[mine].ravel()
+            pool = np.concatenate([candidates, [leaf.perturbed for leaf in leaves]])
             kept = best(pool[None], self.width)[0]
             kept = kept[pool[kept] > -np.inf]
-            new = kept[kept < values[mine].size]
-            self.leaves[sentence] = [leaves[place - values[mine].size] for place in kept if place >= values[mine].size]
-            row, rank = np.divmod(new, values.shape[1])
+            self.leaves[sentence] = [leaves[place - len(candidates)] for place in kept if place >= len(candidates)]
+            row, rank = np.divmod(kept[kept < len(candidates)], perturbed.shape[1])
             rows.append(mine[row])
-            columns.append(columns_of[mine[row], rank])
-        at, column = np.concatenate(rows), np.concatenate(columns)
-        return at, column, answer.ids[at, column] == EOS
-
-    def _end_stuck(self, perturbed: Floats) -> None:
-        """Rows that may choose nothing end as they stand."""
-        self._set_aside(np.flatnonzero(~(perturbed > -np.inf).any(axis=1)), CUT)
+            ranks.append(rank)
+        return np.concatenate(rows), np.concatenate(ranks)
 
     def _set_aside(self, rows: Ints, grade: int) -> None:
         for row in rows.tolist():
