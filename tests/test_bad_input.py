@@ -266,3 +266,19 @@ def test_lines_stay_aligned(tmp_path: Path, trained: Path, run: Run) -> None:
     assert len(lines) == 4
     assert [not line for line in lines] == [False, True, True, False]
     assert [line for line in done.err.splitlines() if "warning" in line and ("line 2" in line or "line 3" in line)]
+
+
+@pytest.mark.parametrize("library", ["torch", "pyarrow", "sacrebleu"])
+def test_without_the_training_libraries_the_extra_is_named(
+    tmp_path: Path, pairs: Path, trained: Path, library: str
+) -> None:
+    words = {
+        "torch": ["translate", str(trained), "source 3"],
+        "pyarrow": ["train", str(pairs), "--out", str(tmp_path / "model")],
+        "sacrebleu": ["evaluate", str(trained), str(pairs)],
+    }[library]
+    script = f"import sys; sys.modules[{library!r}] = None; from dragoman.cli import main; sys.exit(main({words!r}))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2, done.stderr
+    assert 'pip install "dragoman[train]"' in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
