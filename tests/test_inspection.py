@@ -182,10 +182,21 @@ def test_the_gradient_at_the_first_decoder_state_vanishes_with_the_recurrent_wei
                 if weight.dim() == 2 and weight.shape[0] == weight.shape[1]:
                     weight.mul_(1e-3)
                 assert name
-    fading = look(model).gradient_by_distance
+    fading = look(model).gradient_left
     assert fading is not None
+    assert fading[0] == pytest.approx(1.0)
     assert fading[1] < 1e-2 * fading[0]
     assert fading[2] < 1e-2 * fading[1]
+
+
+def test_what_is_left_of_a_gradient_does_not_depend_on_the_loss() -> None:
+    seen = look(build())
+    norms = np.array([[2.0, 0, 0], [5.0, 10.0, 0], [0.01, 0.02, 0.08]])
+    left = dataclasses.replace(seen, decoder_gradients=norms).gradient_left
+    assert left == pytest.approx([1.0, np.sqrt(0.5 * 0.25), 0.125])
+    norms[1] = 0.0  # a word that was certain
+    left = dataclasses.replace(seen, decoder_gradients=norms).gradient_left
+    assert left == pytest.approx([1.0, 0.25, 0.125])
 
 
 def test_encoder_gradients_stand_in_the_sources_order() -> None:

@@ -112,10 +112,18 @@ class Inspection:
         return chosen[:-1] if self.finished else chosen
 
     @property
-    def gradient_by_distance(self) -> Floats | None:
-        """(forced steps,): mean decoder gradient norm over all losses k steps back; None without a reference."""
+    def gradient_left(self) -> Floats | None:
+        """(forced steps,): what is left of a gradient at the decoder's state k steps back, as a share of its norm at the
+        loss's own step; geometric mean over all losses that have such a state. None without a reference.
+        """
         norms = self.decoder_gradients
-        return None if norms is None else np.array([np.diagonal(norms, -k).mean() for k in range(len(norms))])
+        if norms is None:
+            return None
+        own = np.diagonal(norms)[:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):  # a loss of exactly 0 has no gradient and no share
+            logarithms = np.log(np.where(own > 0, norms / own, np.nan))
+        means = [np.diagonal(logarithms, -k) for k in range(len(norms))]
+        return np.array([np.exp(m[~np.isnan(m)].mean()) if (~np.isnan(m)).any() else 0.0 for m in means])
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -12,7 +12,6 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from dragoman.evaluation.inspection import DecoderStep, Floats, Inspection
-    from dragoman.evaluation.metrics import Scores
 
 _SHOWN = 8
 """Numbers of the context vector that a table shows; JSON and SVG hold all."""
@@ -34,8 +33,8 @@ def inspection_tables(inspection: Inspection) -> list[Table]:
     if inspection.forced is not None:
         tables.append(_side_by_side(inspection, inspection.forced))
         tables.append(_gradients(inspection, inspection.forced))
-    if inspection.gradient_by_distance is not None:
-        tables.append(_fading(inspection.gradient_by_distance))
+    if inspection.gradient_left is not None:
+        tables.append(_fading(inspection.gradient_left))
     return tables
 
 
@@ -70,7 +69,7 @@ def _steps(inspection: Inspection) -> Table:
 
 
 def _words(step: DecoderStep) -> str:
-    return "  ".join(f"{word.token} {word.probability:.3f}" for word in step.candidates)
+    return "  ".join(f"{word.token} {word.probability:.2f}" for word in step.candidates)
 
 
 def _side_by_side(inspection: Inspection, forced: Sequence[DecoderStep]) -> Table:
@@ -121,28 +120,10 @@ def _gradients(inspection: Inspection, forced: Sequence[DecoderStep]) -> Table:
     return result
 
 
-def _fading(norms: Floats) -> Table:
+def _fading(left: Floats) -> Table:
     """How the gradient vanishes (or explodes) with the distance."""
-    result = table(
-        "How the gradient fades through time",
-        "steps back",
-        "mean norm",
-        "share",
-        "",
-        right=["steps back", "mean norm", "share"],
-    )
-    for distance, norm in enumerate(norms):
-        share = norm / norms[0] if norms[0] > 0 else 0.0
-        bar = "█" * round(_BAR * min(float(share), 1.0))
-        result.add_row(str(distance), f"{norm:.2e}", f"{100 * share:.3g} %", bar)
-    return result
-
-
-def scores_table(scores: Scores) -> Table:
-    """Each metric, its value and signature; the leading one first."""
-    result = table(
-        f"{scores.items} items, {scores.references} references", "metric", "score", "signature", right=["score"]
-    )
-    for label, value, signature in scores.rows():
-        result.add_row(label, value, Text(signature))
+    headers = ("steps back", "gradient left", "")
+    result = table("How the gradient fades through time", *headers, right=headers[:2])
+    for distance, share in enumerate(left):
+        result.add_row(str(distance), f"{100 * share:.3g} %", "█" * round(_BAR * min(float(share), 1.0)))
     return result
