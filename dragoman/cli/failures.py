@@ -12,9 +12,11 @@ import errno
 import os
 import re
 import sys
+import typing
 from collections.abc import Iterable
 
 from cyclopts import exceptions as cyclopts
+from cyclopts.token import Token
 
 from dragoman.cli.flags import flag
 from dragoman.errors import DragomanError, MissingExtraError, OptionError, nearest
@@ -36,7 +38,7 @@ def report(error: BaseException, *, command: str = "", flags: Iterable[str] = ()
     if isinstance(error, BrokenPipeError):
         return READER_GONE
     if isinstance(error, cyclopts.CycloptsError):
-        return _say(_usage(error, flags), USER_ERROR)
+        return _say(_usage(error, command, flags), USER_ERROR)
     if isinstance(error, DragomanError):
         return _say(_as_flags(str(error), flags), USER_ERROR)
     if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] in _TRAIN_EXTRA:
@@ -75,11 +77,15 @@ def _file_trouble(error: OSError) -> str:
     )
 
 
-def _usage(error: cyclopts.CycloptsError, flags: Iterable[str]) -> str:
+def _usage(error: cyclopts.CycloptsError, command: str, flags: Iterable[str]) -> str:
     """Our line for what cyclopts found wrong with the arguments."""
     if isinstance(error, cyclopts.UnknownOptionError):
         name = (error.token.keyword or error.token.value).partition("=")[0]
-        return f"there is no option {name}; {_nearest_flag(name, flags)}"
+        hint = _nearest_flag(name, flags)
+        text = ", and -- stands before sentences that begin so" if command == "translate" else ""
+        return f"there is no option {name}; {hint}{text}"
+    if isinstance(error, cyclopts.CoercionError) and error.token is not None:
+        return _wrong_value(error, error.token)
     if isinstance(error, cyclopts.MissingArgumentError) and error.argument is not None:
         name = error.keyword or error.argument.name
         if name.startswith("--") and not error.argument.field_info.is_positional:
@@ -90,6 +96,17 @@ def _usage(error: cyclopts.CycloptsError, flags: Iterable[str]) -> str:
     if isinstance(error, cyclopts.UnusedCliTokensError):
         return f"there is no use for {', '.join(repr(word) for word in error.unused_tokens or ())} here"
     return str(error)
+
+
+def _wrong_value(error: cyclopts.CoercionError, token: Token) -> str:
+    """Our line for a value that is not of its argument's type."""
+    name = token.keyword or (error.argument.name if error.argument else "a value").lstrip("-").upper()
+    if choices := typing.get_args(error.target_type):
+        hint = nearest(token.value, choices)
+        more = f"; {hint}" if "did you mean" in hint else ""
+        return f'{name} must be one of {", ".join(choices)}, but is "{token.value}"{more}'
+    wanted = {int: "a whole number", float: "a number"}.get(error.target_type or str, "of another kind")
+    return f'{name} must be {wanted}, but is "{token.value}"'
 
 
 def _nearest_flag(name: str, flags: Iterable[str]) -> str:
