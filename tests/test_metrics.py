@@ -10,7 +10,7 @@ import math
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -289,6 +289,14 @@ def test_a_better_system_wins_and_the_same_system_does_not() -> None:
         assert not comparison.significant
         assert not comparison.better
         assert json.loads(json.dumps(comparison.as_dict()))["significant"] is False
+
+
+def test_a_difference_is_significant_only_if_both_tests_say_so() -> None:
+    _, system, references = made_up_systems()
+    clear = significance.compare(["z"] * len(system), system, references, metrics=["bleu"], resamples=200)[0]
+    assert clear.significant
+    assert not replace(clear, p_value=0.05).significant
+    assert not replace(clear, low=-0.1).significant
 
 
 def test_parts_are_scored_by_themselves() -> None:

@@ -54,7 +54,7 @@ class Comparison:
     high: float
     """Upper end of that interval."""
     p_value: float
-    """How likely so large a difference is by chance; computed as sacreBLEU's `--paired-bs` does."""
+    """How likely so large a difference is by chance (one-sided), computed as sacreBLEU's `--paired-bs` does."""
     wins: float
     """Share of the resampled test sets on which `system` is better (lower for error rates); a tie counts half."""
     resamples: int
@@ -64,8 +64,11 @@ class Comparison:
 
     @property
     def significant(self) -> bool:
-        """Whether chance explains the difference in fewer than 5 of 100 cases."""
-        return self.p_value < 0.05 and self.difference != 0
+        """Whether both tests say that it is not chance: p below 5 %, and an interval without 0.
+
+        sacreBLEU's p-value looks at one side only, so by itself it finds a difference twice as easily as the interval.
+        """
+        return self.p_value < 0.05 and not self.low <= 0 <= self.high
 
     @property
     def better(self) -> bool:
