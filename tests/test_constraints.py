@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from dragoman.generation.automaton import START, Automaton, trie
 from dragoman.generation.choosing import Candidates, choose_by_banks
 from dragoman.generation.constraints import Constraints, constraints_from_text, contains, least_room
 from dragoman.generation.hypothesis import Hypothesis
-from dragoman.generation.patterns import compile_pattern
+from dragoman.generation.patterns import compile_pattern, token_texts
 from dragoman.generation.rules import fallbacks, repeated
 from dragoman.generation.search import search
 from dragoman.generation.stepper import BOS, EOS, PAD, UNK
@@ -376,6 +376,20 @@ def test_the_first_token_may_have_another_text() -> None:
         state = automaton.advance(state, np.array([token]))
     assert automaton.allow(state, np.array([1]), 6)[0, EOS]
     assert automaton.advance(np.array([START]), np.array([5]))[0] == -1
+
+
+def test_token_texts_come_from_decoding() -> None:
+    names = ["<pad>", "<unk>", "<s>", "</s>", "▁a", "b", "▁", "\ufffd"]
+
+    def decode(ids: Sequence[int]) -> str:
+        text = "".join(names[i] for i in ids if i > EOS).replace("▁", " ").removeprefix(" ")
+        return text.replace("b\ufffd", "é")
+
+    first, inside = token_texts(decode, 8)
+    assert first == [None] * 4 + ["a", "b", "", None]
+    assert inside == [None] * 4 + [" a", "b", " ", None]
+    automaton = compile_pattern("a( ab*)+", inside, first_texts=first)
+    assert automaton.distance[START] == 3
 
 
 @pytest.mark.parametrize(

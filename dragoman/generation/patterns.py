@@ -11,14 +11,14 @@ characters that no part of the expression tells apart (Rabin and Scott 1959); th
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from dragoman.errors import OptionError
 from dragoman.generation.automaton import Automaton
-from dragoman.generation.stepper import Ints
+from dragoman.generation.stepper import BOS, EOS, UNK, Ints
 
 MAX_STATES = 2000
 """Automata with more states than this are refused (a long counted repetition, as a rule)."""
@@ -273,6 +273,27 @@ def compile_pattern(
     sources, ids = np.nonzero(distance[following] < FAR)
     counts = np.bincount(sources, minlength=len(distance))
     return Automaton(np.concatenate([[0], counts.cumsum()]), ids, following[sources, ids], distance)
+
+
+def token_texts(decode: Callable[[Sequence[int]], str], vocab_size: int) -> tuple[list[str | None], list[str | None]]:
+    """What each id adds to a text at its beginning and inside, for `compile_pattern`; None if that cannot be said.
+
+    `decode` gives the text of ids, as a tokeniser does. A token whose text depends on its neighbours (a byte of a
+    character, a part of a syllable) has none.
+    """
+    words = range(UNK + 1, vocab_size)
+    first = [decode([i]) if i in words and i not in (BOS, EOS) else None for i in range(vocab_size)]
+    first = [None if text is None or "\ufffd" in text else text for text in first]  # a lone byte of a character
+    anchors = (i for i, text in enumerate(first) if text and text.isascii() and text.isalnum())
+    anchor = next(anchors, None)
+    if anchor is None:
+        return list(first), list(first)
+    start = str(first[anchor])
+    inside: list[str | None] = []
+    for i, text in enumerate(first):
+        both = decode([anchor, i]) if text is not None else ""
+        inside.append(both[len(start) :] if both.startswith(start) else None)
+    return list(first), inside
 
 
 def _walk(table: Ints, states: Ints, texts: Sequence[str | None], class_of: dict[str, int]) -> Ints:
