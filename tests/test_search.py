@@ -7,6 +7,7 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from steppers import EndlessStepper, Output, TableStepper, every_output, reference_beam
@@ -18,8 +19,11 @@ from dragoman.generation.choosing import Candidates, best, choose_best, choose_o
 from dragoman.generation.finish import merge_best
 from dragoman.generation.hypothesis import Hypothesis, Ranking, align, pharaoh
 from dragoman.generation.plan import length_limits, make_plan
+from dragoman.generation.scoring import score_ids
 from dragoman.generation.search import search
 from dragoman.generation.stepper import BOS, EOS, PAD, UNK, ranked
+from dragoman.model.seq2seq import Seq2Seq
+from dragoman.model.stepper import TorchStepper
 
 WIDE = 200
 """A beam that holds every output of at most 4 ids over 3 words: nothing is ever pruned."""
@@ -476,3 +480,28 @@ def test_every_output_is_every_output() -> None:
     assert len({output.ids for output in outputs}) == len(outputs) == 1 + 3 + 9 + 27
     for ids in itertools.product((UNK, 4, 5), repeat=3):
         assert ids in {output.ids for output in outputs}
+
+
+# The torch model is a Stepper like any other
+
+
+@pytest.mark.parametrize("options", [*MODES, SearchOptions(method="sample"), SearchOptions(method="stochastic_beam")])
+def test_the_torch_model_keeps_laws_3_and_4(options: SearchOptions) -> None:
+    torch.manual_seed(1)
+    shape = {"hidden_size": 16, "embedding_size": 16, "decoder_layers": 2, "encoder_layers": 2}
+    model = Seq2Seq(source_vocab_size=30, target_vocab_size=30, attention="multihead", attention_heads=2, **shape)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)
+    stepper = TorchStepper(model.double())
+    options = options.model_copy(update={"max_length": 10})
+    source_ids = [list(range(4 + i, 5 + i + i % 7)) for i in range(12)]
+    together = search(stepper, source_ids, options=options)
+    for source, found in zip(source_ids, together, strict=True):
+        alone = search(stepper, [source], options=options)[0]
+        assert [h.ids for h in alone] == [h.ids for h in found]
+        for hypothesis, scored in zip(
+            found, score_ids(stepper, [source] * len(found), [h.ids for h in found]), strict=True
+        ):
+            assert scored.token_scores == pytest.approx(hypothesis.token_scores, abs=1e-10)
+            np.testing.assert_allclose(scored.attention, hypothesis.attention, atol=1e-10)
