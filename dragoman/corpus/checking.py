@@ -133,11 +133,10 @@ def check_pairs(
     if write is not None:
         _check_output(Path(write), [*paths, *against], overwrite=overwrite)
     read = ReadReport()
-    parts = [findings.measure(batch) for batch in _batches(read_pairs(paths, options, report=read))]
+    rows = findings.collect(map(findings.measure, _batches(read_pairs(paths, options, report=read))))
     warning = unusable_error(read)
-    if not parts:
+    if not len(rows):
         raise DataError(warning or f"{read.name} is empty: it holds no pairs")
-    rows = findings.join(parts)
     found, drop = _findings(rows, _folded_hashes(against, options) if against else None)
     written = None
     if write is not None:
@@ -200,7 +199,7 @@ def _findings(rows: Rows, against: npt.NDArray[np.int64] | None) -> tuple[list[F
     )
     main = [SCRIPTS[findings.main_script(scripts)] for scripts in (rows.source_script, rows.target_script)]
     leaked = np.isin(rows.source, against) if against is not None else np.zeros(len(rows), bool)
-    shared = len(np.unique(rows.source[leaked]))
+    shared = findings.different(rows.source[leaked])
     table: list[tuple[str, Mask, bool, str]] = [
         ("duplicates", findings.repeated(rows.pair), True, "the same source and target as an earlier row"),
         ("lost characters", rows.damaged, True, "U+FFFD stands where a character could not be decoded"),
@@ -249,7 +248,7 @@ def _side(
     scripts: npt.NDArray[np.uint8],
 ) -> Side:
     main = findings.main_script(scripts)
-    return Side(len(np.unique(hashes)), _spread(characters), _spread(words), SCRIPTS[main] if main else "mixed")
+    return Side(findings.different(hashes), _spread(characters), _spread(words), SCRIPTS[main] if main else "mixed")
 
 
 def _spread(lengths: npt.NDArray[np.int32]) -> Spread:
