@@ -268,49 +268,54 @@ def test_forcing_many_gives_what_forcing_one_gives() -> None:
 
 
 def test_gap_by_hand() -> None:
-    references = [[4, 5, 6, 3], [4, 5, 3], [7, 3]]
-    forced = [[4, 9, 6, 3], [4, 5, 3], [8, 3]]
-    free = [[4, 9, 9, 6, 3], [4, 5, 3], [8]]
-    gap = exposure.measure_gap(references, forced, free, horizon=3)
-    assert list(gap.counts) == [3, 3, 2, 1]
-    assert list(gap.forced_accuracy) == pytest.approx([2 / 3, 2 / 3, 1, 1])
-    assert list(gap.free_accuracy) == pytest.approx([2 / 3, 1 / 3, 1 / 2, 0])
-    assert gap.forced_total == pytest.approx(7 / 9)
-    assert gap.free_total == pytest.approx(4 / 9)
-    assert gap.gap == pytest.approx(3 / 9)
+    references = [[4, 5, 6, 7, 3], [4, 5, 3], [7, 3]]
+    forced = [[4, 9, 6, 7, 3], [4, 5, 3], [8, 3]]
+    free = [[4, 9, 9, 6, 7, 3], [4, 5, 3], [8]]
+    gap = exposure.measure_gap(references, forced, free, horizon=4)
+    assert list(gap.counts) == [3, 3, 2, 1, 1]
+    assert list(gap.forced_accuracy) == pytest.approx([2 / 3, 2 / 3, 1, 1, 1])
+    assert list(gap.free_accuracy) == pytest.approx([2 / 3, 1 / 3, 1 / 2, 0, 0])
+    assert gap.forced_total == pytest.approx(8 / 10)
+    assert gap.free_total == pytest.approx(4 / 10)
+    assert gap.gap == pytest.approx(4 / 10)
     assert gap.flawless == pytest.approx(1 / 3)
     assert list(gap.first_error[:3]) == pytest.approx([1 / 3, 1 / 2, 0])
-    assert list(gap.after_error_counts) == [2, 1, 0]
-    assert list(gap.forced_after_error[:2]) == [1, 1]
-    assert list(gap.free_after_error[:2]) == [0, 0]
-    assert np.isnan(gap.free_after_error[2])
-    assert gap.recovered == 0.5  # "6 </s>" comes back one place late, two words after the first error
-    assert gap.delays == (2,)
-    assert gap.median_delay == 2
-    assert json.loads(json.dumps(gap.as_dict()))["free_after_error"] == [0, 0, None]
+    assert np.isnan(gap.first_error[3])  # nobody is right so far
+    assert list(gap.after_error_counts) == [2, 1, 1, 0]
+    assert list(gap.forced_after_error[:3]) == [1, 1, 1]
+    assert list(gap.free_after_error[:3]) == [0, 0, 0]
+    assert np.isnan(gap.free_after_error[3])
+    # "6 7" comes back one place late, two words after the error; the third reference has no words left to come back to.
+    assert (gap.recoverable, gap.recovered, gap.delays, gap.median_delay) == (1, 1.0, (2,), 2)
+    assert json.loads(json.dumps(gap.as_dict()))["free_after_error"] == [0, 0, 0, None]
 
 
 @pytest.mark.parametrize(
     ("output", "delay"),
     [
-        ([4, 9, 6, 7, 3], 1),  # one word wrong
+        ([4, 9, 6, 7, 8, 3], 1),  # one word wrong
         ([4, 6, 7, 8, 3], 0),  # one word left out
-        ([4, 9, 5, 6, 7, 3], 1),  # one word too many
-        ([4, 9, 9, 9, 3], 3),  # only the end is right
+        ([4, 9, 5, 6, 7, 8, 3], 1),  # one word too many
+        ([4, 9, 9, 7, 8], 2),  # cut at the maximum length, but back by then
+        ([4, 9, 9, 9, 8, 3], None),  # one right word and the end are too little
         ([4, 3], None),  # ended too early
-        ([4, 9, 9, 9, 9, 9, 9, 9, 9, 6, 7, 3], None),  # back, but too far away
-        ([4, 9, 9, 9], None),  # cut at the maximum length
+        ([4, 9, 9, 9, 9, 9, 9, 9, 9, 7, 8, 3], None),  # back, but too far away
+        ([4, 5, 6, 7, 8, 9, 9], None),  # cannot end
     ],
 )
 def test_recovery_by_hand(output: list[int], delay: int | None) -> None:
-    reference = [4, 5, 6, 7, 3] if output != [4, 6, 7, 8, 3] else [4, 5, 6, 7, 8, 3]
+    reference = [4, 5, 6, 7, 8, 3]
     first = exposure.first_error(reference, output)
-    assert first == 1
-    assert exposure.recovery_delay(reference, output, first=1) == delay
+    assert first == (5 if output[1] == 5 else 1)
+    assert exposure.recovery_delay(reference, output, first=first) == delay
 
 
-@given(st.lists(st.integers(3, 5), min_size=1, max_size=6), st.lists(st.integers(3, 5), min_size=1, max_size=6))
-def test_recovery_equals_brute_force(reference: list[int], output: list[int]) -> None:
+sentences = st.lists(st.integers(4, 6), max_size=6)
+
+
+@given(sentences, sentences, st.booleans())
+def test_recovery_equals_brute_force(true: list[int], mine: list[int], ended: bool) -> None:
+    reference, output = [*true, EOS], mine + [EOS] * ended
     first = exposure.first_error(reference, output)
     if first is None:
         assert reference == output
@@ -318,15 +323,10 @@ def test_recovery_equals_brute_force(reference: list[int], output: list[int]) ->
     assert reference[:first] == output[:first]
     places = [
         start - first
-        for start, other in itertools.product(range(first, len(output)), range(first, len(reference)))
-        if abs(start - other) <= 1
-        and (
-            (output[start : start + 2] == reference[other : other + 2] and len(output) - start >= 2)
-            or (start > first and output[start:] == reference[other:] and len(output) - start == 1)
-        )
+        for start, other in itertools.product(range(first, 6), range(first, 6))
+        if abs(start - other) <= 1 and mine[start : start + 2] == true[other : other + 2] and start + 2 <= len(mine)
     ]
-    found = exposure.recovery_delay(reference, output, first=first, run=2, max_shift=1)
-    assert found == min(places, default=None)
+    assert exposure.recovery_delay(reference, output, first=first, run=2, max_shift=1) == min(places, default=None)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -45,10 +45,12 @@ class Gap:
     """(horizon,): share of these with the right word there, when fed the reference; NaN where there is none."""
     free_after_error: Floats
     """(horizon,): the same when fed its own words."""
-    recovered: float
-    """Of the items with an error, the share that comes back to the reference (see `recovery_delay`); 0 without errors."""
+    recoverable: int
+    """Items whose first error leaves enough words of the reference to come back to."""
+    recovered: float | None
+    """Share of these that come back (see `recovery_delay`); None if there are none."""
     delays: tuple[int, ...]
-    """For each item that recovers, the words from the first error to the first word of the run."""
+    """For each item that comes back, the words from the first error to the first word of the run."""
 
     @property
     def gap(self) -> float:
@@ -92,8 +94,12 @@ def measure_gap(
     exists = np.arange(longest) < np.array([len(ids) for ids in references])[:, None]
     counts = exists.sum(axis=0)
     errors = [first_error(reference, output) for reference, output in zip(references, free, strict=True)]
-    wrong = [i for i, position in enumerate(errors) if position is not None]
-    delays = [recovery_delay(references[i], free[i], first=errors[i] or 0, run=run, max_shift=max_shift) for i in wrong]
+    delays = [
+        recovery_delay(references[i], free[i], first=position, run=run, max_shift=max_shift)
+        for i, position in enumerate(errors)
+        if position is not None and position + 1 + run < len(references[i])
+    ]
+    back = tuple(delay for delay in delays if delay is not None)
     after, forced_after, free_after = _after_error(forced_right, free_right, exists, errors, horizon)
     reached = (
         np.minimum.accumulate(np.hstack([np.ones((len(references), 1), bool), free_right[:, :-1]]), axis=1) & exists
@@ -105,13 +111,14 @@ def measure_gap(
         free_accuracy=free_right.sum(axis=0) / counts,
         forced_total=float(forced_right.sum() / exists.sum()),
         free_total=float(free_right.sum() / exists.sum()),
-        flawless=1 - len(wrong) / len(references),
+        flawless=errors.count(None) / len(references),
         first_error=_share((reached & ~free_right).sum(axis=0), reached.sum(axis=0)),
         after_error_counts=after,
         forced_after_error=_share(forced_after, after),
         free_after_error=_share(free_after, after),
-        recovered=sum(delay is not None for delay in delays) / len(wrong) if wrong else 0.0,
-        delays=tuple(delay for delay in delays if delay is not None),
+        recoverable=len(delays),
+        recovered=len(back) / len(delays) if delays else None,
+        delays=back,
     )
 
 
@@ -127,14 +134,12 @@ def recovery_delay(reference: Ids, output: Ids, *, first: int, run: int = 2, max
     """Words from the first error to where `output` is back on the reference's track, or None if it never is.
 
     Back on track: `run` words in a row are the reference's, at most `max_shift` positions away, neither before the
-    error; at the end fewer will do if both end with them, except for an end that is itself the error. The earliest
-    such place counts.
+    error. The earliest such place counts. The end token is no word: nearly every output ends as it should.
     """
-    for start in range(first, len(output)):
-        mine = output[start : start + run]
-        for other in range(max(first, start - max_shift), min(len(reference), start + max_shift + 1)):
-            ends = start > first and start + len(mine) == len(output) and other + len(mine) == len(reference)
-            if list(mine) == list(reference[other : other + run]) and (len(mine) == run or ends):
+    true, mine = list(reference[:-1]), list(output[:-1] if output[-1:] == reference[-1:] else output)
+    for start in range(first, len(mine) - run + 1):
+        for other in range(max(first, start - max_shift), min(len(true) - run, start + max_shift) + 1):
+            if mine[start : start + run] == true[other : other + run]:
                 return start - first
     return None
 
