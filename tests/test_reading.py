@@ -207,6 +207,20 @@ def test_json_rows_that_are_no_pairs(tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp949", "euc_kr", "shift_jis", "big5", "gb18030", "cp1252"]
+)
+def test_encodings(tmp_path, encoding):
+    pair = ("café", "été") if encoding == "cp1252" else ("한국" if encoding in {"cp949", "euc_kr"} else "中文", "text")
+    path = write(tmp_path / "a.tsv", f"{pair[0]}\t{pair[1]}\n".encode(encoding) * 3)
+    assert read(path, encoding=encoding) == [pair] * 3  # each with a byte-order mark, where the encoding writes one
+    if encoding not in {"utf-16", "utf-32", "cp1252"}:  # one bad byte, one bad row, whatever follows
+        report = ReadReport()
+        good = f"{pair[0]}\t{pair[1]}\n".encode(encoding)
+        assert len(read(write(tmp_path / "b.tsv", good + b"\xff\tx\n" + good), encoding=encoding, report=report)) == 2
+        assert report.reasons["bytes that the encoding does not have"].lines == (2,)
+
+
 def test_piled_combining_marks_do_not_hang(tmp_path):
     zalgo = "a" + "\u0301\u0316" * 40_000
     report = ReadReport()
@@ -242,6 +256,9 @@ def usable_error(path, **options) -> str:
         ('["a",\n"b"]\n', {"format": "jsonl"}, "not one array"),
         ("a\tb\n", {"format": "jsonl"}, "--format tsv"),
         ('x,"y\nx,"z\n', {"format": "csv", "header": False}, "--format tsv --separator ','"),
+        ('[{"a": "x", "b": "y"}, {"a": "x", "b": "y"}]\n', {"format": "jsonl"}, "not one array"),
+        ('{"a": ["x"], "b": "y"}\n', {"format": "jsonl"}, "columns that hold text"),
+        ("a\tb\rc\td\r", {}, "convert them to LF"),
         ("a\t\n", {}, "--source and --target"),
     ],
 )
@@ -316,6 +333,14 @@ def test_options_that_do_not_go_together(tmp_path):
         read(path, separator=";")
     with pytest.raises(OptionError, match="`pattern` is for lines of text"):
         read(path, pattern="(.)(.)")
+    with pytest.raises(OptionError, match="`header` is for tsv and csv files"):
+        read(path, header=True)
+    text = write(tmp_path / "a.txt", "a b\n")
+    with pytest.raises(DataError, match=r"groups of `pattern` are the columns 1 and 2; there is no column 3"):
+        read(text, pattern="(.) (.)", group_by="3")
+    for number in ("0", "99999999999999999999"):
+        with pytest.raises(DataError, match=f"there is no column {number}; columns count from 1"):
+            read(text, source=(number,))
     with pytest.raises(OptionError, match="must be one character"):
         read(path, format="csv", separator="||")
     with pytest.raises(OptionError, match="two files are read as aligned text, but `format` is csv"):

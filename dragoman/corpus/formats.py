@@ -93,6 +93,8 @@ def matched(lines: Lines, *, pattern: re.Pattern[str]) -> Table:
     """The two groups of a pattern that must match the whole line (without white space at its ends)."""
 
     def rows(wanted: Sequence[int]) -> Iterator[Row]:
+        if max(wanted) > 1:
+            raise DataError(f"the groups of `pattern` are the columns 1 and 2; there is no column {max(wanted) + 1}")
         for number, line in lines:
             if len(line) > MAX_LINE:
                 yield number, Fault(TOO_LONG, line)

@@ -20,6 +20,7 @@ from dragoman.config import ReadOptions
 from dragoman.corpus import formats
 from dragoman.corpus.cleaning import Normalization, clean, fault_in, join_columns
 from dragoman.corpus.lines import (
+    MAX_LINE,
     STANDARD_INPUT,
     check_encoding,
     check_file,
@@ -243,6 +244,8 @@ def _layout(paths: list[str], options: ReadOptions, *, sources_only: bool = Fals
     pattern = _pattern(options.pattern)
     if pattern is not None and (len(paths) == 2 or kind not in {"tsv", "text"} or options.separator):
         raise OptionError("`pattern` is for lines of text in one file, without `separator`")
+    if options.header and (kind not in {"tsv", "csv"} or pattern is not None):
+        raise OptionError(f"`header` is for tsv and csv files, but {name} has no such row")
     if options.separator and kind not in {"tsv", "csv"}:
         raise OptionError(f"`separator` is for tsv and csv files, but {name} is read as {kind}")
     return _Layout(
@@ -294,7 +297,7 @@ def _column(name: str, names: tuple[str, ...] | None, file: str) -> int:
     """The index from 0 of a column given by name or by number from 1."""
     if name.isdecimal():
         number = int(name)
-        if number < 1 or (names is not None and number > len(names)):
+        if not 1 <= number <= (MAX_LINE if names is None else len(names)):
             there = f"{file} has columns 1 to {len(names)}: {', '.join(names)}" if names else "columns count from 1"
             raise DataError(f"there is no column {number}; {there}")
         return number - 1

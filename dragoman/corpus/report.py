@@ -159,6 +159,8 @@ def _likely_cause(report: ReadReport, reason: str) -> str:
     if reason == cleaning.UNDECODABLE:
         encoding = _likely_encoding(samples, report.encoding)
         return f"try --encoding {encoding}" if encoding else "give its encoding, for example --encoding latin-1"
+    if any(re.search(r"\r[^\r\n]", sample) for sample in samples):
+        return "its lines seem to end in CR alone: convert them to LF"
     if reason == cleaning.CONTROL:
         if any("\x00" in sample for sample in samples):
             return "this looks like UTF-16 or no text at all: try --encoding utf-16"
@@ -175,6 +177,8 @@ def _likely_cause(report: ReadReport, reason: str) -> str:
     if reason in {EMPTY_SOURCE, EMPTY_TARGET}:
         return "choose other columns with --source and --target"
     if reason == NOT_TEXT:
+        if samples[0].lstrip().startswith(("[{", "[[")):
+            return "JSON lines has one object in each line, not one array over the whole file"
         return "choose columns that hold text with --source and --target"
     return "is this a file of sentence pairs?"
 
