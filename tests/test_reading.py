@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dragoman.config import ReadOptions
 from dragoman.corpus.lines import MAX_LINE
 from dragoman.corpus.reading import ReadReport, read_pairs, read_sources, require_usable
-from dragoman.errors import DataError, OptionError
+from dragoman.errors import DataError, DragomanError, OptionError
 
 PAIRS = [("Go.", "Va !"), ('He said "hi", twice.', "Il a dit « salut »; deux fois."), ("나무", "木")]
 
@@ -371,3 +373,35 @@ def test_sources_of_files_with_columns(tmp_path):
         ("x", None),
         (None, "too few columns"),
     ]
+
+
+@pytest.mark.parametrize("kind", ["tsv", "csv", "jsonl", "parquet", "aligned"])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    data=st.one_of(st.binary(max_size=300), st.text('ab"\t,;\\n\\r{}[]:\u0301\ud800\u00a0', max_size=80)),
+    zipped=st.booleans(),
+    encoding=st.sampled_from(["utf-8", "utf-16", "cp949", "latin-1"]),
+)
+def test_any_bytes_give_pairs_or_an_error_of_ours(tmp_path, kind, data, zipped, encoding):
+    content = data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")
+    path = write(
+        tmp_path / "any", gzip.compress(content)[: -5 if len(content) % 3 == 0 else None] if zipped else content
+    )
+    paths = [path, path] if kind == "aligned" else [path]
+    options = ReadOptions(format=None if kind == "aligned" else kind, encoding=encoding)
+    report = ReadReport()
+    try:
+        for pair in read_pairs(paths, options, report=report):
+            for text in (pair.source, pair.target):
+                assert text == " ".join(text.split())
+                text.encode("utf-8")
+        require_usable(report)
+    except DragomanError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+    assert report.usable + report.unusable == report.rows
+    if kind != "aligned":
+        try:
+            lines = [line.line for line in read_sources(path, options)]
+            assert lines == sorted(set(lines))
+        except DragomanError:
+            pass

@@ -5,9 +5,11 @@ import struct
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dragoman.corpus.vectors import load_vectors, read_vector_words
-from dragoman.errors import DataError
+from dragoman.errors import DataError, DragomanError
 
 WORDS = {"the": [0.5, -1.25, 3.0], "of": [1e-3, 2.0, -2.5], "Paris": [4.0, 5.0, 6.5], "été": [0.25, 0.5, 0.75]}
 
@@ -114,3 +116,17 @@ def test_a_large_binary_file_is_streamed(tmp_path):
     path.write_bytes(b"5000 50\n" + b"".join(f"w{n} ".encode() + row.tobytes() for n, row in enumerate(values)))
     vectors = load_vectors(path, {"w4999": 0, "w17": 1})
     assert np.array_equal(vectors.matrix, values[[4999, 17]])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    head=st.sampled_from([b"", b"2 3\n", b"0 0\n", b"a 1 2\n"]),
+    rest=st.one_of(st.binary(max_size=200), st.text("a1. \n-e")),
+)
+def test_any_bytes_give_vectors_or_an_error_of_ours(tmp_path, head, rest):
+    path = tmp_path / "v"
+    path.write_bytes(head + (rest if isinstance(rest, bytes) else rest.encode()))
+    try:
+        assert load_vectors(path, {"a": 0, "1": 1}).matrix.shape[0] == 2
+    except DragomanError as error:
+        assert "\n" not in str(error)  # noqa: PT017

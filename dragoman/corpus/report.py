@@ -185,7 +185,10 @@ def _likely_cause(report: ReadReport, reason: str) -> str:
 
 def _likely_encoding(samples: list[str], tried: str) -> str | None:
     """The encoding in which undecodable samples are sensible text, judged by the characters that come out."""
-    data = b"\n".join(sample.encode(tried, "surrogateescape") for sample in samples)
+    try:
+        data = b"\n".join(sample.encode(tried, "surrogateescape") for sample in samples)
+    except UnicodeError:  # UTF-16 cannot give back what it could not read
+        return None
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or data.count(0) > len(data) // 8:
         return "utf-16"
     runs = re.findall(rb"[\x80-\xff]+", data)
