@@ -11,6 +11,7 @@ from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.output import notice, show_messages, table, warn
 from dragoman.config import MachineOptions, ReadOptions, SearchOptions
+from dragoman.errors import OptionError
 
 if TYPE_CHECKING:
     from dragoman.translator import Translator
@@ -20,7 +21,13 @@ if TYPE_CHECKING:
 def evaluate(
     model: ModelPath,
     /,
-    *pairs: Annotated[str, Parameter(help="A file of pairs, or two aligned text files; - is standard input.")],
+    *pairs: Annotated[
+        str,
+        Parameter(
+            help="A file of pairs, or two aligned text files; - is standard input. Default: the test part that the "
+            "model's training held out."
+        ),
+    ],
     as_json: AsJson = False,
     reading: ReadOptions,
     search: SearchOptions,
@@ -35,10 +42,15 @@ def evaluate(
     from dragoman import load
     from dragoman.corpus.reading import ReadReport, read_pairs, require_usable
     from dragoman.evaluation.references import group_references
+    from dragoman.storage import TEST
 
     report = ReadReport()
     translator = load(model, device=machine.device, threads=machine.threads)
-    sources, references = group_references(read_pairs(pairs or ["-"], as_trained(translator, reading), report=report))
+    held_out = translator.directory.path / TEST
+    if not pairs and not held_out.exists():
+        raise OptionError(f"PAIRS is missing, and {model} has no test part; give a file, or train with --test 2000")
+    options = as_trained(translator, reading) if pairs else ReadOptions()
+    sources, references = group_references(read_pairs(pairs or [held_out], options, report=report))
     require_usable(report)
     (warn if report.unusable else notice)(report.summary())
     scores, _ = translator.evaluate(sources, references, options=search)

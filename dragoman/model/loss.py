@@ -57,21 +57,29 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         to_bias = torch.zeros_like(bias) if learning else None
         objective = features.new_zeros(())
         cross_entropy = features.new_zeros(())
+        even = smoothing / vocab
+        weight_sum, bias_sum = weight.sum(0), bias.sum()  # the even part of the labels meets only these
         for start in range(0, len(target), rows):
             chunk, labels = features[start : start + rows], target[start : start + rows].unsqueeze(1)
-            log_probs = torch.log_softmax(torch.addmm(bias, chunk, weight.t()), dim=1)
-            nll = -log_probs.gather(1, labels).sum()
+            logits = torch.addmm(bias, chunk, weight.t())
+            true = logits.gather(1, labels)
+            normalizer = torch.logsumexp(logits, dim=1, keepdim=True)
+            nll = (normalizer - true).sum()
             cross_entropy += nll
-            objective += (1 - smoothing) * nll - smoothing / vocab * log_probs.sum() if smoothing else nll
+            objective += (1 - smoothing) * nll
+            if smoothing:
+                objective += smoothing * normalizer.sum() - even * ((chunk @ weight_sum).sum() + len(chunk) * bias_sum)
             if to_features is None or to_weight is None or to_bias is None:
                 continue
-            slope = log_probs.exp_()  # d objective / d logits = p - smoothed label
-            if smoothing:
-                slope -= smoothing / vocab
+            slope = logits.sub_(normalizer).exp_()  # d objective / d logits = p - smoothed label, the even part apart
             slope.scatter_add_(1, labels, slope.new_full(labels.shape, smoothing - 1))
             torch.mm(slope, weight, out=to_features[start : start + rows])
             to_weight.addmm_(slope.t(), chunk)
             to_bias += slope.sum(0)
+        if to_features is not None and to_weight is not None and to_bias is not None and smoothing:
+            to_features -= even * weight_sum
+            to_weight -= even * features.sum(0)
+            to_bias -= even * len(target)
         if learning:
             ctx.save_for_backward(to_features, to_weight, to_bias)
         ctx.mark_non_differentiable(cross_entropy)

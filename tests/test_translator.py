@@ -1,0 +1,196 @@
+"""The facade keeps its promises: order, alignment, independence of the batch, scores that are true, any text survives."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dragoman
+from dragoman.config import SearchOptions, TrainOptions
+from dragoman.errors import DataError, OptionError, StorageError
+from dragoman.training.events import Note
+from dragoman.translator import LONGEST_SOURCE, Translator
+
+WORDS = "the a cat dog bird sees hears loves big small red it they we you and never".split()
+
+
+def sentences(count: int, *, seed: int) -> list[str]:
+    draw = random.Random(seed)
+    return [" ".join(draw.choices(WORDS, k=draw.randint(1, 9))) + draw.choice(".?!") for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def translator() -> Translator:
+    pairs = [(s, s.upper().replace("THE ", "LE ")) for s in sentences(300, seed=1)]
+    options = TrainOptions(
+        max_steps=40, hidden_size=32, embedding_size=16, batch_tokens=200, threads=1, vocab_size=200, device="cpu"
+    )
+    return dragoman.train(pairs, options=options)
+
+
+def test_law_3_a_sentence_translates_the_same_alone_in_any_batch_and_in_any_order(translator: Translator) -> None:
+    sources = sentences(40, seed=2)
+    search = SearchOptions(beam_size=4, num_hypotheses=4)
+    together = translator.translate(sources, options=search)
+    order = list(range(len(sources)))
+    random.Random(3).shuffle(order)
+    shuffled = translator.translate([sources[i] for i in order], options=search)
+    for place, index in enumerate(order):
+        alone = translator.translate(sources[index], options=search)
+        for other in (shuffled[place], alone):
+            for one, two in zip(together[index].candidates, other.candidates, strict=True):
+                assert two.score == pytest.approx(one.score, abs=1e-4)
+                assert two.text == one.text or two.score == pytest.approx(one.score, abs=1e-4)
+
+
+def test_law_4_the_score_is_what_scoring_the_ids_gives(translator: Translator) -> None:
+    import torch
+
+    from dragoman.generation.search import search
+
+    ids = [translator.source_tokenizer.encode(source) for source in sentences(10, seed=4)]
+    for source, hypotheses in zip(ids, search(translator.stepper, ids, options=SearchOptions()), strict=True):
+        best = hypotheses[0]
+        target = torch.tensor([[2, *best.ids[:-1]]])
+        with torch.inference_mode():
+            output = translator.model(torch.tensor([source]), torch.tensor([len(source)]), target)
+            log_probs = torch.log_softmax(translator.model.logits(output.features)[0], dim=1).numpy()
+        forced = log_probs[np.arange(len(best.ids)), best.ids]
+        assert best.score == pytest.approx(forced.sum(), abs=1e-4)
+        np.testing.assert_allclose(best.token_scores, forced, atol=1e-4)
+
+
+ODD = [
+    "",
+    "   ",
+    "\u200b",
+    "￿",
+    "🦜🦜",
+    "שלום",
+    "ไทย",
+    "a\u0301" * 50,
+    "</s>",
+    "<pad> <s>",
+    "\ud800",
+    "\x00",
+    "日本" * 40,
+    "-x",
+]
+
+
+def test_law_11_odd_text_gives_a_result_or_a_reason_and_lines_stay_aligned(translator: Translator) -> None:
+    results = translator.translate(ODD)
+    assert [result.source for result in results] == ODD
+    for result in results:
+        assert result.candidates or result.warning
+    assert results[0].warning == "the line is empty"
+    assert results[0].text == ""
+
+
+def test_law_11_a_huge_line_is_refused_at_once(translator: Translator) -> None:
+    result = translator.translate("cat " * (LONGEST_SOURCE + 1))
+    assert result.text == ""
+    assert result.warning is not None
+    assert "more than the 5,000 that are translated" in result.warning
+
+
+def test_a_users_end_token_is_text(translator: Translator) -> None:
+    ids = translator.source_tokenizer.encode("the cat </s> sees")
+    assert 3 not in ids
+    assert len(ids) > 4
+
+
+def test_candidates_are_ranked_and_their_parts_agree(translator: Translator) -> None:
+    found = translator.translate("the big cat sees it.", num_hypotheses=5)
+    assert len(found.candidates) == 5
+    ranks = [candidate.normalized_score for candidate in found.candidates]
+    assert ranks == sorted(ranks, reverse=True)
+    assert len({candidate.tokens for candidate in found.candidates}) == 5
+    for candidate in found.candidates:
+        assert sum(candidate.token_scores) == pytest.approx(candidate.score, abs=1e-4)
+        assert len(candidate.token_scores) == len(candidate.tokens) + candidate.finished
+        assert candidate.attention is not None
+        assert candidate.attention.shape[0] == len(candidate.tokens)
+        np.testing.assert_allclose(candidate.attention.sum(axis=1), 1, atol=1e-5)
+
+
+def test_an_output_that_never_ends_is_cut_and_says_so(translator: Translator) -> None:
+    found = translator.translate("the cat sees the dog and the bird.", max_length=2)
+    assert len(found.candidates[0].tokens) <= 2
+    assert found.warning is None or "cut at the maximum length" in found.warning
+
+
+def test_evaluation_counts_every_right_answer(translator: Translator) -> None:
+    sources = sentences(5, seed=6)
+    outputs = [translation.text for translation in translator.translate(sources)]
+    scores, _ = translator.evaluate(sources, [["nothing like it", output] for output in outputs])
+    assert scores.exact_match == 100
+    assert scores.references == 10
+
+
+@pytest.mark.parametrize(("name", "values"), [("beam_size", 0), ("num_hypotheses", 0), ("max_length", 0)])
+def test_impossible_arguments_are_one_line(translator: Translator, name: str, values: int) -> None:
+    with pytest.raises(OptionError, match=f"`{name}` must be at least 1, but is 0"):
+        translator.translate("the cat.", **{name: values})  # type: ignore[call-overload]
+
+
+def test_a_model_that_is_not_there() -> None:
+    with pytest.raises(StorageError, match="there is no model at"):
+        dragoman.load("no-such-model")
+
+
+def test_several_source_columns_are_split_each_in_its_own_way(tmp_path: Path) -> None:
+    file = tmp_path / "inflection.tsv"
+    rows = [
+        (f"{lemma}{v}", f"V;{tense}", f"{lemma}{v}{end}")
+        for lemma in "walk talk jump look cook".split()
+        for v in "abcdefgh"
+        for tense, end in (("PST", "ed"), ("PRS", "s"), ("IND;FUT(2)", "will"))
+    ]
+    file.write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+    options = TrainOptions(source=("1", "2"), target="3", max_steps=3, hidden_size=8, embedding_size=8, threads=1)
+    model = dragoman.train(file, options=options)
+    assert model.source_columns == 2
+    tokens = model.source_tokenizer.tokens(model.source_tokenizer.encode("walka\tV;PST"))
+    assert tokens[:5] == list("walka") or tokens[:5] == ["▁w", *"alka"]
+    assert any("PST" in token for token in tokens)
+    assert model.translate("walka\tV;PST").candidates
+
+
+def vectors_file(path: Path, width: int = 6) -> Path:
+    draw = np.random.default_rng(0)
+    lines = [f"{word} {' '.join(f'{value:.4f}' for value in draw.normal(size=width))}" for word in WORDS]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_embeddings_start_from_a_file_and_stay_if_frozen(tmp_path: Path, frozen: bool) -> None:
+    path = vectors_file(tmp_path / "glove.txt")
+    pairs = [(s, s.upper()) for s in sentences(120, seed=8)]
+    notes: list[str] = []
+    options = TrainOptions(
+        source_vectors=str(path), freeze_source_vectors=frozen, max_steps=5, hidden_size=8, threads=1, average_decay=0
+    )
+    model = dragoman.train(
+        pairs, options=options, listener=lambda e: notes.append(e.text) if isinstance(e, Note) else None
+    )
+    weight = model.model.encoder.embedding.weight.detach().numpy()
+    assert weight.shape[1] == 6
+    row = model.source_tokenizer.surfaces().index("cat")
+    expected = np.array(path.read_text().splitlines()[WORDS.index("cat")].split()[1:], dtype=np.float32)
+    assert np.allclose(weight[row], expected) is frozen
+    assert any("source vectors:" in note and "glove.txt" in note for note in notes)
+
+
+def test_damaged_vectors_are_named_with_their_line(tmp_path: Path) -> None:
+    path = vectors_file(tmp_path / "glove.txt")
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:4], lines[4].rsplit(" ", 1)[0], *lines[5:]]) + "\n")
+    with pytest.raises(DataError, match=r"glove\.txt:5"):
+        dragoman.train(
+            [(s, s) for s in sentences(50, seed=9)], options=TrainOptions(source_vectors=str(path), max_steps=1)
+        )
