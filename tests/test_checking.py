@@ -124,11 +124,25 @@ def test_the_clean_copy_never_harms_what_is_there(tmp_path):
         check_pairs([path], write=tmp_path)
     with pytest.raises(StorageError, match="cannot be written: No such file or directory"):
         check_pairs([path], write=tmp_path / "no folder" / "clean.tsv")
-    with pytest.raises(OptionError, match="standard input does not allow"):
-        check_pairs(["-"], write=tmp_path / "clean.tsv")
+    for unseekable in ("-", "/dev/null"):
+        with pytest.raises(OptionError, match="standard input and pipes do not allow"):
+            check_pairs([unseekable], write=tmp_path / "clean.tsv")
     assert path.read_bytes() == before
     assert (tmp_path / "there.tsv").read_text() == "mine"
     assert check_pairs([path], write=tmp_path / "there.tsv", overwrite=True).written == 3
+
+
+def test_data_that_changes_between_the_two_readings(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.tsv", made_up(5))
+
+    def lengthen(*_arguments):
+        save(path, made_up(7))
+        return []
+
+    monkeypatch.setattr("dragoman.corpus.checking.find_shifts", lengthen)
+    with pytest.raises(DataError, match="the data changed while it was read: 5 usable rows, then 7"):
+        check_pairs([path], write=tmp_path / "clean.tsv")
+    assert not (tmp_path / "clean.tsv").exists()
 
 
 def test_a_full_disk_leaves_the_old_copy(tmp_path, monkeypatch):

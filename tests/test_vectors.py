@@ -58,10 +58,10 @@ def test_lower_case_is_the_second_choice_whatever_the_order(tmp_path):
     assert vectors.matrix[:, 0].tolist() == [3, 2, 1, 1]
 
 
-def test_words_are_matched_composed_and_through_their_surface(tmp_path):
+def test_words_are_matched_composed_and_fill_every_row_that_wants_them(tmp_path):
     path = tmp_path / "v.txt"
     path.write_text("e\u0301te\u0301 1 2\nthe 3 4\n")
-    vectors = load_vectors(path, {"▁été": 0, "été": 1, "▁the": 2}, surface=lambda token: token.removeprefix("▁"))
+    vectors = load_vectors(path, [("été", 0), ("été", 1), ("the", 2)])
     assert vectors.matrix[:, 0].tolist() == [1, 1, 3]
 
 

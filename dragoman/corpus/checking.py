@@ -61,7 +61,7 @@ class Side:
     words: Spread
     """Their length in words, between white space."""
     script: str
-    """The script that at least four fifths of them are written in, or "mixed"."""
+    """The script that over four fifths of them are written in, "mixed", or "none" where there are no words."""
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,8 @@ def _side(
     scripts: npt.NDArray[np.uint8],
 ) -> Side:
     main = findings.main_script(scripts)
-    return Side(findings.different(hashes), _spread(characters), _spread(words), SCRIPTS[main] if main else "mixed")
+    script = SCRIPTS[main] if main or not scripts.any() else "mixed"
+    return Side(findings.different(hashes), _spread(characters), _spread(words), script)
 
 
 def _spread(lengths: npt.NDArray[np.int32]) -> Spread:
@@ -262,8 +263,9 @@ def _spread(lengths: npt.NDArray[np.int32]) -> Spread:
 
 def _check_output(write: Path, inputs: Sequence[str | Path], *, overwrite: bool) -> None:
     """Raise before reading what would stop the clean copy after it."""
-    if STANDARD_INPUT in map(str, inputs):
-        raise OptionError("`write` reads the data twice, which standard input does not allow; give a file")
+    for path in map(str, inputs):
+        if path == STANDARD_INPUT or (Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()):
+            raise OptionError("`write` reads the data twice, which standard input and pipes do not allow; give a file")
     if write.is_dir():
         raise StorageError(f"{write} is a directory; give a file to write the clean copy to")
     if write.exists():
@@ -275,13 +277,15 @@ def _check_output(write: Path, inputs: Sequence[str | Path], *, overwrite: bool)
 
 def _write_clean(path: Path, pairs: Iterable[Pair], drop: Mask, *, grouped: bool) -> int:
     """Write the pairs that are not to be dropped; returns how many."""
-    written = 0
+    seen = written = 0
     with _new_file(path) as file:
-        for pair, dropped in zip(pairs, drop, strict=True):
-            if not dropped:
+        for seen, pair in enumerate(pairs, start=1):
+            if seen <= len(drop) and not drop[seen - 1]:
                 group = f"\t{pair.group or ''}" if grouped else ""
                 file.write(f"{pair.source}\t{pair.target}{group}\n".encode())
                 written += 1
+        if seen != len(drop):
+            raise DataError(f"the data changed while it was read: {len(drop):,} usable rows, then {seen:,}")
     return written
 
 

@@ -11,7 +11,7 @@ import io
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -46,7 +46,7 @@ class Vectors:
     found: npt.NDArray[np.bool_]
     """Shape (rows,): which rows have a vector."""
     wanted: int
-    """How many words were wanted."""
+    """How many rows were asked for."""
     words_in_file: int
     """How many words the file holds."""
 
@@ -57,12 +57,12 @@ class Vectors:
 
     @property
     def covered(self) -> int:
-        """How many of the wanted words have a vector."""
+        """How many of the wanted rows have a vector."""
         return int(self.found.sum())
 
     @property
     def coverage(self) -> float:
-        """The share of the wanted words that have a vector."""
+        """The share of the wanted rows that have a vector."""
         return self.covered / max(1, self.wanted)
 
 
@@ -76,22 +76,21 @@ class VectorWords:
     """Numbers in a vector."""
 
 
-def load_vectors(
-    path: str | Path, wanted: Mapping[str, int], *, surface: Callable[[str], str] | None = None
-) -> Vectors:
-    """Read the vectors of the `wanted` words (word -> row) from a file.
+def load_vectors(path: str | Path, wanted: Mapping[str, int] | Iterable[tuple[str, int]]) -> Vectors:
+    """Read the vectors of the `wanted` words from a file: each word with its row in the result.
 
-    A word is matched exactly, else in lower case. `surface` gives the word that stands in the file for a token of the
-    vocabulary, where they differ (`▁the` -> `the`). Raises `DataError` with the line number for a damaged file.
+    A word may be wanted in several rows, as where a vocabulary has it with and without a space before it. It is
+    matched exactly, else in lower case. Raises `DataError` with the line number for a damaged file.
     """
+    wanted = list(wanted.items() if isinstance(wanted, Mapping) else wanted)
     exact: dict[str, list[int]] = {}
     lower: dict[str, list[int]] = {}
-    for token, row in wanted.items():
-        word = unicodedata.normalize("NFC", surface(token) if surface else token)
+    for given, row in wanted:
+        word = unicodedata.normalize("NFC", given)
         exact.setdefault(word, []).append(row)
         if word.lower() != word:
             lower.setdefault(word.lower(), []).append(row)
-    rows = max(wanted.values(), default=-1) + 1
+    rows = max((row for _, row in wanted), default=-1) + 1
     is_exact, found = np.zeros(rows, bool), np.zeros(rows, bool)
     with _entries(path) as (width, entries):
         matrix = np.zeros((rows, width), np.float32)

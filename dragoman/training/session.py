@@ -210,7 +210,7 @@ def _start_from_vectors(model: Seq2Seq, options: TrainOptions, prepared: Prepare
     for side, path, embedding, tokenizer in sides:
         if path is None:
             continue
-        vectors = load_vectors(path, {word: i for i, word in enumerate(tokenizer.surfaces()) if i > 3})
+        vectors = load_vectors(path, ((word, i) for i, word in enumerate(tokenizer.surfaces()) if i > 3))
         found = torch.from_numpy(np.flatnonzero(vectors.found))
         with torch.no_grad():
             embedding.weight[found] = torch.from_numpy(vectors.matrix)[found]
