@@ -140,7 +140,7 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
     pairs, symbols = data.pairs, data.kind == "symbols"
     size = f"{pairs:,} pairs"
     small, large = pairs < 8_000, pairs >= 40_000
-    width = 512 if large else 384 if pairs >= 2_000 else 256
+    width = 512 if pairs >= 400_000 else 384 if pairs >= 2_000 else 256
     epochs = max(10, min(200, round(2_000_000 / max(1, pairs))))
     batch = 1_500 if large else 1_000 if pairs >= 2_000 else 500
     tie = "all" if data.shared_vocabulary and not symbols else "target"
@@ -149,7 +149,7 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         "cell": ("lstm", "the strongest of the cells in print"),
         "encoder_layers": (2, "two layers, the first bidirectional over the words, the second over the first"),
         "decoder_layers": (2, "attention sits between the first and the second"),
-        "embedding_size": (width // 2, size),
+        "embedding_size": (256 if pairs >= 2_000 else 128, size),
         "hidden_size": (width, size),
         "bidirectional": (True, "every word is seen with both its sides"),
         "attention": ("general", "looks back at the source at the price of one product"),
@@ -166,7 +166,7 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         "epochs": (epochs, f"at most; {size}"),
         "batch_tokens": (batch, size),
         "optimizer": ("adamw", ""),
-        "learning_rate": (1e-3 if large else 2e-3, size),
+        "learning_rate": (1e-3 if pairs >= 400_000 else 2e-3, size),
         "schedule": ("inverse_sqrt", "needs no end to be known"),
         "warmup_steps": (400, ""),
         "weight_decay": (0.01, ""),
