@@ -376,7 +376,7 @@ def test_sources_of_files_with_columns(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["tsv", "csv", "jsonl", "parquet", "aligned"])
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     data=st.one_of(st.binary(max_size=300), st.text('ab"\t,;\\n\\r{}[]:\u0301\ud800\u00a0', max_size=80)),
     zipped=st.booleans(),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dragoman.corpus.splitting import HeldOut, default_dev, overlap, parse_held_out, split
@@ -16,6 +16,7 @@ def parts(result, keys):
     return [set(keys[rows].tolist()) for rows in (result.train, result.dev, result.test)]
 
 
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     keys=st.lists(st.integers(0, 40), min_size=30, max_size=120).filter(lambda keys: len(set(keys)) > 7),
     seed=st.integers(0, 2**31 - 1),

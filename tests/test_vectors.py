@@ -118,7 +118,7 @@ def test_a_large_binary_file_is_streamed(tmp_path):
     assert np.array_equal(vectors.matrix, values[[4999, 17]])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     head=st.sampled_from([b"", b"2 3\n", b"0 0\n", b"a 1 2\n"]),
     rest=st.one_of(st.binary(max_size=200), st.text("a1. \n-e")),
