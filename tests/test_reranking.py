@@ -257,6 +257,13 @@ def test_a_trace_says_why() -> None:
     assert "for 2 places" in reasons["pruned"] or "for 1 places" in reasons["pruned"]
 
 
+def test_a_trace_can_name_its_tokens() -> None:
+    trace = Trace()
+    search(TableStepper(), [[4]], options=SearchOptions(beam_size=2, max_length=2), trace=trace)
+    for step in trace.as_dict(lambda token: f"<{token}>")["sources"][0]:
+        assert all(candidate["token"] == f"<{candidate['id']}>" for candidate in step["candidates"])
+
+
 def test_only_beams_are_traced() -> None:
     model = TableStepper()
     with pytest.raises(OptionError, match="a trace needs `method` beam, but it is sample"):

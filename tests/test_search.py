@@ -269,13 +269,26 @@ def test_finished_sources_leave_the_batch() -> None:
     assert (model.steps, model.rows_fed) == (8, (1 + 3) + (1 + 7 * 3))
 
 
-@given(seeds, sources, st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from(["full", "exact"]), st.integers(1, 3))
-@settings(max_examples=40, deadline=None)
+@given(
+    seeds,
+    sources,
+    st.sampled_from([0.0, 0.5, 1.0]),
+    st.sampled_from(["full", "exact"]),
+    st.integers(1, 3),
+    st.sampled_from([1, 2]),
+)
+@settings(max_examples=50, deadline=None)
 def test_the_bound_changes_no_result(
-    seed: int, source_ids: list[list[int]], penalty: float, stopping: str, n: int
+    seed: int, source_ids: list[list[int]], penalty: float, stopping: str, n: int, groups: int
 ) -> None:
     options = SearchOptions(
-        beam_size=4, num_hypotheses=n, max_length=9, length_penalty=penalty, stopping=stopping, coverage_penalty=0.1
+        beam_size=4,
+        beam_groups=groups,
+        num_hypotheses=n,
+        max_length=9,
+        length_penalty=penalty,
+        stopping=stopping,
+        coverage_penalty=0.1,
     )
     bounded = search(TableStepper(seed=seed, sharpness=4), source_ids, options=options)
     plan = make_plan(source_ids, 6, options=options)

@@ -14,7 +14,8 @@ One step:
 The rules that end a source's search (`stopping`):
 - "full": a finished output keeps its place, so the beam narrows by one for each; the search ends when no place is
   left. With one place that is greedy search.
-- "first": as "full", but the search ends as soon as `num_hypotheses` outputs have finished.
+- "first": as "full", but the search ends as soon as `num_hypotheses` outputs have finished (in each of several groups,
+  as groups may find the same).
 - "exact": finished outputs give their places back; the search ends when nothing live can matter.
 Under each of them the search also ends when no live output can reach the `num_hypotheses`-th best finished normalised
 score any more: `Ranking.bound` is an upper bound for whatever the model may still say, so this changes no result.
@@ -79,7 +80,7 @@ class Beam:
         self.stepper, self.plan, self.trace = stepper, plan, trace
         self.open = options.stopping == "exact"
         self.history = History()
-        self.finished = Finished(sources, options.num_hypotheses, plan.ranking)
+        self.finished = Finished(sources, options.num_hypotheses, plan.ranking, copies=groups)
         self.length = 0
         """Ids in every live output."""
 
@@ -156,11 +157,13 @@ class Beam:
         """Beams without a single candidate (all ids forbidden, or NaN) end as they stand, unfinished."""
         stuck = np.ones(len(self.sentences), np.bool_)
         stuck[chosen_beams] = False
-        rows = np.flatnonzero(stuck[self.beam_of_row])
-        if len(rows):
+        stuck_rows = stuck[self.beam_of_row]
+        lacking = np.zeros(len(stuck_rows), np.bool_) if self.rules is None else self.rules.lacking()
+        for grade, which in ((CUT, stuck_rows & ~lacking), (LACKING, stuck_rows & lacking)):
+            rows = np.flatnonzero(which)
             sentences = self.sentences[self.beam_of_row[rows]]
             received = None if self.received is None else self.received[rows]
-            self.finished.add(sentences, self.length, self.nodes[rows], self.totals[rows], received, grade=CUT)
+            self.finished.add(sentences, self.length, self.nodes[rows], self.totals[rows], received, grade=grade)
 
     def _set_ended_aside(self, chosen: Chosen) -> Bools:
         """Set aside what chose `</s>` or is at its maximum length, and close beams that are done; which nodes go on."""
@@ -172,19 +175,14 @@ class Beam:
                 self.places = self.places - np.bincount(chosen.beams[ended], minlength=len(self.places))
         if self.length >= self.limits.min():
             at_limit = self.length >= self.limits[chosen.beams]
-            lacking = self._lacks(chosen)
+            moved = None if self.rules is None else self.rules.move(chosen.rows, chosen.ids)
+            lacking = np.zeros(len(live), np.bool_) if moved is None else moved.lacking()
             self._set_aside(chosen, live & at_limit & ~lacking, grade=CUT)
             self._set_aside(chosen, live & at_limit & lacking, grade=LACKING)
             live &= ~at_limit
         if self.finished.any_full:
             live &= ~self._decided(chosen, live)[chosen.beams]
         return live
-
-    def _lacks(self, chosen: Chosen) -> Bools:
-        """Which nodes lack a required phrase, (nodes,)."""
-        if self.rules is None or not self.rules.progress.size:
-            return np.zeros(len(chosen.ids), np.bool_)
-        return self.rules.move(chosen.rows, chosen.ids).lacking()
 
     def _set_aside(self, chosen: Chosen, which: Bools, *, grade: int) -> None:
         nodes = np.flatnonzero(which)

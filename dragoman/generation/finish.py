@@ -33,14 +33,15 @@ class Ended:
 class Finished:
     """Collects ended outputs and keeps the best normalised scores of each source."""
 
-    def __init__(self, sources: int, wanted: int, ranking: Ranking) -> None:
+    def __init__(self, sources: int, wanted: int, ranking: Ranking, *, copies: int = 1) -> None:
+        """`wanted` outputs of each source will be asked for; each may be found `copies` times."""
         self.ranking = ranking
         self.wanted = wanted
         self.ended: list[Ended] = []
-        self.best = np.full((sources, wanted), -np.inf)
-        """(sources, wanted): the best normalised scores of outputs that ended in `</s>`, best first."""
+        self.best = np.full((sources, wanted * copies), -np.inf)
+        """(sources, wanted * copies): the best normalised scores of outputs that ended in `</s>`, best first."""
         self.any_full = False
-        """Whether some source has `wanted` finished outputs."""
+        """Whether some source has so many finished outputs: certainly `wanted` different ones."""
 
     def add(
         self, sentences: Ints, length: int, nodes: Ints, scores: Floats, received: Floats | None, *, grade: int

@@ -30,8 +30,6 @@ class Plan:
     """(sources,): their lengths."""
     max_lengths: Ints
     """(sources,): most ids in an output, `</s>` included."""
-    min_lengths: Ints
-    """(sources,): fewest ids in an output, `</s>` included."""
     ranking: Ranking
     """How outputs are ranked."""
     never: Floats
@@ -81,7 +79,7 @@ def make_plan(
         never[UNK] = -np.inf
     ranking = Ranking(options.length_penalty, options.length_norm, options.coverage_penalty)
     rules = _make_rules(_per_source(constraints, len(lengths), options), shortest, longest, never, options)
-    return Plan(options, [list(ids) for ids in source_ids], lengths, longest, shortest, ranking, never, rules)
+    return Plan(options, [list(ids) for ids in source_ids], lengths, longest, ranking, never, rules)
 
 
 def _per_source(
@@ -160,8 +158,3 @@ def length_limits(source_lengths: Ints, *, options: SearchOptions) -> tuple[Ints
             f"but is for source {i + 1}, which has {source_lengths[i]} tokens"
         )
     return shortest, longest
-
-
-def default_max_length(source_length: int) -> int:
-    """The most ids in an output if nothing else is asked for."""
-    return int(length_limits(np.array([source_length]), options=SearchOptions())[1][0])

@@ -16,6 +16,7 @@ Every candidate that the model was asked for is there, with its fate:
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -68,9 +69,13 @@ class Trace:
     """The steps of every source."""
     _prefixes: list[list[int]] = field(default_factory=list)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Everything as plain lists and numbers."""
-        return {"sources": [[dataclasses.asdict(step) for step in steps] for steps in self.sources]}
+    def as_dict(self, name: Callable[[int], str] | None = None) -> dict[str, Any]:
+        """Everything as plain lists and numbers; `name` gives each candidate its `token` besides."""
+        sources = [[dataclasses.asdict(step) for step in steps] for steps in self.sources]
+        if name is not None:
+            for candidate in (c for steps in sources for step in steps for c in step["candidates"]):
+                candidate["token"] = name(candidate["id"])
+        return {"sources": sources}
 
     def begin(self, sources: int, rows: int) -> None:
         """A search of so many sources starts with so many rows."""
