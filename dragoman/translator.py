@@ -19,11 +19,15 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from dragoman.config import SearchOptions, TrainOptions
+from dragoman.config import ReadOptions, SearchOptions, TrainOptions
 from dragoman.corpus.cleaning import clean, fault_in, join_columns
+from dragoman.corpus.reading import read_sources
 from dragoman.corpus.tokenization import Tokenizer
 from dragoman.errors import MissingExtraError, StorageError
+from dragoman.generation.automaton import Automaton
+from dragoman.generation.constraints import Constraints, constraints_from_text
 from dragoman.generation.hypothesis import Hypothesis
+from dragoman.generation.patterns import compile_pattern, token_texts
 from dragoman.generation.search import search
 from dragoman.storage import TRAINING, WEIGHTS, ModelDirectory, atomic, claim, locate
 from dragoman.training.events import Listener, ignore
@@ -93,6 +97,7 @@ class Translator:
         self.config = directory.config
         self.model = _load_model(directory, device=device, threads=threads)
         self.stepper = TorchStepper(self.model)
+        self._automata: dict[str, Automaton] = {}
 
     @cached_property
     def source_tokenizer(self) -> Tokenizer:
@@ -194,7 +199,34 @@ class Translator:
             raise StorageError(f"{name} could not be uploaded: {str(error).splitlines()[0]}") from None
         return str(address)
 
+    def constraints(self, options: SearchOptions) -> Constraints | None:
+        """The constraints that options give as text, in the ids of this model; None if there are none.
+
+        Raises `OptionError` for what the vocabulary cannot spell, and `DataError` for a file of choices that cannot be
+        read.
+        """
+        choices: list[str] = []
+        if options.choices is not None:
+            lines = read_sources(options.choices, ReadOptions(format="text"))
+            choices = [line.text for line in lines if line.text is not None]
+        found = constraints_from_text(
+            self.target_tokenizer.encode,
+            prefix=options.prefix,
+            require=options.require,
+            forbid=options.forbid,
+            choices=choices,
+            pattern=self._automaton(options.pattern) if options.pattern is not None else None,
+        )
+        return found or None
+
+    def _automaton(self, pattern: str) -> Automaton:
+        if pattern not in self._automata:
+            first, inside = token_texts(self.target_tokenizer.decode, self.stepper.vocab_size)
+            self._automata[pattern] = compile_pattern(pattern, inside, first_texts=first)
+        return self._automata[pattern]
+
     def _translate(self, sources: list[str], options: SearchOptions) -> list[Translation]:
+        constraints = self.constraints(options)
         usable: dict[int, list[int]] = {}
         results: dict[int, Translation] = {}
         texts = [self._clean(source) for source in sources]
@@ -206,7 +238,7 @@ class Translator:
             else:
                 usable[index] = ids
         for batch in _batches(usable):
-            found = search(self.stepper, [usable[index] for index in batch], options=options)
+            found = search(self.stepper, [usable[index] for index in batch], options=options, constraints=constraints)
             for index, hypotheses in zip(batch, found, strict=True):
                 results[index] = self._translation(sources[index], hypotheses)
         return [results[index] for index in range(len(sources))]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,7 @@ def sentences(count: int, *, seed: int) -> list[str]:
 def translator() -> Translator:
     pairs = [(s, s.upper().replace("THE ", "LE ")) for s in sentences(300, seed=1)]
     options = TrainOptions(
-        max_steps=40, hidden_size=32, embedding_size=16, batch_tokens=200, threads=1, vocab_size=200, device="cpu"
+        max_steps=250, hidden_size=32, embedding_size=16, batch_tokens=200, threads=1, vocab_size=200, device="cpu"
     )
     return dragoman.train(pairs, options=options)
 
@@ -121,6 +123,31 @@ def test_an_output_that_never_ends_is_cut_and_says_so(translator: Translator) ->
     found = translator.translate("the cat sees the dog and the bird.", max_length=2)
     assert len(found.candidates[0].tokens) <= 2
     assert found.warning is None or "cut at the maximum length" in found.warning
+
+
+def test_constraints_given_as_text_hold_for_every_candidate(translator: Translator, tmp_path: Path) -> None:
+    sources = ["the cat sees.", "we love you and the dog!"]
+    allowed = tmp_path / "allowed.txt"
+    allowed.write_text("LE CAT.\nWE AND YOU!\nNEVER.\n", encoding="utf-8")
+    cases: list[tuple[dict[str, object], Callable[[str], bool]]] = [
+        ({"prefix": "WE"}, lambda text: text.startswith("WE")),
+        ({"require": ("BIRD",)}, lambda text: "BIRD" in text),
+        ({"forbid": ("THE", "CAT")}, lambda text: "THE" not in text.split() and "CAT" not in text.split()),
+        ({"choices": str(allowed)}, lambda text: text in allowed.read_text().splitlines()),
+        ({"pattern": "(WE|YOU)( DOG)+[.!]"}, lambda text: re.fullmatch("(WE|YOU)( DOG)+[.!]", text) is not None),
+        ({"min_length": 6, "max_length": 8}, lambda text: len(translator.target_tokenizer.encode(text)) <= 7),
+    ]
+    for values, holds in cases:
+        options = SearchOptions(num_hypotheses=2, **values)  # type: ignore[arg-type]
+        for found in translator.translate(sources, options=options):
+            finished = [candidate for candidate in found.candidates if candidate.finished]
+            assert finished, values
+            assert all(holds(candidate.text) for candidate in finished), (values, found.text)
+
+
+def test_a_word_that_cannot_be_spelled_is_an_error_before_any_work(translator: Translator) -> None:
+    with pytest.raises(OptionError, match="`require` must be spelled with the model's vocabulary"):
+        translator.translate("the cat.", options=SearchOptions(require=("\u4e00",)))
 
 
 def test_evaluation_counts_every_right_answer(translator: Translator) -> None:
