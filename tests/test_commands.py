@@ -172,3 +172,18 @@ def wait_for(happens: Callable[[], bool]) -> None:
 
 def test_the_model_card_holds_the_command(trained: Path) -> None:
     assert "- command: `dragoman train " in (trained / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_partner_that_sends_one_line_at_a_time_gets_each_answer(trained: Path) -> None:
+    command = [sys.executable, "-m", "dragoman", "translate", str(trained), *SHORT]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        answers = []
+        for sentence in ("source 3", "source 5 of many", "many"):
+            process.stdin.write(f"{sentence}\n")
+            process.stdin.flush()
+            answers.append(process.stdout.readline())  # would wait for ever if lines were gathered first
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0
+    assert all(answer.endswith("\n") for answer in answers)

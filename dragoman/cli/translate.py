@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import queue
 import sys
+import threading
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -13,7 +15,7 @@ from cyclopts import Parameter
 
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
-from dragoman.cli.output import show_messages, warn, written
+from dragoman.cli.output import counting, show_messages, warn, written
 from dragoman.config import InputOptions, MachineOptions, ReadOptions, SearchOptions
 from dragoman.errors import OptionError
 
@@ -58,14 +60,16 @@ def translate(
         lines = read_sources(input or "-", options, columns=translator.source_columns)
     as_rows = "num_hypotheses" in search.model_fields_set
     most = 1 if input is None and sys.stdin.isatty() else _LINES_AT_ONCE
-    with written(output) as stream:
-        for some in _growing(lines, most):
+    busy = output is not None or not sys.stdout.isatty()
+    with written(output, whole=False) as stream, counting("translating", shown=busy and not sentences) as count:
+        for some in _as_ready(lines, most):
             found = translator.translate([line.text or "" for line in some], options=search)
             for line, translation in zip(some, found, strict=True):
                 if translation.warning:
                     warn(f"line {line.line}: {line.reason or translation.warning}")
                 _write(stream, line.line, translation, as_json=as_json, as_rows=as_rows)
             stream.flush()
+            count(len(some))
 
 
 def _as_trained(translator: Translator, input: Path | None, reading: InputOptions) -> ReadOptions:
@@ -77,13 +81,34 @@ def _as_trained(translator: Translator, input: Path | None, reading: InputOption
     return ReadOptions(**given)
 
 
-def _growing(lines: Iterable[SourceLine], most: int) -> Iterator[list[SourceLine]]:
-    """Take one line, then two, four, and so on up to `most` at once: the first answers come soon, many go fast."""
-    rest = iter(lines)
-    size = 1
-    while some := list(islice(rest, size)):
-        yield some
-        size = min(2 * size, most)
+def _as_ready(lines: Iterable[SourceLine], most: int) -> Iterator[list[SourceLine]]:
+    """Up to `most` lines at once, and never waiting for more: who sends one line gets its answer, many go fast."""
+    waiting: queue.Queue[SourceLine | BaseException | None] = queue.Queue(maxsize=4 * most)
+
+    def read() -> None:
+        try:
+            for line in lines:
+                waiting.put(line)
+            waiting.put(None)
+        except BaseException as error:  # raised again where the lines are used
+            waiting.put(error)
+
+    threading.Thread(target=read, daemon=True).start()
+    ended: BaseException | None = None
+    going = True
+    while going:
+        some: list[SourceLine] = []
+        with contextlib.suppress(queue.Empty):
+            while going and len(some) < most:
+                item = waiting.get(block=not some)
+                if item is None or isinstance(item, BaseException):
+                    ended, going = item, False
+                else:
+                    some.append(item)
+        if some:
+            yield some
+    if ended is not None:
+        raise ended
 
 
 def _write(stream: TextIO, number: int, translation: Translation, *, as_json: bool, as_rows: bool) -> None:
