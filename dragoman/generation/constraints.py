@@ -54,16 +54,13 @@ def least_room(phrases: Sequence[Phrase]) -> int:
     return max(longest, sum(len(p) for p in whole) - shared)
 
 
-def settle(
-    constraints: Constraints, *, vocab_size: int, min_length: int, max_length: int, no_repeat_ngram: int
-) -> Constraints:
+def settle(constraints: Constraints, *, min_length: int, max_length: int, no_repeat_ngram: int) -> Constraints:
     """Check that `constraints` can be met by some output of `min_length` to `max_length` ids (with `</s>`).
 
     Choices become an automaton of those that satisfy all the rest, which then needs no watching. Raises `OptionError`.
     """
-    _check_ids(constraints, vocab_size)
     if constraints.choices and constraints.pattern:
-        raise OptionError("`choices` and `pattern` must not be given together: both say what whole outputs may be")
+        raise OptionError("`choices` and `match` must not be given together: both say what whole outputs may be")
     if constraints.choices:
         return Constraints(pattern=_settle_choices(constraints, min_length, max_length, no_repeat_ngram))
     _check_phrases(constraints, no_repeat_ngram)
@@ -77,7 +74,8 @@ def settle(
     return constraints
 
 
-def _check_ids(constraints: Constraints, vocab_size: int) -> None:
+def check_ids(constraints: Constraints, *, vocab_size: int) -> None:
+    """Raise `OptionError` if a phrase is empty or holds an id that no output may hold."""
     named = {"prefix": (constraints.prefix,), "require": constraints.require, "forbid": constraints.forbid}
     for name, phrases in (*named.items(), ("choices", constraints.choices)):
         for phrase in phrases:
@@ -138,11 +136,11 @@ def _check_pattern(pattern: Automaton, prefix: Phrase, max_length: int) -> None:
     for token in prefix:
         state = pattern.advance(state, np.array([token]))
     if state[0] < 0:
-        raise OptionError("`prefix` must be the beginning of an output that `pattern` allows, but is not")
+        raise OptionError("`prefix` must be the beginning of an output that `match` allows, but is not")
     needed = len(prefix) + int(pattern.distance[state[0]])
     if needed > max_length:
         raise OptionError(
-            f"`pattern` must allow an output of at most `max_length` ({max_length} tokens with the end), "
+            f"`match` must allow an output of at most `max_length` ({max_length} tokens with the end), "
             f"but the shortest has {needed}"
         )
 

@@ -52,7 +52,7 @@ class _Reader:
     at: int = 0
 
     def fail(self, what: str) -> OptionError:
-        return OptionError(f"`pattern` may not use {what}, but does at character {self.at + 1}: {self.pattern}")
+        return OptionError(f"`match` may not use {what}, but does at character {self.at + 1}: {self.pattern}")
 
     def peek(self, size: int = 1) -> str:
         return self.pattern[self.at : self.at + size]
@@ -132,9 +132,9 @@ def parse(pattern: str) -> tuple[Node, int]:
     try:
         flags = re.compile(pattern).flags
     except re.error as error:
-        raise OptionError(f"`pattern` must be a regular expression, but is {pattern!r}: {error}") from None
+        raise OptionError(f"`match` must be a regular expression, but is {pattern!r}: {error}") from None
     if flags & re.VERBOSE:
-        raise OptionError("`pattern` may not use the flag x")
+        raise OptionError("`match` may not use the flag x")
     body = re.sub(r"^\(\?[a-zA-Z]+\)", "", pattern).removeprefix("^")
     if body.endswith("$") and (len(body) - len(body[:-1].rstrip("\\"))) % 2:
         body = body[:-1]
@@ -154,7 +154,7 @@ class Nondeterministic:
     def new(self) -> int:
         """Another state."""
         if len(self.empty) > 20 * MAX_STATES:
-            raise OptionError("`pattern` is too large: shorten its counted repetitions")
+            raise OptionError("`match` is too large: shorten its counted repetitions")
         self.empty.append([])
         self.moves.append(None)
         return len(self.empty) - 1
@@ -233,7 +233,7 @@ def deterministic(tree: Node, flags: int, characters: Sequence[str]) -> tuple[In
             following = loose.closure(targets) if targets else None
             if following is not None and following not in numbers:
                 if len(numbers) >= MAX_STATES:
-                    raise OptionError(f"`pattern` must need at most {MAX_STATES} states, but needs more; simplify it")
+                    raise OptionError(f"`match` must need at most {MAX_STATES} states, but needs more; simplify it")
                 numbers[following] = len(numbers)
                 waiting.append(following)
             row.append(-1 if following is None else numbers[following])
@@ -269,7 +269,7 @@ def compile_pattern(
             break
         distance = better
     if distance[0] == FAR:
-        raise OptionError(f"`pattern` must be matched by some output, but the vocabulary cannot spell any: {pattern}")
+        raise OptionError(f"`match` must be matched by some output, but the vocabulary cannot spell any: {pattern}")
     sources, ids = np.nonzero(distance[following] < FAR)
     counts = np.bincount(sources, minlength=len(distance))
     return Automaton(np.concatenate([[0], counts.cumsum()]), ids, following[sources, ids], distance)

@@ -12,7 +12,7 @@ import numpy as np
 
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
-from dragoman.generation.constraints import Constraints, settle
+from dragoman.generation.constraints import Constraints, check_ids, settle
 from dragoman.generation.hypothesis import Ranking
 from dragoman.generation.rules import Rules, first_rules, make_tables
 from dragoman.generation.stepper import BOS, PAD, UNK, Floats, Ints
@@ -87,7 +87,7 @@ def _per_source(
 ) -> list[Constraints]:
     """One set of constraints for every source."""
     if constraints is None:
-        texts = ("prefix", "require", "forbid", "choices", "pattern")
+        texts = ("prefix", "require", "forbid", "choices", "match")
         given = [name for name in texts if getattr(options, name)]
         if given:
             raise OptionError(f"`{given[0]}` must be turned into ids for `search`: pass them as `constraints`")
@@ -111,14 +111,11 @@ def _make_rules(
     limited = options.no_repeat_ngram or options.repetition_penalty or shortest.max(initial=0) > 1
     if not limited and not any(per_source):
         return None
+    for each in {id(each): each for each in per_source}.values():
+        check_ids(each, vocab_size=len(never))
+    n = options.no_repeat_ngram
     settled = [
-        settle(
-            each,
-            vocab_size=len(never),
-            min_length=int(least),
-            max_length=int(most),
-            no_repeat_ngram=options.no_repeat_ngram,
-        )
+        settle(each, min_length=int(least), max_length=int(most), no_repeat_ngram=n)
         for each, least, most in zip(per_source, shortest, longest, strict=True)
     ]
     tables = make_tables(
@@ -126,7 +123,7 @@ def _make_rules(
         never=never,
         min_lengths=shortest,
         max_lengths=longest,
-        no_repeat_ngram=options.no_repeat_ngram,
+        no_repeat_ngram=n,
         repetition_penalty=options.repetition_penalty,
     )
     return first_rules(tables)
