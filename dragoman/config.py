@@ -486,7 +486,7 @@ class SearchOptions(Options):
     choices: Annotated[
         str | None, _group("Constraints", description="File of the outputs that are allowed, one a line.", min_length=1)
     ] = None
-    pattern: Annotated[
+    match: Annotated[
         str | None,
         _group("Constraints", description="Regular expression that every whole output matches.", min_length=1),
     ] = None
@@ -529,8 +529,8 @@ class SearchOptions(Options):
             raise OptionError("`diversity_penalty` needs `beam_groups` of at least 2, but there is one group")
         if self.beam_groups > 1 and self.require:
             raise OptionError("`require` must not be given with several `beam_groups`")
-        if self.choices and self.pattern:
-            raise OptionError("`choices` must not be given with `pattern`: both say what whole outputs may be")
+        if self.choices and self.match:
+            raise OptionError("`choices` must not be given with `match`: both say what whole outputs may be")
         if self.max_length is not None and self.min_length > self.max_length:
             raise OptionError(
                 f"`min_length` must be at most `max_length` ({self.max_length}), but is {self.min_length}"

@@ -215,7 +215,7 @@ class Translator:
             require=options.require,
             forbid=options.forbid,
             choices=choices,
-            pattern=self._automaton(options.pattern) if options.pattern is not None else None,
+            pattern=self._automaton(options.match) if options.match is not None else None,
         )
         return found or None
 

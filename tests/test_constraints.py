@@ -257,7 +257,7 @@ def test_a_row_that_may_choose_nothing_ends_as_it_stands() -> None:
         (Constraints(choices=((4,), (5,))), {"min_length": 3}, "none of its 2 is allowed"),
         (Constraints(choices=((4,),), pattern=trie([(4,)])), {}, "must not be given together"),
         (Constraints(pattern=trie([(4,)]), prefix=(5,)), {}, "`prefix` must be the beginning of an output"),
-        (Constraints(pattern=trie([(4,) * 4])), {}, r"`pattern` must allow .* but the shortest has 5"),
+        (Constraints(pattern=trie([(4,) * 4])), {}, r"`match` must allow .* but the shortest has 5"),
     ],
 )
 def test_impossible_constraints(constraints: Constraints, options: dict[str, int], message: str) -> None:
@@ -274,8 +274,8 @@ def test_contradictory_options() -> None:
         SearchOptions(diversity_penalty=1.0)
     with pytest.raises(OptionError, match="`require` must not be given with several `beam_groups`"):
         SearchOptions(beam_size=4, beam_groups=2, require=("a",))
-    with pytest.raises(OptionError, match="`choices` must not be given with `pattern`"):
-        SearchOptions(choices="a.txt", pattern="b")
+    with pytest.raises(OptionError, match="`choices` must not be given with `match`"):
+        SearchOptions(choices="a.txt", match="b")
 
 
 def test_required_ids_with_groups_are_an_error() -> None:
