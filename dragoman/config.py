@@ -312,6 +312,10 @@ class TrainOptions(ReadOptions, MachineOptions):
     batch_tokens: Annotated[
         int | None, _group("Training", description="Target tokens per batch, padding included.", ge=1)
     ] = None
+    accumulate: Annotated[
+        int | None,
+        _group("Training", description="Batches whose gradients are summed for one optimiser step.", ge=1, le=10_000),
+    ] = None
     optimizer: Annotated[Literal["adamw", "adam", "sgd"] | None, _group("Training", description="Optimiser.")] = None
     learning_rate: Annotated[float | None, _group("Training", description="Highest learning rate.", gt=0)] = None
     schedule: Annotated[

@@ -60,6 +60,7 @@ VARIANTS = {
     "default": {},
     "adam, plateau": {"optimizer": "adam", "schedule": "plateau", "preset": "textbook"},
     "sgd, cosine": {"optimizer": "sgd", "schedule": "cosine", "cell": "gru", "learning_rate": 0.1, "epochs": 3},
+    "accumulated": {"accumulate": 2, "dropout": 0.1},
     "stepped, dropped words": {"preset": "luong2015", "word_dropout": 0.2, "layers": 1},
 }
 
@@ -93,6 +94,15 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(tmp_path: P
         dragoman.train(reversed_words(60), out=tmp_path / name, options=options(max_steps=6, seed=seed))
     assert same(checkpoint(tmp_path / "a"), checkpoint(tmp_path / "b"))
     assert not same(checkpoint(tmp_path / "a"), checkpoint(tmp_path / "c"))
+
+
+def test_accumulating_takes_so_many_batches_a_step_and_the_rest_of_an_epoch_in_its_last(tmp_path: Path) -> None:
+    steps = {}
+    for n in (1, 2, 1000):
+        dragoman.train(reversed_words(60), out=tmp_path / str(n), options=options(epochs=2, accumulate=n))
+        steps[n] = json.loads((tmp_path / str(n) / "config.json").read_text())["run"]["steps"]
+    assert steps[1] / 2 <= steps[2] <= steps[1] / 2 + 1  # an epoch's last step may have one batch
+    assert steps[1000] == 2
 
 
 def test_resuming_takes_the_stored_options_and_refuses_conflicts(tmp_path: Path) -> None:

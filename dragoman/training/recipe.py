@@ -70,6 +70,7 @@ class Recipe:
     max_steps: int | None = None
     max_minutes: float | None = None
     eval_every: int | None = None
+    accumulate: int = 1
 
     def model_arguments(self) -> dict[str, Any]:
         """Keyword arguments of `Seq2Seq`, vocabularies apart."""
@@ -176,6 +177,7 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         "metric": (("exact_match" if symbols else "chrf" if data.unspaced else "bleu"), f"targets are {data.kind}"),
         "patience": (10, "evaluations without progress"),
         "seed": (1, ""),
+        "accumulate": (1, ""),
     }
 
 

@@ -33,9 +33,10 @@ from dragoman.training.checkpoint import load_tensors, load_weights
 from dragoman.training.events import Evaluated, Event, Listener, Note
 from dragoman.training.interrupt import stop_on_interrupt
 from dragoman.training.machine import choose_device, use_threads
+from dragoman.training.objective import batch_loss
 from dragoman.training.preparation import Pairs, Part, Prepared, prepare, reopen
 from dragoman.training.recipe import DataSummary, Recipe, choose
-from dragoman.training.trainer import DevScore, Run, Trainer, batch_loss
+from dragoman.training.trainer import DevScore, Run, Trainer
 
 DEV_SOURCES = 500
 """Dev sources that are decoded at each evaluation."""

@@ -6,8 +6,8 @@ step), so a run that was stopped and resumed has the weights, bit for bit, of on
 
 from __future__ import annotations
 
+import itertools
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dragoman.corpus.batching import Batch
 from dragoman.errors import TrainingError
-from dragoman.model.loss import Loss, chunked_cross_entropy
+from dragoman.model.loss import Loss
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training.checkpoint import (
     Checkpoint,
@@ -31,12 +31,12 @@ from dragoman.training.checkpoint import (
     save_checkpoint,
     save_tensors,
 )
-from dragoman.training.events import Evaluated, Listener, Progress
+from dragoman.training.clock import Clock
+from dragoman.training.events import Evaluated, Listener
+from dragoman.training.objective import Objective, add_gradients
 from dragoman.training.recipe import Recipe
 from dragoman.training.schedule import Schedule
 
-REPORT_SECONDS = 0.5
-SAVE_SECONDS = 120.0
 DIVERGED = 3.0
 """Times the loss of knowing nothing, ln(vocabulary), at which a run has diverged."""
 
@@ -113,10 +113,12 @@ class Trainer:
         self.parameters: list[Tensor] = list(named.values())
         self.optimizer = build_optimizer(recipe, self.parameters)
         self.average = [value.detach().clone() for value in self.parameters] if recipe.average_decay else []
-        total = recipe.epochs * batches_per_epoch
+        updates_per_epoch = math.ceil(batches_per_epoch / recipe.accumulate)
+        total = recipe.epochs * updates_per_epoch
         self.total_steps = min(total, recipe.max_steps) if recipe.max_steps else total
         self.schedule = Schedule(recipe.schedule, recipe.learning_rate, recipe.warmup_steps, self.total_steps)
-        self.eval_every = recipe.eval_every or max(50, min(1000, math.ceil(batches_per_epoch / 2)))
+        self.eval_every = recipe.eval_every or max(50, min(1000, math.ceil(updates_per_epoch / 2)))
+        self.objective = Objective(label_smoothing=recipe.label_smoothing)
 
     def resume(self) -> None:
         """Go on from the last checkpoint, if there is one."""
@@ -143,11 +145,11 @@ class Trainer:
         if not self.checkpoint_path.exists():
             self.save()  # so that a run killed before its first checkpoint can be resumed too
         self.run.finished = self._limit()
-        clock = _Clock(self.run)
+        clock = Clock(self.run)
         while not self.run.finished:
-            for batch in self.batches(self.run.epoch, self.run.position):
-                self._guard(self._train_on(batch))
-                self.run.position += 1
+            for group in _groups(self.batches(self.run.epoch, self.run.position), self.recipe.accumulate):
+                self._guard(self._train_on(group))
+                self.run.position += len(group)
                 if self.run.step % self.eval_every == 0:
                     self._assess(clock)
                 clock.report(self)  # may save, so it comes after all that this step decides
@@ -158,13 +160,12 @@ class Trainer:
             self.run.finished = self._limit()
         return self._end(clock)
 
-    def _train_on(self, batch: Batch) -> Loss:
+    def _train_on(self, batches: list[Batch]) -> Loss:
         run, recipe = self.run, self.recipe
         torch.manual_seed(int(np.random.SeedSequence((recipe.seed, run.step)).generate_state(1)[0]))
         self.model.train()
-        loss = batch_loss(self.model, batch, self.device, label_smoothing=recipe.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
-        (loss.objective / loss.tokens).backward()  # type: ignore[no-untyped-call]
+        loss = add_gradients(self.model, batches, self.device, self.objective)
         if recipe.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm)
         run.step += 1
@@ -205,14 +206,14 @@ class Trainer:
             return f"{recipe.epochs} epochs"
         return ""
 
-    def _end(self, clock: _Clock) -> Run:
+    def _end(self, clock: Clock) -> Run:
         if self.run.finished and (not self.run.history or self.run.history[-1]["step"] != self.run.step):
             self._assess(clock)
         clock.pause()
         self.save()
         return self.run
 
-    def _assess(self, clock: _Clock) -> None:
+    def _assess(self, clock: Clock) -> None:
         """Evaluate the model to be kept: the average, or the weights themselves."""
         run = self.run
         train_loss = run.loss_sum / max(1, run.loss_tokens)
@@ -282,61 +283,10 @@ class _Swapped:
             parameter.data, average.data = average.data, parameter.data
 
 
-class _Clock:
-    """Seconds and speeds, reports and timed saves; decides nothing about weights."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.now = self.last_report = self.last_save = self.last_assessment = time.monotonic()
-        self.reported = (run.loss_sum, run.loss_tokens)
-        self.assessed_tokens = run.loss_tokens
-
-    def pause(self) -> None:
-        """Count the time since the last look."""
-        now = time.monotonic()
-        self.run.seconds += now - self.now
-        self.now = now
-
-    def report(self, trainer: Trainer) -> None:
-        self.pause()
-        if self.now - self.last_save > SAVE_SECONDS:
-            self.saved(trainer)
-        elapsed = self.now - self.last_report
-        if elapsed < REPORT_SECONDS:
-            return
-        loss_sum, tokens = self.reported
-        gained = self.run.loss_tokens - tokens
-        if gained > 0:
-            share, left = self._share(trainer)
-            loss = (self.run.loss_sum - loss_sum) / gained
-            speed = gained / elapsed
-            event = Progress(
-                self.run.step, trainer.epochs_done, share, loss, speed, trainer.rate, self.run.seconds, left
-            )
-            trainer.listener(event)
-        self.last_report, self.reported = self.now, (self.run.loss_sum, self.run.loss_tokens)
-
-    def _share(self, trainer: Trainer) -> tuple[float, float | None]:
-        run, recipe = self.run, trainer.recipe
-        by_steps = run.step / trainer.total_steps
-        by_time = run.seconds / (recipe.max_minutes * 60) if recipe.max_minutes else 0.0
-        share = min(1.0, max(by_steps, by_time))
-        lefts = [run.seconds * (1 / by_steps - 1)] if run.step >= 20 else []
-        if recipe.max_minutes:
-            lefts.append(recipe.max_minutes * 60 - run.seconds)
-        return share, max(0.0, min(lefts)) if lefts else None
-
-    def speed_since_assessment(self) -> float:
-        self.pause()
-        return self.run.loss_tokens / max(1e-9, self.now - self.last_assessment)
-
-    def saved(self, trainer: Trainer) -> None:
-        self.pause()
-        trainer.save()
-        self.last_save = self.last_report = time.monotonic()
-        self.reported = (self.run.loss_sum, self.run.loss_tokens)
-        if not self.run.loss_tokens:
-            self.last_assessment = self.last_save
+def _groups(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
+    """So many batches at a time; the epoch's last group may have fewer."""
+    while group := list(itertools.islice(batches, size)):
+        yield group
 
 
 def build_optimizer(recipe: Recipe, parameters: list[Tensor]) -> torch.optim.Optimizer:
@@ -348,18 +298,4 @@ def build_optimizer(recipe: Recipe, parameters: list[Tensor]) -> torch.optim.Opt
         return torch.optim.Adam(parameters, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=fused)
     return torch.optim.AdamW(
         parameters, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay, fused=fused
-    )
-
-
-def batch_loss(model: Seq2Seq, batch: Batch, device: torch.device, *, label_smoothing: float = 0.0) -> Loss:
-    """The teacher-forced loss of a batch, over its real tokens only: padding never reaches the output layer."""
-    source_ids = torch.from_numpy(batch.source_ids).to(device, torch.long)
-    source_lengths = torch.from_numpy(batch.source_lengths).to(device, torch.long)
-    target_input = torch.from_numpy(batch.target_input).to(device, torch.long)
-    target_output = torch.from_numpy(batch.target_output).to(device, torch.long)
-    features = model(source_ids, source_lengths, target_input).features
-    real = target_output != 0
-    output = model.decoder.output
-    return chunked_cross_entropy(
-        features[real], output.weight, output.bias, target_output[real], label_smoothing=label_smoothing
     )
