@@ -10,81 +10,28 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-import numpy as np
-from numpy.typing import NDArray
-
-from dragoman.config import ReadOptions, SearchOptions, TrainOptions
-from dragoman.corpus.cleaning import clean, fault_in, join_columns
-from dragoman.corpus.reading import read_sources
+from dragoman.config import SearchOptions, TrainOptions
 from dragoman.corpus.tokenization import Tokenizer
 from dragoman.errors import MissingExtraError, StorageError
-from dragoman.generation.automaton import Automaton
-from dragoman.generation.constraints import Constraints, constraints_from_text
 from dragoman.generation.hypothesis import Hypothesis
-from dragoman.generation.patterns import compile_pattern, token_texts
 from dragoman.generation.search import search
+from dragoman.generation.stepper import Stepper
 from dragoman.storage import TRAINING, WEIGHTS, ModelDirectory, atomic, claim, locate
 from dragoman.training.events import Listener, ignore
+from dragoman.translation.outputs import Candidate, ScoredPair, Translation
+from dragoman.translation.scoring import score_pairs
+from dragoman.translation.texts import Texts, batches
 
 if TYPE_CHECKING:
     from dragoman.evaluation.metrics import Scores
     from dragoman.model.seq2seq import Seq2Seq
     from dragoman.training.preparation import Pairs
 
-__all__ = ["Candidate", "Translation", "Translator", "load", "resume", "train"]
-
-LONGEST_SOURCE = 5_000
-"""Tokens of the longest source that is translated."""
-_BATCH_SOURCES = 64
-_BATCH_TOKENS = 4_000
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One output, as text."""
-
-    text: str
-    """What a user reads."""
-    score: float
-    """Log-probability of the whole output, in nats."""
-    normalized_score: float
-    """What candidates are ranked by: the score after length normalisation."""
-    tokens: tuple[str, ...]
-    """The output's tokens, the final `</s>` left out."""
-    token_scores: tuple[float, ...]
-    """Log-probability of each token; the last one is that of `</s>` if the output is finished."""
-    attention: NDArray[np.floating[Any]] | None
-    """(tokens, source tokens), or None without attention."""
-    finished: bool
-    """False if the output was cut at the maximum length."""
-
-
-@dataclass(frozen=True)
-class Translation:
-    """What one source gives."""
-
-    source: str
-    """The source as it was given."""
-    candidates: tuple[Candidate, ...]
-    """Best first; empty if the source could not be used."""
-    warning: str | None = None
-    """Why there is no output, or what is doubtful about it."""
-
-    @property
-    def text(self) -> str:
-        """The best candidate's text, or an empty string."""
-        return self.candidates[0].text if self.candidates else ""
-
-    @property
-    def score(self) -> float:
-        """The best candidate's normalised score; -inf without one."""
-        return self.candidates[0].normalized_score if self.candidates else float("-inf")
+__all__ = ["Candidate", "ScoredPair", "Translation", "Translator", "load", "resume", "train"]
 
 
 class Translator:
@@ -96,23 +43,23 @@ class Translator:
         self.directory = directory
         self.config = directory.config
         self.model = _load_model(directory, device=device, threads=threads)
-        self.stepper = TorchStepper(self.model)
-        self._automata: dict[str, Automaton] = {}
+        self.stepper: Stepper = TorchStepper(self.model)
+        self.texts = Texts(self.config, directory.read_text)
 
-    @cached_property
+    @property
     def source_tokenizer(self) -> Tokenizer:
         """Text to ids on the source side."""
-        return Tokenizer.from_files(self.config["tokenizer"]["source"], self.directory.read_text)
+        return self.texts.source_tokenizer
 
-    @cached_property
+    @property
     def target_tokenizer(self) -> Tokenizer:
         """Ids to text on the target side."""
-        return Tokenizer.from_files(self.config["tokenizer"]["target"], self.directory.read_text)
+        return self.texts.target_tokenizer
 
     @property
     def source_columns(self) -> int:
         """How many source columns the model was trained on; they are joined by TAB in a source."""
-        return len(self.source_tokenizer.methods)
+        return self.texts.source_columns
 
     @overload
     def translate(  # type: ignore[overload-overlap]
@@ -174,6 +121,15 @@ class Translator:
         scores = score([translation.text for translation in translations], references, writing=writing, primary=primary)
         return scores, translations
 
+    def score(self, sources: str | Sequence[str], targets: str | Sequence[str]) -> ScoredPair | list[ScoredPair]:
+        """How probable the model finds given targets: one pair, or as many targets as sources.
+
+        >>> translator.score("Go home.", "Rentre à la maison.").token_scores
+        """
+        if isinstance(sources, str) and isinstance(targets, str):
+            return score_pairs(self.stepper, self.texts, [sources], [targets])[0]
+        return score_pairs(self.stepper, self.texts, sources, targets)
+
     def save_pretrained(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the model directory, without what only resuming needs."""
         path = Path(path)
@@ -199,91 +155,21 @@ class Translator:
             raise StorageError(f"{name} could not be uploaded: {str(error).splitlines()[0]}") from None
         return str(address)
 
-    def constraints(self, options: SearchOptions) -> Constraints | None:
-        """The constraints that options give as text, in the ids of this model; None if there are none.
-
-        Raises `OptionError` for what the vocabulary cannot spell, and `DataError` for a file of choices that cannot be
-        read.
-        """
-        choices: list[str] = []
-        if options.choices is not None:
-            lines = read_sources(options.choices, ReadOptions(format="text"))
-            choices = [line.text for line in lines if line.text is not None]
-        found = constraints_from_text(
-            self.target_tokenizer.encode,
-            prefix=options.prefix,
-            require=options.require,
-            forbid=options.forbid,
-            choices=choices,
-            pattern=self._automaton(options.match) if options.match is not None else None,
-        )
-        return found or None
-
-    def _automaton(self, pattern: str) -> Automaton:
-        if pattern not in self._automata:
-            first, inside = token_texts(self.target_tokenizer.decode, self.stepper.vocab_size)
-            self._automata[pattern] = compile_pattern(pattern, inside, first_texts=first)
-        return self._automata[pattern]
-
     def _translate(self, sources: list[str], options: SearchOptions) -> list[Translation]:
-        constraints = self.constraints(options)
-        usable: dict[int, list[int]] = {}
-        results: dict[int, Translation] = {}
-        texts = [self._clean(source) for source in sources]
-        encoded = self.source_tokenizer.encode_batch(texts)
-        for index, (source, ids) in enumerate(zip(sources, encoded, strict=True)):
-            fault = fault_in(source) or self._fault(ids)
-            if fault:
-                results[index] = Translation(source, (), fault)
-            else:
-                usable[index] = ids
-        for batch in _batches(usable):
-            found = search(self.stepper, [usable[index] for index in batch], options=options, constraints=constraints)
-            for index, hypotheses in zip(batch, found, strict=True):
-                results[index] = self._translation(sources[index], hypotheses)
-        return [results[index] for index in range(len(sources))]
+        constraints = self.texts.constraints(options)
+        encoded = self.texts.encode_sources(sources)
+        results = {place: Translation(sources[place], (), fault) for place, fault in encoded.faults.items()}
+        for batch in batches({place: len(ids) for place, ids in encoded.ids.items()}):
+            found = search(self.stepper, [encoded.ids[i] for i in batch], options=options, constraints=constraints)
+            for place, hypotheses in zip(batch, found, strict=True):
+                results[place] = self._translation(sources[place], encoded.ids[place], hypotheses)
+        return [results[place] for place in range(len(sources))]
 
-    def _clean(self, source: str) -> str:
-        cells = source.split("\t") if self.source_columns > 1 else [source]
-        return join_columns([clean(cell, self.config["normalization"]) for cell in cells])
-
-    def _fault(self, ids: list[int]) -> str | None:
-        if not ids:
-            return "the line is empty"
-        if len(ids) > LONGEST_SOURCE:
-            return f"the line has {len(ids):,} tokens, more than the {LONGEST_SOURCE:,} that are translated"
-        return None
-
-    def _translation(self, source: str, hypotheses: list[Hypothesis]) -> Translation:
-        candidates = tuple(self._candidate(hypothesis) for hypothesis in hypotheses)
+    def _translation(self, source: str, ids: list[int], hypotheses: list[Hypothesis]) -> Translation:
+        candidates = tuple(self.texts.candidate(hypothesis) for hypothesis in hypotheses)
         cut = candidates and not candidates[0].finished
-        return Translation(source, candidates, "the output was cut at the maximum length" if cut else None)
-
-    def _candidate(self, hypothesis: Hypothesis) -> Candidate:
-        ids = list(hypothesis.ids[: len(hypothesis.ids) - hypothesis.finished])
-        attention = hypothesis.attention
-        return Candidate(
-            text=self.target_tokenizer.decode(ids),
-            score=hypothesis.score,
-            normalized_score=hypothesis.normalized_score,
-            tokens=tuple(self.target_tokenizer.tokens(ids)),
-            token_scores=tuple(float(score) for score in hypothesis.token_scores),
-            attention=None if attention is None else attention[: len(ids)],
-            finished=hypothesis.finished,
-        )
-
-
-def _batches(usable: dict[int, list[int]]) -> Iterator[list[int]]:
-    """Indices in batches of like lengths, the longest first, so that little is padded."""
-    order = sorted(usable, key=lambda index: -len(usable[index]))
-    batch: list[int] = []
-    for index in order:
-        if batch and (len(batch) == _BATCH_SOURCES or len(usable[batch[0]]) * (len(batch) + 1) > _BATCH_TOKENS):
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
+        warning = "the output was cut at the maximum length" if cut else None
+        return Translation(source, candidates, warning, tuple(self.source_tokenizer.tokens(ids)))
 
 
 def load(name: str | Path, *, device: str = "auto", threads: int | None = None) -> Translator:
@@ -337,7 +223,9 @@ def _finished(path: Path, options: TrainOptions) -> Translator:
 def _training_session() -> Any:
     try:
         from dragoman.training import session
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("dragoman"):
+            raise  # our own fault, not a missing extra
         raise MissingExtraError("training", "train") from error
     return session
 
