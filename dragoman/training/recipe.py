@@ -124,6 +124,8 @@ def choose(options: TrainOptions, data: DataSummary) -> tuple[Recipe, list[Reaso
                 reasons.append(Reason(name, value, why))
     if data.target_vector_size is not None:
         values["embedding_size"] = data.target_vector_size
+    if options.attention_heads is None:  # as many of four as divide the width that was asked for
+        values["attention_heads"] = next(heads for heads in (4, 3, 2, 1) if values["hidden_size"] % heads == 0)
     _settle_ties(options, data, values)
     _check(values, data)
     return Recipe(**values), [reason for reason in reasons if values[reason.name] == reason.value]
@@ -155,7 +157,7 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         "embedding_size": (256 if pairs >= 2_000 else 128, size),
         "hidden_size": (width, size),
         "bidirectional": (True, "every word is seen with both its sides"),
-        "attention": ("general", "looks back at the source at the price of one product"),
+        "attention": ("multihead", "looks back at the source; its scores are scaled, so that it learns from the first step"),
         "attention_heads": (4, ""),
         "attention_inside": (False, ""),
         "input_feeding": (False, ""),
