@@ -103,6 +103,8 @@ def test_each_task_gets_what_suits_it(task: str, count: int) -> None:
     assert summary(choice) == (methods, flags)
     assert set(choice.reasons) == {"source", "target", "vocabulary", "shared", "byte_fallback", "jamo"}
     assert all(choice.reasons.values())
+    assert len(choice.notes()) == 6
+    assert choice.notes()[1].startswith(f"target = {choice.target_method}: ")
 
 
 @pytest.mark.parametrize("task", TASKS)

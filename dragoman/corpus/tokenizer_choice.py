@@ -48,6 +48,20 @@ class TokenizationChoice:
     reasons: dict[str, str]
     """For each decision (source, target, vocabulary, shared, byte_fallback, jamo) the reason in a few words."""
 
+    def notes(self) -> list[str]:
+        """Each decision with its value and its reason, one line each."""
+        sizes = dict.fromkeys(f"{size:,}" for size in (self.source_vocab_size, self.target_vocab_size) if size)
+        jamo = [name for name, on in (("source", any(self.source_jamo)), ("target", self.target_jamo)) if on]
+        values = {
+            "source": " + ".join(self.source_methods),
+            "target": self.target_method,
+            "vocabulary": f"at most {' and '.join(sizes)}" if sizes else "as large as the data needs",
+            "shared": "yes" if self.shared else "no",
+            "byte_fallback": "yes" if self.byte_fallback else "no",
+            "jamo": " and ".join(jamo) or "no",
+        }
+        return [f"{name} = {values[name]}: {reason}" for name, reason in self.reasons.items()]
+
 
 def choose_tokenization(sample: Sequence[tuple[str, str]], *, pairs: int, options: TrainOptions) -> TokenizationChoice:
     """Choose from `sample`, pairs spread over the whole training part, of which there are `pairs`.

@@ -249,8 +249,8 @@ def _sample(view: PairView, count: int, seed: int) -> list[tuple[str, str]]:
 
 def _choose(train: PairView, options: TrainOptions, listener: Listener) -> TokenizationChoice:
     choice = choose_tokenization(_sample(train, CHOICE_SAMPLE, options.seed), pairs=len(train), options=options)
-    for name, reason in choice.reasons.items():
-        listener(Note(f"{name}: {reason}"))
+    for note in choice.notes():
+        listener(Note(note))
     return choice
 
 
