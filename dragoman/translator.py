@@ -27,6 +27,7 @@ from dragoman.translation.scoring import score_pairs
 from dragoman.translation.texts import Texts, batches
 
 if TYPE_CHECKING:
+    from dragoman.evaluation.exposure import Gap
     from dragoman.evaluation.metrics import Scores
     from dragoman.model.seq2seq import Seq2Seq
     from dragoman.training.preparation import Pairs
@@ -129,6 +130,17 @@ class Translator:
         if isinstance(sources, str) and isinstance(targets, str):
             return score_pairs(self.stepper, self.texts, [sources], [targets])[0]
         return score_pairs(self.stepper, self.texts, sources, targets)
+
+    def gap(self, sources: Sequence[str], references: Sequence[Sequence[str]], *, horizon: int = 10) -> Gap:
+        """The teacher-forcing gap: the model fed the right words against the model fed its own.
+
+        Sources that cannot be used are left out. `horizon` is how many words after the first error are followed.
+        """
+        from dragoman.evaluation.feeding import feed_both_ways
+
+        usable = self.texts.encode_sources(sources).ids
+        answers = [self.texts.encode_targets(references[place]) for place in usable]
+        return feed_both_ways(self.model, list(usable.values()), answers, horizon=horizon)
 
     def save_pretrained(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the model directory, without what only resuming needs."""

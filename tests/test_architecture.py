@@ -20,11 +20,12 @@ ROOMS = [
     "evaluation",
     "training",
     "runtime",
+    "translation",
     "translator",
     "serving",
     "cli",
 ]
-WITHOUT_TORCH = {"errors", "config", "presets", "corpus", "storage", "generation", "cli"}
+WITHOUT_TORCH = {"errors", "config", "presets", "corpus", "storage", "generation", "translation", "cli"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -9,26 +9,30 @@ from cyclopts import Parameter
 
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
-from dragoman.cli.output import notice, show_messages, table, warn
+from dragoman.cli.output import show_messages, table
+from dragoman.cli.pairs import TestPairs, read_items
 from dragoman.config import MachineOptions, ReadOptions, SearchOptions
-from dragoman.errors import OptionError
 
 if TYPE_CHECKING:
-    from dragoman.translator import Translator
+    from dragoman.evaluation.breakdown import Part, Sentence
+    from dragoman.evaluation.metrics import Perplexity
+    from dragoman.translator import Translation, Translator
 
 
 @flags_of_models
 def evaluate(
     model: ModelPath,
     /,
-    *pairs: Annotated[
-        str,
-        Parameter(
-            help="A file of pairs, or two aligned text files; - is standard input. Default: the test part that the "
-            "model's training held out."
-        ),
-    ],
+    *pairs: TestPairs,
     as_json: AsJson = False,
+    details: Annotated[
+        bool,
+        Parameter(
+            help="Also score parts of the test set: by length, and sources that were trained on or not; show the worst "
+            "sentences.",
+            negative=(),
+        ),
+    ] = False,
     reading: ReadOptions,
     search: SearchOptions,
     machine: MachineOptions,
@@ -36,44 +40,78 @@ def evaluate(
     """Score a model on a file of pairs.
 
     A source that stands in several rows has several right answers, and all of them count. The file is read as the
-    training data was, unless an option says otherwise.
+    training data was, unless an option says otherwise. The perplexity is that of all right answers, fed to the model word by word.
     """
     show_messages()
     from dragoman import load
-    from dragoman.corpus.reading import ReadReport, read_pairs, require_usable
-    from dragoman.evaluation.references import group_references
-    from dragoman.storage import TEST
 
-    report = ReadReport()
     translator = load(model, device=machine.device, threads=machine.threads)
-    held_out = translator.directory.path / TEST
-    if not pairs and not held_out.exists():
-        raise OptionError(f"PAIRS is missing, and {model} has no test part; give a file, or train with --test 2000")
-    options = as_trained(translator, reading) if pairs else ReadOptions()
-    sources, references = group_references(read_pairs(pairs or [held_out], options, report=report))
-    require_usable(report)
-    (warn if report.unusable else notice)(report.summary())
-    scores, _ = translator.evaluate(sources, references, options=search)
-    facts = {"model": model, "search": search.model_dump(), **scores.as_dict()}
+    sources, references = read_items(translator, pairs, reading)
+    scores, translations = translator.evaluate(sources, references, options=search)
+    surprise = _perplexity(translator, sources, references)
+    facts: dict[str, Any] = {"model": model, "search": search.model_dump(), **scores.as_dict()}
+    facts["perplexity"] = None if surprise is None else surprise.as_dict()
+    parts, worst = _details(translator, translations, references) if details else ({}, [])
     if as_json:
+        if details:
+            facts["details"] = {name: [part.as_dict() for part in found] for name, found in parts.items()}
+            facts["details"]["worst"] = [sentence.as_dict() for sentence in worst]
         print(json.dumps(facts, ensure_ascii=False))
         return
-    print(f"{scores.items:,} sources, {scores.references:,} references, {_search_in_words(search)}")
-    print(table(scores.rows(), header=("metric", "score", "signature"), right=(1,)))
+    print(f"{scores.items:,} sources, {scores.references:,} references, {search_in_words(search)}")
+    rows = scores.rows()
+    if surprise is not None:
+        rows.append(("perplexity per token", f"{surprise.per_token:.2f}", "fed the references"))
+        rows.append(("perplexity per character", f"{surprise.per_character:.3f}", "fed the references"))
+    print(table(rows, header=("metric", "score", "signature"), right=(1,)))
+    for name, found in parts.items():
+        print(f"\n{_in_table(name.replace('_', ' '), found)}")
+    if worst:
+        print(f"\n{_worst_in_table(worst)}")
 
 
-def as_trained(translator: Translator, reading: ReadOptions) -> ReadOptions:
-    """How the training data was read, with what is given now in its place.
+def _perplexity(translator: Translator, sources: list[str], references: list[list[str]]) -> Perplexity | None:
+    from dragoman.translation.scoring import perplexity_of
 
-    The format belongs to a file and not to a task, so it is taken from the file's name again.
-    """
-    stored: dict[str, Any] = {
-        name: value
-        for name, value in translator.config["options"].items()
-        if name in ReadOptions.model_fields and name not in ("format", "strict", "group_by")
-    }
-    return ReadOptions(**(stored | reading.model_dump(exclude_unset=True)))
+    rows = [(source, text) for source, texts in zip(sources, references, strict=True) for text in texts]
+    return perplexity_of(translator.score([source for source, _ in rows], [text for _, text in rows]))
 
 
-def _search_in_words(search: SearchOptions) -> str:
+def _details(
+    translator: Translator, translations: list[Translation], references: list[list[str]]
+) -> tuple[dict[str, list[Part]], list[Sentence]]:
+    """Scores of parts of the test set, and its worst sentences."""
+    from dragoman.evaluation.breakdown import by_length, by_seen, worst_sentences
+    from dragoman.translation.seen import seen_in_training
+
+    writing = translator.config["writing"]
+    outputs = [translation.text for translation in translations]
+    ids = translator.source_tokenizer.encode_batch([translation.source for translation in translations])
+    parts = {"by_length": by_length([len(row) for row in ids], outputs, references, writing=writing)}
+    seen = seen_in_training(translator.directory, ids)
+    if seen is not None:
+        parts["by_source"] = by_seen(seen, outputs, references, writing=writing)
+    worst = worst_sentences([translation.source for translation in translations], outputs, references, writing=writing)
+    return parts, worst
+
+
+def _in_table(title: str, parts: list[Part]) -> str:
+    names = parts[0].scores.names()[:4]
+    header = (title, "sources", *(parts[0].scores.label(name) for name in names))
+    rows = [
+        (part.label, f"{part.scores.items:,}", *(f"{part.scores.value(name):.2f}" for name in names)) for part in parts
+    ]
+    return table(rows, header=header, right=range(1, len(header)))
+
+
+def _worst_in_table(sentences: list[Sentence]) -> str:
+    rows = [(f"{s.score:.1f}", s.source, s.hypothesis, " | ".join(s.references)) for s in sentences]
+    label = "chrF" if sentences[0].metric == "chrf" else "errors"
+    return table(rows, header=(f"worst by {label}", "source", "output", "right"), right=(0,))
+
+
+def search_in_words(search: SearchOptions) -> str:
+    """How outputs were chosen, in a few words."""
+    if search.method != "beam":
+        return search.method.replace("_", "-")
     return "greedy search" if search.beam_size == 1 else f"beam {search.beam_size}"

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 from cyclopts import Parameter
 
@@ -114,31 +114,11 @@ def _as_ready(lines: Iterable[SourceLine], most: int) -> Iterator[list[SourceLin
 def _write(stream: TextIO, number: int, translation: Translation, *, as_json: bool, as_rows: bool) -> None:
     """Write what one line of input gives."""
     if as_json:
-        stream.write(json.dumps(_as_dict(number, translation), ensure_ascii=False) + "\n")
+        stream.write(json.dumps({"line": number, **translation.as_dict()}, ensure_ascii=False) + "\n")
     elif not as_rows:
         stream.write(translation.text + "\n")
     elif not translation.candidates:
         stream.write(f"{number}\t\t\n")
     else:
         for candidate in translation.candidates:
-            stream.write(f"{number}\t{candidate.normalized_score:.4f}\t{candidate.text}\n")
-
-
-def _as_dict(number: int, translation: Translation) -> dict[str, Any]:
-    """Everything there is to know about one translation."""
-    return {
-        "line": number,
-        "source": translation.source,
-        "warning": translation.warning,
-        "candidates": [
-            {
-                "text": candidate.text,
-                "score": candidate.score,
-                "normalized_score": candidate.normalized_score,
-                "finished": candidate.finished,
-                "tokens": list(candidate.tokens),
-                "token_scores": [float(score) for score in candidate.token_scores],
-            }
-            for candidate in translation.candidates
-        ],
-    }
+            stream.write(f"{number}\t{candidate.rank:.4f}\t{candidate.text}\n")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -325,6 +325,10 @@ class Perplexity:
     """The same per character of the target's text, comparable between tokenisers."""
     bits_per_character: float
     """log2 of `per_character`."""
+
+    def as_dict(self) -> dict[str, float]:
+        """Plain values for JSON."""
+        return asdict(self)
 
 
 def perplexity(token_log_probs: Sequence[Sequence[float]], targets: Sequence[str]) -> Perplexity:

@@ -1,0 +1,55 @@
+"""What the commands that measure share: reading pairs as the model's training data was read. Does not know any command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from dragoman.cli.output import notice, warn
+from dragoman.config import ReadOptions
+from dragoman.errors import OptionError
+
+if TYPE_CHECKING:
+    from dragoman.translator import Translator
+
+TestPairs = Annotated[
+    str,
+    Parameter(
+        help="A file of pairs, or two aligned text files; - is standard input. Default: the test part that the "
+        "model's training held out."
+    ),
+]
+
+
+def as_trained(translator: Translator, reading: ReadOptions) -> ReadOptions:
+    """How the training data was read, with what is given now in its place.
+
+    The format belongs to a file and not to a task, so it is taken from the file's name again.
+    """
+    stored: dict[str, Any] = {
+        name: value
+        for name, value in translator.config["options"].items()
+        if name in ReadOptions.model_fields and name not in ("format", "strict", "group_by")
+    }
+    return ReadOptions(**(stored | reading.model_dump(exclude_unset=True)))
+
+
+def read_items(translator: Translator, pairs: Sequence[str], reading: ReadOptions) -> tuple[list[str], list[list[str]]]:
+    """Sources and all their right answers, from files or from the model's own test part; says what was read."""
+    from dragoman.corpus.reading import ReadReport, read_pairs, require_usable
+    from dragoman.evaluation.references import group_references
+    from dragoman.storage import TEST
+
+    held_out = translator.directory.path / TEST
+    if not pairs and not held_out.exists():
+        raise OptionError(
+            f"PAIRS is missing, and {translator.directory.path} has no test part; give a file, or train with --test 2000"
+        )
+    report = ReadReport()
+    options = as_trained(translator, reading) if pairs else ReadOptions()
+    sources, references = group_references(read_pairs(pairs or [held_out], options, report=report))
+    require_usable(report)
+    (warn if report.unusable else notice)(report.summary())
+    return sources, references

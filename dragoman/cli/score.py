@@ -1,0 +1,85 @@
+"""`dragoman score`: how probable a model finds given pairs, token by token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from dragoman.cli.arguments import AsJson, ModelPath
+from dragoman.cli.flags import flags_of_models
+from dragoman.cli.output import notice, show_messages, warn
+from dragoman.cli.pairs import as_trained
+from dragoman.config import MachineOptions, ReadOptions
+
+if TYPE_CHECKING:
+    from dragoman.corpus.reading import Pair
+    from dragoman.translator import ScoredPair
+
+_AT_ONCE = 512
+
+
+@flags_of_models
+def score(
+    model: ModelPath,
+    /,
+    *pairs: Annotated[
+        str, Parameter(help="A file of pairs, or two aligned text files. Default: standard input, with TAB between.")
+    ],
+    as_json: AsJson = False,
+    reading: ReadOptions,
+    machine: MachineOptions,
+) -> None:
+    """Say how probable a model finds given pairs.
+
+    There is a line for every pair: its line number, the log-probability of the whole target, its mean per token, and every token
+    with its own, separated by TAB. The perplexity of all pairs together comes last: on stderr, or with --json as a line of its own.
+    """
+    show_messages()
+    from dragoman import load
+    from dragoman.corpus.reading import ReadReport, read_pairs, require_usable
+    from dragoman.translation.scoring import perplexity_of
+
+    report = ReadReport()
+    translator = load(model, device=machine.device, threads=machine.threads)
+    rows = read_pairs(pairs or ["-"], as_trained(translator, reading), report=report)
+    every: list[ScoredPair] = []
+    for some in _chunks(rows):
+        for pair, scored in zip(
+            some, translator.score([p.source for p in some], [p.target for p in some]), strict=True
+        ):
+            if scored.warning:
+                warn(f"line {pair.line}: {scored.warning}")
+            print(_line(pair.line, scored, as_json=as_json))
+            every.append(scored)
+    require_usable(report)
+    (warn if report.unusable else notice)(report.summary())
+    found = perplexity_of(every)
+    if found is None:
+        return
+    if as_json:
+        facts: dict[str, Any] = {"pairs": sum(bool(scored.token_scores) for scored in every), **found.as_dict()}
+        print(json.dumps({"summary": facts}))
+    else:
+        notice(
+            f"perplexity {found.per_token:.4g} per token, {found.per_character:.4g} per character "
+            f"({found.bits_per_character:.4g} bits per character)"
+        )
+
+
+def _chunks(rows: Iterator[Pair]) -> Iterator[list[Pair]]:
+    while some := list(islice(rows, _AT_ONCE)):
+        yield some
+
+
+def _line(number: int, scored: ScoredPair, *, as_json: bool) -> str:
+    if as_json:
+        return json.dumps({"line": number, **scored.as_dict()}, ensure_ascii=False)
+    if not scored.token_scores:
+        return f"{number}\t\t\t"
+    names = (*scored.tokens, "</s>")
+    tokens = " ".join(f"{name} {value:.3f}" for name, value in zip(names, scored.token_scores, strict=True))
+    return f"{number}\t{scored.score:.4f}\t{scored.normalized_score:.4f}\t{tokens}"

@@ -1,0 +1,64 @@
+"""What a model thinks of given targets (forced decoding); knows texts and a Stepper, not which model it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from dragoman.corpus.cleaning import fault_in
+from dragoman.errors import OptionError
+from dragoman.generation.scoring import score_ids
+from dragoman.generation.stepper import EOS, UNK, Stepper
+from dragoman.translation.outputs import ScoredPair
+from dragoman.translation.texts import Texts, batches
+
+if TYPE_CHECKING:
+    from dragoman.evaluation.metrics import Perplexity
+
+
+def score_pairs(stepper: Stepper, texts: Texts, sources: Sequence[str], targets: Sequence[str]) -> list[ScoredPair]:
+    """Each target's log-probability given the source of the same place, token by token.
+
+    A pair that cannot be used has no token scores, and a warning.
+    """
+    if isinstance(sources, str) or isinstance(targets, str):
+        raise OptionError("`sources` and `targets` must be lists of texts, but one is a text")
+    if len(sources) != len(targets):
+        raise OptionError(f"`targets` must have one entry per source, but {len(targets)} stand against {len(sources)}")
+    encoded = texts.encode_sources(sources)
+    target_ids = texts.encode_targets(targets)
+    faults = {place: f"source: {fault}" for place, fault in encoded.faults.items()}
+    faults |= {place: f"target: {fault}" for place, target in enumerate(targets) if (fault := fault_in(target))}
+    results = {
+        place: ScoredPair(sources[place], targets[place], float("nan"), (), (), warning=fault)
+        for place, fault in faults.items()
+    }
+    lengths = {
+        place: max(len(target_ids[place]) + 1, len(encoded.ids[place]))
+        for place in range(len(sources))
+        if place not in faults
+    }
+    for batch in batches(lengths):
+        found = score_ids(stepper, [encoded.ids[i] for i in batch], [[*target_ids[i], EOS] for i in batch])
+        for place, hypothesis in zip(batch, found, strict=True):
+            ids = target_ids[place]
+            unknown = ids.count(UNK)
+            attention = hypothesis.attention
+            results[place] = ScoredPair(
+                sources[place],
+                targets[place],
+                hypothesis.score,
+                tuple(texts.target_tokenizer.tokens(ids)),
+                tuple(float(score) for score in hypothesis.token_scores),
+                attention=None if attention is None else attention[: len(ids)],
+                warning=f"the target has unknown tokens ({unknown}): the score is that of <unk>" if unknown else None,
+            )
+    return [results[place] for place in range(len(sources))]
+
+
+def perplexity_of(pairs: Iterable[ScoredPair]) -> Perplexity | None:
+    """The perplexity of all pairs that have a score together; None if there are none."""
+    from dragoman.evaluation.metrics import perplexity
+
+    usable = [pair for pair in pairs if pair.token_scores]
+    return perplexity([pair.token_scores for pair in usable], [pair.target for pair in usable]) if usable else None

@@ -1,0 +1,140 @@
+"""The text side of a model: texts to ids, outputs to text, constraints to ids; knows neither the model nor the search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from dragoman.config import ReadOptions, SearchOptions
+from dragoman.corpus.cleaning import clean, fault_in, join_columns
+from dragoman.corpus.reading import read_sources
+from dragoman.corpus.tokenization import Tokenizer
+from dragoman.generation.automaton import Automaton
+from dragoman.generation.constraints import Constraints, constraints_from_text
+from dragoman.generation.hypothesis import Hypothesis
+from dragoman.generation.patterns import compile_pattern, token_texts
+from dragoman.translation.outputs import Candidate
+
+LONGEST_SOURCE = 5_000
+"""Tokens of the longest source that is translated."""
+_BATCH_ROWS = 64
+_BATCH_TOKENS = 4_000
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Sources in ids, as far as they can be used."""
+
+    ids: dict[int, list[int]]
+    """Place of the source to its ids."""
+    faults: dict[int, str]
+    """Place of the source to why it cannot be used."""
+
+
+class Texts:
+    """Both tokenisers of a model, and how its data was cleaned."""
+
+    def __init__(self, config: dict[str, Any], read: Callable[[str], str]) -> None:
+        """`config` is a model's; `read` gives the text of one of its files."""
+        self._config = config
+        self._read = read
+        self._automata: dict[str, Automaton] = {}
+
+    @cached_property
+    def source_tokenizer(self) -> Tokenizer:
+        """Text to ids on the source side."""
+        return Tokenizer.from_files(self._config["tokenizer"]["source"], self._read)
+
+    @cached_property
+    def target_tokenizer(self) -> Tokenizer:
+        """Ids to text on the target side."""
+        return Tokenizer.from_files(self._config["tokenizer"]["target"], self._read)
+
+    @property
+    def source_columns(self) -> int:
+        """How many source columns there are; they are joined by TAB in a source."""
+        return len(self.source_tokenizer.methods)
+
+    def clean_source(self, source: str) -> str:
+        """A source as the training data had it."""
+        cells = source.split("\t") if self.source_columns > 1 else [source]
+        return join_columns([clean(cell, self._config["normalization"]) for cell in cells])
+
+    def encode_sources(self, sources: Sequence[str]) -> Encoded:
+        """Sources in ids; one that cannot be used has a fault instead."""
+        encoded = self.source_tokenizer.encode_batch([self.clean_source(source) for source in sources])
+        usable: dict[int, list[int]] = {}
+        faults: dict[int, str] = {}
+        for place, (source, ids) in enumerate(zip(sources, encoded, strict=True)):
+            fault = fault_in(source) or _fault(ids)
+            if fault:
+                faults[place] = fault
+            else:
+                usable[place] = ids
+        return Encoded(usable, faults)
+
+    def encode_targets(self, targets: Sequence[str]) -> list[list[int]]:
+        """Targets in ids, cleaned as the training data was, without `<s>` and `</s>`."""
+        return self.target_tokenizer.encode_batch([clean(text, self._config["normalization"]) for text in targets])
+
+    def candidate(self, hypothesis: Hypothesis) -> Candidate:
+        """An output as text."""
+        ids = list(hypothesis.ids[: len(hypothesis.ids) - hypothesis.finished])
+        attention = hypothesis.attention
+        return Candidate(
+            text=self.target_tokenizer.decode(ids),
+            score=hypothesis.score,
+            normalized_score=hypothesis.normalized_score,
+            tokens=tuple(self.target_tokenizer.tokens(ids)),
+            token_scores=tuple(float(score) for score in hypothesis.token_scores),
+            attention=None if attention is None else attention[: len(ids)],
+            finished=hypothesis.finished,
+        )
+
+    def constraints(self, options: SearchOptions) -> Constraints | None:
+        """The constraints that options give as text, in the ids of this model; None if there are none.
+
+        Raises `OptionError` for what the vocabulary cannot spell, and `DataError` for a file of choices that cannot be
+        read.
+        """
+        choices: list[str] = []
+        if options.choices is not None:
+            lines = read_sources(options.choices, ReadOptions(format="text"))
+            choices = [line.text for line in lines if line.text is not None]
+        found = constraints_from_text(
+            self.target_tokenizer.encode,
+            prefix=options.prefix,
+            require=options.require,
+            forbid=options.forbid,
+            choices=choices,
+            pattern=self._automaton(options.match) if options.match is not None else None,
+        )
+        return found or None
+
+    def _automaton(self, pattern: str) -> Automaton:
+        if pattern not in self._automata:
+            first, inside = token_texts(self.target_tokenizer.decode, self.target_tokenizer.vocab_size)
+            self._automata[pattern] = compile_pattern(pattern, inside, first_texts=first)
+        return self._automata[pattern]
+
+
+def _fault(ids: list[int]) -> str | None:
+    if not ids:
+        return "the line is empty"
+    if len(ids) > LONGEST_SOURCE:
+        return f"the line has {len(ids):,} tokens, more than the {LONGEST_SOURCE:,} that are translated"
+    return None
+
+
+def batches(lengths: Mapping[int, int]) -> Iterator[list[int]]:
+    """Places in batches of like lengths, the longest first, so that little is padded; `lengths` is place to length."""
+    batch: list[int] = []
+    for place in sorted(lengths, key=lambda place: -lengths[place]):
+        if batch and (len(batch) == _BATCH_ROWS or lengths[batch[0]] * (len(batch) + 1) > _BATCH_TOKENS):
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch

@@ -1,0 +1,208 @@
+"""Scoring given pairs, evaluating in detail: what the commands that measure show is what the model says."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny import PAIRS, TINY
+
+import dragoman
+from dragoman.cli import main
+from dragoman.errors import OptionError
+from dragoman.evaluation.forcing import force
+from dragoman.translation.seen import seen_in_training
+from dragoman.translator import Translator
+
+SHORT = ["--max-length", "6", "--beam-size", "2"]
+
+
+@pytest.fixture(scope="module")
+def translator(trained: Path) -> Translator:
+    return dragoman.load(trained, device="cpu", threads=1)
+
+
+@pytest.fixture(scope="module")
+def other(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another tiny model, of another seed."""
+    path = tmp_path_factory.mktemp("other") / "model"
+    assert main(["train", str(trained.parent / "pairs.tsv"), "--out", str(path), *TINY, "--seed", "2"]) == 0
+    return path
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Any:
+    def words(*given: object, code: int = 0) -> tuple[str, str]:
+        capfd.readouterr()
+        found = main([str(word) for word in given])
+        shown = capfd.readouterr()
+        assert found == code, shown.err
+        return shown.out, shown.err
+
+    return words
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    path = tmp_path / "pairs.tsv"
+    path.write_text(
+        "source 3 of many\tcible 3 de tant\nsource 3 of many\tautre\n\tx\nsource 4\tcible\n", encoding="utf-8"
+    )
+    return path
+
+
+# Scoring
+
+
+def test_law_4_what_translate_finds_has_the_score_that_score_gives(translator: Translator) -> None:
+    found = translator.translate("source 3 of many", max_length=8, num_hypotheses=5)
+    finished = [c for c in found.candidates if c.finished and translator.target_tokenizer.encode(c.text)]
+    for candidate in finished:
+        scored = translator.score("source 3 of many", candidate.text)
+        if scored.tokens == candidate.tokens:
+            assert scored.token_scores == pytest.approx(candidate.token_scores, abs=1e-4)
+    ids = [
+        translator.source_tokenizer.encode("source 3 of many"),
+        translator.target_tokenizer.encode("cible 9 de tant"),
+    ]
+    forced = force(translator.model, ids[:1], ids[1:])[0]
+    assert translator.score("source 3 of many", "cible 9 de tant").token_scores == pytest.approx(
+        forced.log_probs.tolist(), abs=1e-4
+    )
+
+
+def test_scores_do_not_depend_on_what_else_is_scored(translator: Translator) -> None:
+    sources = [f"source {i} of many" for i in range(9)]
+    targets = [" ".join(["cible"] * (i % 4)) + f" {i}" for i in range(9)]
+    together = translator.score(sources, targets)
+    for pair, source, target in zip(together, sources, targets, strict=True):
+        alone = translator.score(source, target)
+        assert pair.token_scores == pytest.approx(alone.token_scores, abs=1e-4)
+        assert (pair.source, pair.target) == (source, target)
+        assert pair.attention is not None
+        assert pair.attention.shape == (len(pair.tokens), len(translator.source_tokenizer.encode(source)))
+
+
+def test_pairs_without_a_score_say_why(translator: Translator) -> None:
+    empty, control, unknown = translator.score(["", "a", "a"], ["b", "b\x00", "日本"])
+    assert (empty.token_scores, empty.warning) == ((), "source: the line is empty")
+    assert control.warning == "target: control characters"
+    assert math.isnan(control.score)
+    assert unknown.token_scores
+    with pytest.raises(OptionError, match="`targets` must have one entry per source, but 1 stand against 2"):
+        translator.score(["a", "b"], ["c"])
+    with pytest.raises(OptionError, match="must be lists of texts"):
+        translator.score(["a"], "c")  # type: ignore[call-overload]
+
+
+def test_score_shows_each_token_and_the_perplexity_of_all(trained: Path, pairs: Path, run: Any) -> None:
+    out, err = run("score", trained, pairs)
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert [row[0] for row in rows] == ["1", "2", "4"]
+    for row in rows:
+        words = row[3].split(" ")
+        assert words[-2] == "</s>"
+        assert sum(map(float, words[1::2])) == pytest.approx(float(row[1]), abs=0.01)
+    assert "perplexity" in err
+    *lines, summary = [json.loads(line) for line in run("score", trained, pairs, "--json")[0].splitlines()]
+    total = sum(sum(line["token_scores"]) for line in lines)
+    count = sum(len(line["token_scores"]) for line in lines)
+    assert summary["summary"]["pairs"] == 3
+    assert summary["summary"]["per_token"] == pytest.approx(math.exp(-total / count))
+    assert [line["line"] for line in lines] == [1, 2, 4]
+
+
+# Evaluating
+
+
+def test_evaluate_gives_the_perplexity_of_all_right_answers(trained: Path, pairs: Path, run: Any) -> None:
+    summary = json.loads(run("score", trained, pairs, "--json")[0].splitlines()[-1])["summary"]
+    facts = json.loads(run("evaluate", trained, pairs, "--json", *SHORT)[0])
+    assert facts["perplexity"]["per_token"] == pytest.approx(summary["per_token"])
+    assert "details" not in facts
+    assert "perplexity per character" in run("evaluate", trained, pairs, *SHORT)[0]
+
+
+def test_details_are_parts_of_the_whole(trained: Path, tmp_path: Path, run: Any) -> None:
+    path = tmp_path / "test.tsv"
+    path.write_text(PAIRS + "many many many many of many of many\tcible\n", encoding="utf-8")
+    details = json.loads(run("evaluate", trained, path, "--json", "--details", *SHORT)[0])["details"]
+    assert sum(part["items"] for part in details["by_length"]) == 41
+    assert {part["label"]: part["items"] for part in details["by_source"]} == {"unseen": 5, "seen in training": 36}
+    assert len(details["worst"]) == 10
+    shown = run("evaluate", trained, path, "--details", *SHORT)[0]
+    for text in ("by length", "by source", "unseen", "worst by chrF"):
+        assert text in shown
+
+
+def test_without_training_data_nobody_says_what_was_seen(translator: Translator, tmp_path: Path, run: Any) -> None:
+    copy = translator.save_pretrained(tmp_path / "copy")
+    ids = [translator.source_tokenizer.encode(text) for text in ("source 3 of many", "of of")]
+    assert seen_in_training(dragoman.load(copy).directory, ids) is None
+    found = seen_in_training(translator.directory, ids)
+    assert found is not None
+    assert not found[1]
+    assert np.any(
+        [
+            seen_in_training(translator.directory, [translator.source_tokenizer.encode(f"source {i} of many")])
+            for i in range(4)
+        ]
+    )
+
+
+# Comparing
+
+
+def test_a_model_is_no_better_than_itself(trained: Path, pairs: Path, run: Any) -> None:
+    facts = json.loads(run("compare", trained, trained, pairs, "--json", "--resamples", 50, *SHORT)[0])
+    assert facts["items"] == 2
+    assert [each["metric"] for each in facts["comparisons"]] == ["bleu", "chrf"]
+    assert not any(each["significant"] or each["difference"] for each in facts["comparisons"])
+    assert "no significant difference" in run("compare", trained, trained, pairs, "--resamples", 50, *SHORT)[0]
+
+
+def test_a_comparison_sees_which_model_is_better(trained: Path, other: Path, tmp_path: Path, run: Any) -> None:
+    sources = [f"source {i} of many" for i in range(40)]
+    right = dragoman.load(trained, device="cpu", threads=1).translate(sources, max_length=6, beam_size=2)
+    path = tmp_path / "test.tsv"
+    path.write_text("".join(f"{each.source}\t{each.text}\n" for each in right if each.text), encoding="utf-8")
+    words = (path, "--resamples", 100, *SHORT)
+    assert "A is better" in run("compare", trained, other, *words)[0]
+    assert "B is better" in run("compare", other, trained, *words)[0]
+
+
+def test_comparing_needs_at_least_one_resample(trained: Path, pairs: Path, run: Any) -> None:
+    assert (
+        "--resamples must be at least 1, but is 0"
+        in run("compare", trained, trained, pairs, "--resamples", 0, code=2)[1]
+    )
+
+
+# The teacher-forcing gap
+
+
+def test_the_gap_is_shown_drawn_and_told_to_programs(trained: Path, tmp_path: Path, run: Any) -> None:
+    path = tmp_path / "test.tsv"
+    path.write_text(PAIRS, encoding="utf-8")
+    shown = run("gap", trained, path, "--svg", tmp_path / "gap.svg")[0]
+    assert shown.startswith("40 sources: ")
+    assert "fed the truth  fed itself" in shown
+    assert (tmp_path / "gap.svg").read_text(encoding="utf-8").lstrip().startswith("<?xml")
+    facts = json.loads(run("gap", trained, path, "--json", "--horizon", 3)[0])
+    assert facts["sentences"] == 40
+    assert len(facts["free_after_error"]) == 3
+    assert facts["forced_accuracy"][0] == facts["free_accuracy"][0]  # before the first word there is nothing to be fed
+    assert facts["gap"] == pytest.approx(facts["forced_total"] - facts["free_total"])
+    assert "--horizon must be at least 1, but is 0" in run("gap", trained, path, "--horizon", 0, code=2)[1]
+
+
+def test_of_several_right_answers_the_closest_counts(translator: Translator) -> None:
+    sources = [f"source {i} of many" for i in range(5)]
+    outputs = [found.text for found in translator.translate(sources, beam_size=1)]
+    alone = translator.gap(sources, [[output] for output in outputs])
+    among = translator.gap([*sources, ""], [*(["autre", output] for output in outputs), ["autre"]])
+    assert among.as_dict() == alone.as_dict()
