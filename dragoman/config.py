@@ -306,6 +306,14 @@ class TrainOptions(ReadOptions, MachineOptions):
     ] = None
 
     # Training
+    from_model: Annotated[
+        str | None,
+        _group(
+            "Training",
+            description="Start from the weights and tokenisers of this model (a directory, or a name on the hub).",
+            min_length=1,
+        ),
+    ] = None
     epochs: Annotated[int | None, _group("Training", description="Most passes over the training data.", ge=1)] = None
     max_steps: Annotated[int | None, _group("Training", description="Most optimiser steps.", ge=1)] = None
     max_minutes: Annotated[float | None, _group("Training", description="Most minutes of training.", gt=0)] = None
@@ -343,6 +351,23 @@ class TrainOptions(ReadOptions, MachineOptions):
             ge=0,
             lt=1,
         ),
+    ] = None
+    scheduled_sampling: Annotated[
+        float | None,
+        _group(
+            "Training",
+            description="Share of the decoder's inputs that the model draws itself in training, once the curve is up "
+            "(Bengio et al. 2015); 0 is teacher forcing.",
+            ge=0,
+            le=1,
+        ),
+    ] = None
+    sampling_curve: Annotated[
+        Literal["linear", "exponential", "sigmoid", "constant"] | None,
+        _group("Training", description="How scheduled sampling rises from 0 to its share."),
+    ] = None
+    sampling_steps: Annotated[
+        int | None, _group("Training", description="Steps until scheduled sampling has its whole share.", ge=1)
     ] = None
     metric: Annotated[
         Literal["bleu", "chrf", "exact_match", "loss"] | None,

@@ -12,7 +12,7 @@ from torch import Tensor
 from dragoman.corpus.batching import Batch, make_batch
 from dragoman.corpus.dataset import EncodedPairs
 from dragoman.model.seq2seq import Seq2Seq
-from dragoman.training.objective import Objective, add_gradients
+from dragoman.training.objective import Objective, Tensors, add_gradients
 
 CPU = torch.device("cpu")
 VOCAB = 13
@@ -69,3 +69,65 @@ def test_the_sums_of_the_loss_are_over_all_batches() -> None:
     assert several.tokens == one.tokens == sum(len(data.target(i)) + 1 for i in range(5))
     assert several.cross_entropy == pytest.approx(one.cross_entropy)
     assert float(several.objective) == pytest.approx(one.cross_entropy)
+
+
+SHAPES = {
+    "plain": {"attention": "none", "bidirectional": False, "peek": True},
+    "attention": {"decoder_layers": 2, "encoder_layers": 2, "layer_norm": True},
+    "input feeding": {"input_feeding": True, "cell": "gru"},
+    "inside": {"attention": "additive", "attention_inside": True, "tie_embeddings": "target"},
+}
+
+
+def features_of(model: Seq2Seq, batch: Batch, target_input: Tensor, *, own_share: float, seed: int = 1) -> Tensor:
+    tensors = Tensors.of(batch, CPU)
+    torch.manual_seed(seed)
+    output = model.train()(tensors.source_ids, tensors.source_lengths, target_input, own_share=own_share)
+    return output.features.detach()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sampling_steps_compute_what_teacher_forcing_does_when_nothing_is_drawn(shape: str) -> None:
+    model, batch = build(**SHAPES[shape]), batch_of(pairs(), range(6))
+    true = Tensors.of(batch, CPU).target_input
+    tiny = 1e-300  # steps, but draws no word
+    forced, stepped = (features_of(model, batch, true, own_share=share) for share in (0.0, tiny))
+    assert float((forced - stepped).abs().max()) < 1e-12
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_with_a_whole_share_of_its_own_words_the_model_never_sees_the_true_ones(shape: str) -> None:
+    model, batch = build(**SHAPES[shape]), batch_of(pairs(), range(6))
+    true = Tensors.of(batch, CPU).target_input
+    other = torch.where(torch.arange(true.size(1)) > 0, (true + 3) % VOCAB, true)
+    own, same = (features_of(model, batch, ids, own_share=1.0) for ids in (true, other))
+    assert torch.equal(own, same)
+    half, otherwise = (features_of(model, batch, ids, own_share=0.5) for ids in (true, other))
+    assert not torch.allclose(half, otherwise)
+    assert torch.equal(half, features_of(model, batch, true, own_share=0.5))  # a function of the seed
+    assert not torch.allclose(half, features_of(model, batch, true, own_share=0.5, seed=2))
+
+
+def test_draws_follow_the_models_distribution_and_are_what_the_decoder_reads() -> None:
+    model, batch = build(), batch_of(pairs(), range(6))
+    with torch.no_grad():
+        model.decoder.output.weight.zero_()
+        model.decoder.output.bias.copy_(torch.log(torch.tensor([1e-9] * 5 + [0.3] + [1e-9] * 6 + [0.7])))
+    torch.manual_seed(3)
+    drawn = model.decoder._draw(torch.zeros(4000, 6, dtype=torch.float64))
+    assert set(drawn.tolist()) == {5, 12}
+    assert float((drawn == 12).double().mean()) == pytest.approx(0.7, abs=0.03)
+    with torch.no_grad():
+        model.decoder.output.bias[5] = -1e9
+    true = Tensors.of(batch, CPU).target_input
+    always = torch.where(torch.arange(true.size(1)) > 0, 12, true)
+    own, forced = features_of(model, batch, true, own_share=1.0), features_of(model, batch, always, own_share=0.0)
+    assert float((own - forced).abs().max()) < 1e-12
+
+
+def test_scheduled_sampling_changes_the_gradient_only_where_words_are_drawn() -> None:
+    data, model = pairs(), build()
+    batches = [batch_of(data, range(12))]
+    forced = gradients(model, batches, Objective())
+    assert distance(gradients(model, batches, Objective(own_share=0.5)), forced) > 1e-4
+    assert distance(gradients(model, batches, Objective(own_share=1e-300)), forced) < 1e-12

@@ -19,7 +19,7 @@ import dragoman
 from dragoman.config import TrainOptions
 from dragoman.errors import Interrupted, OptionError, StorageError, TrainingError
 from dragoman.training.events import Evaluated, Event
-from dragoman.training.schedule import Schedule
+from dragoman.training.schedule import SamplingCurve, Schedule
 from dragoman.training.trainer import Trainer
 
 LETTERS = "abcdefgh"
@@ -61,6 +61,7 @@ VARIANTS = {
     "adam, plateau": {"optimizer": "adam", "schedule": "plateau", "preset": "textbook"},
     "sgd, cosine": {"optimizer": "sgd", "schedule": "cosine", "cell": "gru", "learning_rate": 0.1, "epochs": 3},
     "accumulated": {"accumulate": 2, "dropout": 0.1},
+    "scheduled sampling": {"scheduled_sampling": 0.8, "sampling_steps": 12},
     "stepped, dropped words": {"preset": "luong2015", "word_dropout": 0.2, "layers": 1},
 }
 
@@ -237,3 +238,14 @@ def test_the_learning_rate_rises_to_its_peak_and_never_rises_again(kind: str) ->
     assert all(a >= b for a, b in itertools.pairwise(rates[9:]))
     expected = {"inverse_sqrt": 0.5 * (10 / 100) ** 0.5, "linear": 0.005, "cosine": 0.005}
     assert rates[-1] == pytest.approx(expected.get(kind, 0.5))
+
+
+@pytest.mark.parametrize("kind", ["linear", "exponential", "sigmoid", "constant"])
+def test_the_share_of_sampled_inputs_rises_to_its_ratio_and_counts_steps(kind: str) -> None:
+    curve = SamplingCurve(kind, 0.4, 200)
+    shares = [curve.share(step) for step in range(10_000)]
+    assert all(0 <= a <= b <= 0.4 for a, b in itertools.pairwise(shares))
+    assert shares[200] == pytest.approx(0.4, rel=0.02)
+    assert shares[100] == pytest.approx({"linear": 0.2, "exponential": 0.36, "sigmoid": 0.2, "constant": 0.4}[kind])
+    assert shares[0] == pytest.approx(0.4 if kind == "constant" else 0, abs=0.01)
+    assert SamplingCurve(kind, 0.0, 200).share(500) == 0

@@ -30,9 +30,13 @@ _LOOKS_LIKE_A_FLAG = re.compile(r"--[A-Za-z][\w-]*(=.*)?", re.DOTALL)
 _METAVARS = {int: "INT", float: "NUMBER"}
 
 
+_RENAMED = {"from_model": "--from"}
+"""`from` is a word of Python's own."""
+
+
 def flag(name: str) -> str:
     """`beam_size` as people type it: `--beam-size`."""
-    return "--" + name.replace("_", "-")
+    return _RENAMED.get(name) or "--" + name.replace("_", "-")
 
 
 def flags_of_models(command: Command) -> Command:
@@ -73,6 +77,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     if field.default not in (None, (), False):
         notes.append(f"Default: {field.default}.")
     description = Parameter(
+        name=flag(name),
         help=" ".join([field.description or "", *notes]),
         group=Group(group, sort_key=_GROUPS.index(group) + 1 if group in _GROUPS else len(_GROUPS) + 1),
         metavar=next((word for kind, word in _METAVARS.items() if kind in kinds), "TEXT"),

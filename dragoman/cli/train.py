@@ -30,6 +30,14 @@ def train(
     resume: Annotated[
         Path | None, Parameter(help="Go on with a stopped training in this directory, exactly where it stopped.")
     ] = None,
+    verify_resume: Annotated[
+        bool,
+        Parameter(
+            help="Only prove that this training can be stopped and resumed: train 20 steps straight, and again with a stop "
+            "in between, and compare all weights bit for bit.",
+            negative=(),
+        ),
+    ] = False,
     config: Annotated[Path | None, Parameter(help="TOML file of options; flags override it.")] = None,
     as_json: AsJson = False,
     options: TrainOptions,
@@ -40,6 +48,9 @@ def train(
     overrides the file given by --config, which overrides the preset.
     """
     options = with_file(options, config)
+    if verify_resume:
+        _verify(pairs, out, resume, options, overwrite=overwrite)
+        return
     _check(pairs, out, resume, overwrite=overwrite)
     show_messages()
     import dragoman
@@ -68,6 +79,28 @@ def _check(pairs: tuple[str, ...], out: Path | None, resume: Path | None, *, ove
         raise OptionError("PAIRS is missing; for example: dragoman train pairs.tsv --out model")
     elif out is None:
         raise OptionError("`out` is missing; for example: dragoman train pairs.tsv --out model")
+
+
+def _verify(
+    pairs: tuple[str, ...], out: Path | None, resume: Path | None, options: TrainOptions, *, overwrite: bool
+) -> None:
+    """Prove that resuming is exact, or fail."""
+    given = [name for name, value in (("out", out), ("resume", resume), ("overwrite", overwrite)) if value]
+    if given:
+        raise OptionError(f"`verify_resume` trains in temporary folders: leave `{given[0]}` out")
+    if not pairs:
+        raise OptionError("PAIRS is missing; for example: dragoman train pairs.tsv --verify-resume")
+    if "-" in pairs:
+        raise OptionError("`verify_resume` reads the pairs twice: give a file")
+    show_messages()
+    from dragoman.training.verifying import verify_resume
+
+    with watcher() as listener:
+        proof = verify_resume(list(pairs), options, listener=listener)
+    print(
+        f"resuming is exact: {proof.steps} steps, and {proof.stopped_at} + {proof.steps - proof.stopped_at} with a stop in "
+        f"between, gave the same {proof.values:,} numbers in {proof.tensors} tensors, bit for bit"
+    )
 
 
 def _command() -> str:

@@ -31,6 +31,11 @@ class DecoderState:
         layers = tuple(tuple(part.index_select(0, rows) for part in layer) for layer in self.layers)
         return DecoderState(layers, None if self.fed is None else self.fed.index_select(0, rows))
 
+    def detach(self) -> DecoderState:
+        """The same state, through which no gradient flows back."""
+        layers = tuple(tuple(part.detach() for part in layer) for layer in self.layers)
+        return DecoderState(layers, None if self.fed is None else self.fed.detach())
+
 
 @dataclass(frozen=True)
 class Masks:
@@ -155,14 +160,14 @@ class Decoder(nn.Module):
         return Masks(embedding, tuple(seam.mask(like) for seam in self.seams))
 
     def forward(
-        self, target_input: Tensor, memory: Memory, state: DecoderState
+        self, target_input: Tensor, memory: Memory, state: DecoderState, *, masks: Masks | None = None
     ) -> tuple[Tensor, Tensor | None, DecoderState]:
         """Teacher forcing over target inputs, (batch, target_length), from a start or from any later state.
 
-        Returns features, (batch, target_length, feature_size), for the output layer; the attention, (batch,
+        `masks` are those of an earlier call if this one continues it; by default they are drawn. Returns features, (batch, target_length, feature_size), for the output layer; the attention, (batch,
         target_length, source_length), or None; and the state after the last input.
         """
-        masks = self.masks(memory.context)
+        masks = masks or self.masks(memory.context)
         embedded = self._embed(target_input, masks)
         if self.fused:
             return self._forward_fused(embedded, memory, state, masks)
@@ -171,8 +176,36 @@ class Decoder(nn.Module):
             feature, weight, state = self._step(embedded[:, position], memory, state, masks)
             features.append(feature)
             weights.append(weight)
-        attention = torch.stack([w for w in weights if w is not None], dim=1) if self.attention is not None else None
-        return torch.stack(features, dim=1), attention, state
+        return torch.stack(features, dim=1), _stacked(weights), state
+
+    def forward_sampling(
+        self, target_input: Tensor, memory: Memory, state: DecoderState, *, own_share: float
+    ) -> tuple[Tensor, Tensor | None, DecoderState]:
+        """Scheduled sampling (Bengio et al. 2015): after the first, an input is a draw of the model itself with
+        probability `own_share`, else the true one of `target_input`, (batch, target_length).
+
+        No gradient flows through a draw. Returns what `forward` does; it is that where `own_share` is 0.
+        """
+        masks = self.masks(memory.context)
+        own = torch.rand(target_input.shape, device=target_input.device) < own_share
+        features: list[Tensor] = []
+        weights: list[Tensor | None] = []
+        ids = target_input[:, 0]
+        for position in range(target_input.size(1)):
+            if position > 0:
+                ids = torch.where(own[:, position], self._draw(features[-1]), target_input[:, position])
+            embedded = self._embed(ids.unsqueeze(1), masks).squeeze(1)
+            feature, weight, state = self._step(embedded, memory, state, masks)
+            features.append(feature)
+            weights.append(weight)
+        return torch.stack(features, dim=1), _stacked(weights), state
+
+    @torch.no_grad()
+    def _draw(self, features: Tensor) -> Tensor:
+        """One id per row from the model's distribution, by the Gumbel trick: (batch, feature_size) -> (batch,)."""
+        logits: Tensor = self.output(features).float()
+        noise = torch.empty_like(logits).exponential_().log_()
+        return (logits - noise).argmax(dim=1)
 
     def step(self, last_ids: Tensor, memory: Memory, state: DecoderState) -> tuple[Tensor, Tensor | None, DecoderState]:
         """Feed one id per row, (batch,); returns features (batch, feature_size), attention (batch, source_length), state."""
@@ -242,3 +275,9 @@ class Decoder(nn.Module):
             parts.append(embedded)
         read = torch.cat(parts, dim=-1) if len(parts) > 1 else states
         return torch.tanh(self.readout(read))
+
+
+def _stacked(weights: list[Tensor | None]) -> Tensor | None:
+    """Attention of all positions, (batch, target_length, source_length), or None without attention."""
+    known = [one for one in weights if one is not None]
+    return torch.stack(known, dim=1) if known else None

@@ -95,10 +95,18 @@ class Seq2Seq(nn.Module):
         """Trainable values, shared ones counted once."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
-    def forward(self, source_ids: Tensor, source_lengths: Tensor, target_input: Tensor) -> Output:
-        """Teacher forcing: sources (batch, source_length) with lengths (batch,), targets (batch, target_length)."""
+    def forward(
+        self, source_ids: Tensor, source_lengths: Tensor, target_input: Tensor, *, own_share: float = 0.0
+    ) -> Output:
+        """Teacher forcing: sources (batch, source_length) with lengths (batch,), targets (batch, target_length).
+
+        With `own_share` that share of the target inputs is drawn by the model itself (scheduled sampling).
+        """
         memory, state = self.encode(source_ids, source_lengths)
-        features, attention, _ = self.decoder(target_input, memory, state)
+        if own_share > 0:
+            features, attention, _ = self.decoder.forward_sampling(target_input, memory, state, own_share=own_share)
+        else:
+            features, attention, _ = self.decoder(target_input, memory, state)
         return Output(features, attention)
 
     def encode(self, source_ids: Tensor, source_lengths: Tensor) -> tuple[Memory, DecoderState]:

@@ -19,6 +19,8 @@ class Objective:
 
     label_smoothing: float = 0.0
     """Probability mass that is spread over the whole vocabulary."""
+    own_share: float = 0.0
+    """Share of the decoder's inputs that the model draws itself (scheduled sampling)."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,15 @@ class Tensors:
         return cls(*(torch.from_numpy(array).to(device, torch.long) for array in arrays))
 
 
-def batch_loss(model: Seq2Seq, batch: Batch, device: torch.device, *, label_smoothing: float = 0.0) -> Loss:
-    """The teacher-forced loss of a batch, over its real tokens only: padding never reaches the output layer."""
+PLAIN = Objective()
+"""Teacher-forced cross-entropy."""
+
+
+def batch_loss(model: Seq2Seq, batch: Batch, device: torch.device, objective: Objective = PLAIN) -> Loss:
+    """The loss of a batch, over its real tokens only: padding never reaches the output layer."""
     tensors = Tensors.of(batch, device)
-    features = model(tensors.source_ids, tensors.source_lengths, tensors.target_input).features
-    return _token_loss(model, features, tensors.target_output, Objective(label_smoothing))
+    output = model(tensors.source_ids, tensors.source_lengths, tensors.target_input, own_share=objective.own_share)
+    return _token_loss(model, output.features, tensors.target_output, objective)
 
 
 def add_gradients(model: Seq2Seq, batches: Sequence[Batch], device: torch.device, objective: Objective) -> Loss:
@@ -57,7 +63,7 @@ def add_gradients(model: Seq2Seq, batches: Sequence[Batch], device: torch.device
     tokens = sum(batch.target_tokens for batch in batches)
     sums = []
     for batch in batches:
-        loss = batch_loss(model, batch, device, label_smoothing=objective.label_smoothing)
+        loss = batch_loss(model, batch, device, objective)
         (loss.objective / tokens).backward()  # type: ignore[no-untyped-call]
         sums.append(loss)
     total = torch.stack([loss.objective.detach() for loss in sums]).sum()

@@ -26,7 +26,7 @@ from dragoman.corpus.tokenizer_learning import DEFAULT_LIMITS, learn_tokenizers
 from dragoman.corpus.vectors import read_vector_words
 from dragoman.errors import DataError
 from dragoman.storage import write_json
-from dragoman.training.events import Listener, Note, Stage
+from dragoman.training.events import Listener, Note, Stage, ignore
 
 VOCABULARY_SAMPLE = 500_000
 """Pairs (so twice as many lines) a vocabulary is learned from at most."""
@@ -95,8 +95,15 @@ class Prepared:
     """How targets are written: spaced, unspaced or symbols."""
 
 
-def prepare(pairs: Pairs, options: TrainOptions, folder: Path, listener: Listener) -> Prepared:
-    """Read, split and tokenise into `folder`."""
+def prepare(
+    pairs: Pairs,
+    options: TrainOptions,
+    folder: Path,
+    listener: Listener,
+    *,
+    tokenizers: tuple[Tokenizer, Tokenizer] | None = None,
+) -> Prepared:
+    """Read, split and tokenise into `folder`, with new tokenisers unless some are given."""
     folder.mkdir(parents=True, exist_ok=True)
     store, report, fingerprint = _read(pairs, options, folder / "pairs.arrow", listener)
     dev_rule, test_rule = parse_held_out(options.dev, name="dev"), parse_held_out(options.test, name="test")
@@ -107,8 +114,8 @@ def prepare(pairs: Pairs, options: TrainOptions, folder: Path, listener: Listene
     train = store.select(parts.train)
     dev = _held_out_view(dev_rule, parts.dev, store, folder / "dev.arrow", options, train, listener)
     test = _held_out_view(test_rule, parts.test, store, folder / "test.arrow", options, train, listener)
-    choice = _choose(train, options, listener)
-    source_tokenizer, target_tokenizer = _tokenizers(train, choice, options, listener)
+    choice = _choose(train, options, listener if tokenizers is None else ignore)
+    source_tokenizer, target_tokenizer = tokenizers or _tokenizers(train, choice, options, listener)
     facts = _facts(report, parts, dev_rule, test_rule, options, fingerprint, dev, test)
     encoded = {}
     for name, view in (("train", train), ("dev", dev)):
@@ -129,7 +136,8 @@ def prepare(pairs: Pairs, options: TrainOptions, folder: Path, listener: Listene
     dev_part, test_part = Part.of(dev), None if test is None else Part.of(test)
     facts["train"]["used"] = len(encoded["train"])
     # Characters that spell a word are judged as text with spaces; ready-made symbols are symbols.
-    writing = "symbols" if choice.target_method == "symbols" else "unspaced" if choice.unspaced_target else "spaced"
+    symbols = target_tokenizer.methods[0] == "symbols"
+    writing = "symbols" if symbols else "unspaced" if choice.unspaced_target else "spaced"
     texts = {
         "dev": _as_json(dev_part),
         "test": None if test_part is None else _as_json(test_part),

@@ -71,6 +71,9 @@ class Recipe:
     max_minutes: float | None = None
     eval_every: int | None = None
     accumulate: int = 1
+    scheduled_sampling: float = 0.0
+    sampling_curve: str = "linear"
+    sampling_steps: int = 4_000
 
     def model_arguments(self) -> dict[str, Any]:
         """Keyword arguments of `Seq2Seq`, vocabularies apart."""
@@ -157,7 +160,10 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         "embedding_size": (256 if pairs >= 2_000 else 128, size),
         "hidden_size": (width, size),
         "bidirectional": (True, "every word is seen with both its sides"),
-        "attention": ("multihead", "looks back at the source; its scores are scaled, so that it learns from the first step"),
+        "attention": (
+            "multihead",
+            "looks back at the source; its scores are scaled, so that it learns from the first step",
+        ),
         "attention_heads": (4, ""),
         "attention_inside": (False, ""),
         "input_feeding": (False, ""),
@@ -182,6 +188,9 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         "patience": (10, "evaluations without progress"),
         "seed": (1, ""),
         "accumulate": (1, ""),
+        "scheduled_sampling": (0.0, ""),
+        "sampling_curve": ("linear", ""),
+        "sampling_steps": (4_000, ""),
     }
 
 

@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step; knows no optimiser."""
+"""The learning rate and the share of sampled inputs as functions of the step; knows no optimiser."""
 
 from __future__ import annotations
 
@@ -33,3 +33,31 @@ class Schedule:
         if self.kind == "cosine":
             return self.peak * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
         return self.peak
+
+
+@dataclass(frozen=True)
+class SamplingCurve:
+    """How the share of the model's own words among the decoder's inputs rises from 0 to `ratio` (Bengio et al. 2015).
+
+    One minus the paper's probability of a true word, so that `steps` is where (nearly) all of the way has been gone:
+
+    - linear: evenly
+    - exponential: fast at first; 99 % after `steps`
+    - sigmoid: slowly, fast in the middle, slowly; 99.3 % after `steps`
+    - constant: `ratio` from the first step on
+    """
+
+    kind: str
+    ratio: float
+    steps: int
+
+    def share(self, step: int) -> float:
+        """The share at a step, counted from 0."""
+        done = step / self.steps
+        if self.kind == "linear":
+            return self.ratio * min(1.0, done)
+        if self.kind == "exponential":
+            return self.ratio * (1 - math.exp(-math.log(100) * done))
+        if self.kind == "sigmoid":
+            return self.ratio / (1 + math.exp(5 - 10 * min(done, 10.0)))
+        return self.ratio

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import tempfile
 import time
@@ -17,35 +16,30 @@ import torch
 
 import dragoman
 from dragoman.config import MachineOptions, SearchOptions, TrainOptions
-from dragoman.corpus.batching import Batch, BatchPlan, dev_batches
-from dragoman.corpus.tokenization import Tokenizer
+from dragoman.corpus.batching import Batch, BatchPlan
 from dragoman.corpus.vectors import load_vectors, read_vector_words
 from dragoman.errors import Interrupted, OptionError, StorageError, TrainingError
-from dragoman.evaluation.metrics import Scores, score
 from dragoman.evaluation.plots import training_svg
-from dragoman.generation.search import search
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
 from dragoman.presets import find_preset
 from dragoman.storage import CARD, CURVES, FORMAT_VERSION, TEST, ModelDirectory, check_claim, claim, write_text
 from dragoman.training.card import model_card
 from dragoman.training.checkpoint import load_tensors, load_weights
+from dragoman.training.continuing import Earlier, tokenizers_of, unknown_share
 from dragoman.training.events import Evaluated, Event, Listener, Note
 from dragoman.training.interrupt import stop_on_interrupt
 from dragoman.training.machine import choose_device, use_threads
-from dragoman.training.objective import batch_loss
-from dragoman.training.preparation import Pairs, Part, Prepared, prepare, reopen
+from dragoman.training.preparation import Pairs, Prepared, prepare, reopen
 from dragoman.training.recipe import DataSummary, Recipe, choose
-from dragoman.training.trainer import DevScore, Run, Trainer
+from dragoman.training.scoring import Evaluator, decode
+from dragoman.training.trainer import Run, Trainer
 
-DEV_SOURCES = 500
-"""Dev sources that are decoded at each evaluation."""
-DEV_LOSS_PAIRS = 4_000
-"""Dev pairs the dev loss is measured on at most."""
 LIMITS = frozenset({"epochs", "max_steps", "max_minutes", "patience"})
 """Options that only say when to stop, so that a resumed run may be given others."""
 DRAW_SECONDS = 30.0
-GREEDY, BEAM = SearchOptions(beam_size=1), SearchOptions()
+_MANY_UNKNOWN = 0.05
+BEAM = SearchOptions()
 
 
 def start(
@@ -56,9 +50,14 @@ def start(
     overwrite: bool,
     listener: Listener,
     command: str | None,
+    stop_at: int | None = None,
 ) -> None:
-    """Train a new model into `out`. What can be found wrong is found before `out` is touched."""
+    """Train a new model into `out`. What can be found wrong is found before `out` is touched.
+
+    `stop_at` is a step after which the run stops as if it were interrupted.
+    """
     find_preset(options.preset)
+    earlier = Earlier.of(options)
     device = choose_device(options.device)
     use_threads(options.threads)
     check_claim(out, overwrite=overwrite)
@@ -69,7 +68,7 @@ def start(
         raise StorageError(f"{out} cannot be made: {error.strerror}") from None
     try:
         directory, prepared, model, recipe = _set_up(
-            pairs, workplace, options, listener, name=out.name, command=command
+            pairs, workplace, options, listener, earlier=earlier, name=out.name, command=command
         )
         workplace.chmod(0o755)
         claim(out, overwrite=overwrite)
@@ -79,20 +78,21 @@ def start(
         shutil.rmtree(workplace, ignore_errors=True)
         raise
     prepared = reopen(out / "training" / "data", prepared.source_tokenizer, prepared.target_tokenizer)
-    _train(ModelDirectory(out, directory.config), prepared, model.to(device), recipe, listener)
+    directory = ModelDirectory(out, directory.config)
+    _train(directory, prepared, model.to(device), recipe, listener, stop_at=stop_at)
 
 
-def go_on(path: Path, options: TrainOptions, *, listener: Listener) -> None:
-    """Resume the run in `path` with its stored options."""
+def go_on(path: Path, options: TrainOptions, *, listener: Listener, stop_at: int | None = None) -> None:
+    """Resume the run in `path` with its stored options; `stop_at` as for `start`."""
     directory = ModelDirectory.open(path, weights=False)
     if not (directory.training / "data").is_dir():
         raise StorageError(f"{path} cannot be resumed: it has no {directory.training.name}/data")
     recipe = _stored_recipe(directory, options)
     use_threads(options.threads)
-    prepared = reopen(directory.training / "data", *_stored_tokenizers(directory))
+    prepared = reopen(directory.training / "data", *tokenizers_of(directory))
     torch.manual_seed(recipe.seed)
     model = _build(directory.config["architecture"], directory).to(choose_device(options.device))
-    _train(directory, prepared, model, recipe, listener)
+    _train(directory, prepared, model, recipe, listener, stop_at=stop_at)
 
 
 def _stored_recipe(directory: ModelDirectory, options: TrainOptions) -> Recipe:
@@ -114,21 +114,22 @@ def _stored_recipe(directory: ModelDirectory, options: TrainOptions) -> Recipe:
     return Recipe(**{name: value for name, value in (stored | changes).items() if name in names})
 
 
-def _stored_tokenizers(directory: ModelDirectory) -> tuple[Tokenizer, Tokenizer]:
-    config = directory.config["tokenizer"]
-    source = Tokenizer.from_files(config["source"], directory.read_text)
-    if config["source"] == config["target"]:
-        return source, source
-    return source, Tokenizer.from_files(config["target"], directory.read_text)
-
-
 def _set_up(
-    pairs: Pairs, path: Path, options: TrainOptions, listener: Listener, *, name: str, command: str | None
+    pairs: Pairs,
+    path: Path,
+    options: TrainOptions,
+    listener: Listener,
+    *,
+    earlier: Earlier | None,
+    name: str,
+    command: str | None,
 ) -> tuple[ModelDirectory, Prepared, Seq2Seq, Recipe]:
     """Everything before the first step: data, tokenisers, recipe, configuration and a model with its first weights."""
     source_width = _width(options.source_vectors)
     target_width = _width(options.target_vectors)
-    prepared = prepare(pairs, options, path / "training" / "data", listener)
+    options = earlier.agreed(options) if earlier else options
+    data = path / "training" / "data"
+    prepared = prepare(pairs, options, data, listener, tokenizers=earlier.tokenizers if earlier else None)
     shared = prepared.source_tokenizer is prepared.target_tokenizer
     summary = DataSummary(
         pairs=len(prepared.train),
@@ -139,7 +140,7 @@ def _set_up(
         source_vector_size=source_width,
         target_vector_size=target_width,
     )
-    recipe, reasons = choose(options, summary)
+    recipe, reasons = choose(earlier.shaped(options) if earlier else options, summary)
     for reason in reasons:
         listener(Note(f"{reason.name} = {reason.value}: {reason.why}"))
     architecture = recipe.model_arguments() | {
@@ -147,8 +148,11 @@ def _set_up(
         "target_vocab_size": prepared.target_tokenizer.vocab_size,
         "source_embedding_size": source_width,
     }
+    architecture = earlier.architecture(architecture) if earlier else architecture
     torch.manual_seed(recipe.seed)
     model = Seq2Seq(**architecture)
+    if earlier:
+        _start_from_earlier(model, earlier, prepared, listener)
     _start_from_vectors(model, options, prepared, listener)
     files = prepared.source_tokenizer.files() | prepared.target_tokenizer.files()
     for file, text in files.items():
@@ -202,6 +206,14 @@ def _freeze(model: Seq2Seq, options: dict[str, Any]) -> None:
     model.decoder.embedding.weight.requires_grad_(not options.get("freeze_target_vectors", False))
 
 
+def _start_from_earlier(model: Seq2Seq, earlier: Earlier, prepared: Prepared, listener: Listener) -> None:
+    """Copy an earlier model's weights, and report how much of the new data its vocabularies lack."""
+    earlier.load_into(model)
+    unknown = unknown_share(prepared.train)
+    text = f"starting from {earlier.directory.path}: {unknown:.1%} of the new data's tokens are unknown to it"
+    listener(Note(text, warning=unknown > _MANY_UNKNOWN))
+
+
 def _start_from_vectors(model: Seq2Seq, options: TrainOptions, prepared: Prepared, listener: Listener) -> None:
     """Copy vectors from files into the embeddings, and report how much of the vocabulary they cover."""
     sides = (
@@ -222,7 +234,15 @@ def _start_from_vectors(model: Seq2Seq, options: TrainOptions, prepared: Prepare
     _freeze(model, options.model_dump())
 
 
-def _train(directory: ModelDirectory, prepared: Prepared, model: Seq2Seq, recipe: Recipe, listener: Listener) -> None:
+def _train(
+    directory: ModelDirectory,
+    prepared: Prepared,
+    model: Seq2Seq,
+    recipe: Recipe,
+    listener: Listener,
+    *,
+    stop_at: int | None,
+) -> None:
     training = directory.training
     log = _Log(directory, listener)
 
@@ -230,7 +250,7 @@ def _train(directory: ModelDirectory, prepared: Prepared, model: Seq2Seq, recipe
         yield from plan.epoch(epoch, start=position)
 
     plan = BatchPlan(prepared.train, batch_tokens=recipe.batch_tokens, seed=recipe.seed)
-    evaluator = _Evaluator(prepared, recipe)
+    evaluator = Evaluator(prepared, recipe)
     with stop_on_interrupt() as stop:
         trainer = Trainer(
             model,
@@ -241,7 +261,7 @@ def _train(directory: ModelDirectory, prepared: Prepared, model: Seq2Seq, recipe
             folder=training,
             keep=directory.weights,
             listener=log,
-            interrupted=stop,
+            interrupted=lambda: stop() or trainer.run.step == stop_at,
         )
         trainer.resume()
         log.history = trainer.run.history
@@ -264,7 +284,7 @@ def _finish(
     for name, part in (("dev", prepared.dev_part.first(2_000)), ("test", prepared.test_part)):
         if part is not None:
             listener(Note(f"scoring {name}: {len(part.sources):,} sources, beam {BEAM.beam_size}"))
-            scores, _ = _decode(stepper, prepared, part, BEAM, config["recipe"]["metric"])
+            scores, _ = decode(stepper, prepared, part, BEAM, config["recipe"]["metric"])
             config["scores"][name] = scores.as_dict() | {"search": f"beam {BEAM.beam_size}"}
             shown = ", ".join(f"{label} {value}" for label, value, _ in scores.rows()[:3])
             listener(Note(f"{name}: {shown}"))
@@ -277,48 +297,6 @@ def _finish(
     }
     directory.write_config()
     write_text(directory.path / CARD, model_card(config))
-
-
-class _Evaluator:
-    """Scores a model on the development part: teacher-forced loss, and real greedy decoding."""
-
-    def __init__(self, prepared: Prepared, recipe: Recipe) -> None:
-        self.prepared, self.recipe = prepared, recipe
-        self.part = prepared.dev_part.first(DEV_SOURCES)
-
-    def __call__(self, model: Seq2Seq) -> DevScore:
-        device = model.decoder.embedding.weight.device
-        total, tokens = 0.0, 0
-        with torch.inference_mode():
-            for batch in dev_batches(self.prepared.dev, batch_tokens=2_000, most=DEV_LOSS_PAIRS):
-                loss = batch_loss(model, batch, device)
-                total, tokens = total + loss.cross_entropy, tokens + loss.tokens
-        before = time.monotonic()
-        metric = self.recipe.metric
-        value = -total / tokens
-        if metric != "loss":
-            scores, _ = _decode(TorchStepper(model), self.prepared, self.part, GREEDY, metric)
-            value = scores.primary_value
-        return DevScore(total / tokens, value if math.isfinite(value) else -math.inf, time.monotonic() - before)
-
-
-def _decode(
-    stepper: TorchStepper, prepared: Prepared, part: Part, options: SearchOptions, metric: str
-) -> tuple[Scores, list[str]]:
-    """Decode a part and score it, `metric` leading; with greedy search, for the curves, by that metric alone."""
-    encoded = prepared.source_tokenizer.encode_batch(part.sources)
-    outputs = [""] * len(encoded)
-    order = sorted(range(len(encoded)), key=lambda index: -len(encoded[index]))
-    order = [index for index in order if encoded[index]]
-    for start in range(0, len(order), 64):
-        batch = order[start : start + 64]
-        found = search(stepper, [encoded[index] for index in batch], options=options)
-        for index, hypotheses in zip(batch, found, strict=True):
-            outputs[index] = prepared.target_tokenizer.decode(list(hypotheses[0].ids))
-    primary: Any = None if metric == "loss" else metric
-    metrics: Any = [primary] if options == GREEDY else ["bleu", "chrf", "exact_match", "cer", "wer"]
-    writing: Any = prepared.writing
-    return score(outputs, part.references, writing=writing, primary=primary, metrics=metrics), outputs
 
 
 class _Log:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from dragoman.training.clock import Clock
 from dragoman.training.events import Evaluated, Listener
 from dragoman.training.objective import Objective, add_gradients
 from dragoman.training.recipe import Recipe
-from dragoman.training.schedule import Schedule
+from dragoman.training.schedule import SamplingCurve, Schedule
 
 DIVERGED = 3.0
 """Times the loss of knowing nothing, ln(vocabulary), at which a run has diverged."""
@@ -119,6 +119,7 @@ class Trainer:
         self.schedule = Schedule(recipe.schedule, recipe.learning_rate, recipe.warmup_steps, self.total_steps)
         self.eval_every = recipe.eval_every or max(50, min(1000, math.ceil(updates_per_epoch / 2)))
         self.objective = Objective(label_smoothing=recipe.label_smoothing)
+        self.sampling = SamplingCurve(recipe.sampling_curve, recipe.scheduled_sampling, recipe.sampling_steps)
 
     def resume(self) -> None:
         """Go on from the last checkpoint, if there is one."""
@@ -165,7 +166,8 @@ class Trainer:
         torch.manual_seed(int(np.random.SeedSequence((recipe.seed, run.step)).generate_state(1)[0]))
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        loss = add_gradients(self.model, batches, self.device, self.objective)
+        objective = replace(self.objective, own_share=self.sampling.share(run.step))
+        loss = add_gradients(self.model, batches, self.device, objective)
         if recipe.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm)
         run.step += 1

@@ -1,0 +1,119 @@
+"""An earlier model that a new training starts from: its weights, tokenisers and architecture; knows no optimiser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dragoman.config import TrainOptions
+from dragoman.corpus.dataset import EncodedPairs
+from dragoman.corpus.tokenization import UNK, Tokenizer
+from dragoman.errors import OptionError
+from dragoman.model.seq2seq import Seq2Seq
+from dragoman.storage import ModelDirectory, locate
+from dragoman.training.checkpoint import load_tensors, load_weights
+from dragoman.training.recipe import MODEL_FIELDS
+
+_FREE = ("dropout", "word_dropout")
+"""Options of the model that shape no weight."""
+_KEPT = (
+    "tokenizer",
+    "source_tokenizer",
+    "target_tokenizer",
+    "vocab_size",
+    "shared_vocabulary",
+    "byte_fallback",
+    "jamo",
+    "source_vectors",
+    "target_vectors",
+)
+"""Options of what comes with the weights: the tokenisers and what the embeddings started from."""
+_SAMPLE = 2_000
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A finished model, taken up again with new data, a new schedule and a new optimiser."""
+
+    directory: ModelDirectory
+    """Where it is."""
+    tokenizers: tuple[Tokenizer, Tokenizer]
+    """Of the source and of the target; the same object twice with a shared vocabulary."""
+
+    @classmethod
+    def of(cls, options: TrainOptions) -> Earlier | None:
+        """The model that `options.from_model` names; an `OptionError` if other options would change its shape."""
+        if options.from_model is None:
+            return None
+        directory = ModelDirectory.open(locate(options.from_model))
+        earlier = cls(directory, tokenizers_of(directory))
+        earlier._check(options)
+        return earlier
+
+    def agreed(self, options: TrainOptions) -> TrainOptions:
+        """`options` with the preset and the normalisation of this model."""
+        return options.model_copy(update=self._habits())
+
+    def shaped(self, options: TrainOptions) -> TrainOptions:
+        """`options` with the architecture of this model; dropout only where they leave it unset."""
+        free = {name: self._recipe[name] for name in _FREE if getattr(options, name) is None}
+        return options.model_copy(update=self._shape() | free)
+
+    def architecture(self, chosen: dict[str, Any]) -> dict[str, Any]:
+        """Keyword arguments of `Seq2Seq`: this model's, with the dropout of `chosen`."""
+        own: dict[str, Any] = self.directory.config["architecture"]
+        return own | {name: chosen[name] for name in _FREE}
+
+    def load_into(self, model: Seq2Seq) -> None:
+        """Copy this model's weights."""
+        load_weights(model, load_tensors(self.directory.weights)[0], self.directory.weights)
+
+    @property
+    def _recipe(self) -> dict[str, Any]:
+        recipe: dict[str, Any] = self.directory.config["recipe"]
+        return recipe
+
+    def _shape(self) -> dict[str, Any]:
+        return {name: self._recipe[name] for name in MODEL_FIELDS if name in self._recipe and name not in _FREE}
+
+    def _habits(self) -> dict[str, Any]:
+        config = self.directory.config
+        return {"preset": config["options"].get("preset", "default"), "normalization": config["normalization"]}
+
+    def _check(self, options: TrainOptions) -> None:
+        given = options.model_fields_set
+        place = self.directory.path
+        for name in _KEPT:
+            if name in given:
+                raise OptionError(
+                    f"`{name}` was given, but a model that goes on from {place} keeps its tokenisers and embeddings: leave it out"
+                )
+        known = self._shape() | self._habits()
+        for name, value in known.items():
+            option = "layers" if name.endswith("_layers") and name not in given else name
+            if option in given and getattr(options, option) != value:
+                raise OptionError(
+                    f"`{option}` is {value} in the model at {place}, but {getattr(options, option)} was given: leave it out"
+                )
+        columns = len(self.tokenizers[0].methods)
+        if max(1, len(options.source)) != columns:
+            raise OptionError(
+                f"`source` must name the {columns} source column{'s' * (columns > 1)} that the model at {place} reads"
+            )
+
+
+def tokenizers_of(directory: ModelDirectory) -> tuple[Tokenizer, Tokenizer]:
+    """The tokenisers of a model directory: the same object twice with a shared vocabulary."""
+    config = directory.config["tokenizer"]
+    source = Tokenizer.from_files(config["source"], directory.read_text)
+    if config["source"] == config["target"]:
+        return source, source
+    return source, Tokenizer.from_files(config["target"], directory.read_text)
+
+
+def unknown_share(pairs: EncodedPairs) -> float:
+    """The share of `<unk>` among the tokens of at most 2,000 pairs, the side that has more of them."""
+    rows = np.linspace(0, len(pairs) - 1, min(len(pairs), _SAMPLE)).astype(np.int64)
+    return max(float(np.mean(side(rows)[0] == UNK)) for side in (pairs.sources, pairs.targets))

@@ -1,0 +1,69 @@
+"""How good a model is on held-out texts: teacher-forced loss and real decoding; knows no steps and no files."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import torch
+
+from dragoman.config import SearchOptions
+from dragoman.corpus.batching import dev_batches
+from dragoman.evaluation.metrics import Scores, score
+from dragoman.generation.search import search
+from dragoman.model.seq2seq import Seq2Seq
+from dragoman.model.stepper import TorchStepper
+from dragoman.training.objective import batch_loss
+from dragoman.training.preparation import Part, Prepared
+from dragoman.training.recipe import Recipe
+from dragoman.training.trainer import DevScore
+
+DEV_SOURCES = 500
+"""Dev sources that are decoded at each evaluation."""
+DEV_LOSS_PAIRS = 4_000
+"""Dev pairs the dev loss is measured on at most."""
+GREEDY = SearchOptions(beam_size=1)
+
+
+class Evaluator:
+    """Scores a model on the development part: teacher-forced loss, and real greedy decoding."""
+
+    def __init__(self, prepared: Prepared, recipe: Recipe) -> None:
+        self.prepared, self.recipe = prepared, recipe
+        self.part = prepared.dev_part.first(DEV_SOURCES)
+
+    def __call__(self, model: Seq2Seq) -> DevScore:
+        """Measure `model` as it is given, in evaluation mode."""
+        device = model.decoder.embedding.weight.device
+        total, tokens = 0.0, 0
+        with torch.inference_mode():
+            for batch in dev_batches(self.prepared.dev, batch_tokens=2_000, most=DEV_LOSS_PAIRS):
+                loss = batch_loss(model, batch, device)
+                total, tokens = total + loss.cross_entropy, tokens + loss.tokens
+        before = time.monotonic()
+        metric = self.recipe.metric
+        value = -total / tokens
+        if metric != "loss":
+            scores, _ = decode(TorchStepper(model), self.prepared, self.part, GREEDY, metric)
+            value = scores.primary_value
+        return DevScore(total / tokens, value if math.isfinite(value) else -math.inf, time.monotonic() - before)
+
+
+def decode(
+    stepper: TorchStepper, prepared: Prepared, part: Part, options: SearchOptions, metric: str
+) -> tuple[Scores, list[str]]:
+    """Decode a part and score it, `metric` leading; with greedy search, for the curves, by that metric alone."""
+    encoded = prepared.source_tokenizer.encode_batch(part.sources)
+    outputs = [""] * len(encoded)
+    order = sorted(range(len(encoded)), key=lambda index: -len(encoded[index]))
+    order = [index for index in order if encoded[index]]
+    for start in range(0, len(order), 64):
+        batch = order[start : start + 64]
+        found = search(stepper, [encoded[index] for index in batch], options=options)
+        for index, hypotheses in zip(batch, found, strict=True):
+            outputs[index] = prepared.target_tokenizer.decode(list(hypotheses[0].ids))
+    primary: Any = None if metric == "loss" else metric
+    metrics: Any = [primary] if options == GREEDY else ["bleu", "chrf", "exact_match", "cer", "wer"]
+    writing: Any = prepared.writing
+    return score(outputs, part.references, writing=writing, primary=primary, metrics=metrics), outputs

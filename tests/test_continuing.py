@@ -1,0 +1,124 @@
+"""Going on from an earlier model: its weights and tokenisers, with new data, and nothing that would change its shape."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import dragoman
+from dragoman.config import TrainOptions
+from dragoman.errors import Interrupted, OptionError
+from dragoman.training.events import Event, Note
+from dragoman.training.trainer import Trainer
+
+SHAPE = {"hidden_size": 12, "embedding_size": 8, "layers": 1, "dropout": 0.1, "normalization": "nfkc"}
+RUN = {"batch_tokens": 60, "eval_every": 5, "device": "cpu", "threads": 1, "average_decay": 0.0}
+STILL = {"optimizer": "sgd", "learning_rate": 1e-12, "warmup_steps": 0, "max_steps": 1}
+
+
+def numbers(start: int) -> list[tuple[str, str]]:
+    return [(f"turn {i} left", f"tourne {i} fois") for i in range(start, start + 60)]
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("earlier") / "model"
+    dragoman.train(numbers(100), out=path, options=TrainOptions(**SHAPE, **RUN, max_steps=8))  # type: ignore[arg-type]
+    return path
+
+
+def go_on(earlier: Path, out: Path, **more: object) -> list[Event]:
+    seen: list[Event] = []
+    run = TrainOptions(from_model=str(earlier), **{**RUN, **more})  # type: ignore[arg-type]
+    dragoman.train(numbers(700), out=out, options=run, listener=seen.append)
+    return seen
+
+
+def test_training_starts_from_the_weights_and_keeps_tokenisers_shape_and_normalisation(
+    earlier: Path, tmp_path: Path
+) -> None:
+    go_on(earlier, tmp_path / "m", **STILL, seed=9)
+    before, after = load_file(earlier / "model.safetensors"), load_file(tmp_path / "m" / "model.safetensors")
+    assert before.keys() == after.keys()
+    assert all(torch.allclose(value, after[name], atol=1e-7) for name, value in before.items())
+    old, new = (json.loads((path / "config.json").read_text()) for path in (earlier, tmp_path / "m"))
+    assert old["architecture"] == new["architecture"]
+    assert new["normalization"] == "nfkc"
+    assert new["data"]["fingerprint"] != old["data"]["fingerprint"]
+    for file in old["tokenizer"]["files"]:
+        assert (earlier / file).read_text() == (tmp_path / "m" / file).read_text()
+
+
+def test_dropout_and_training_may_change(earlier: Path, tmp_path: Path) -> None:
+    go_on(earlier, tmp_path / "m", **STILL, dropout=0.4)
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    assert (config["architecture"]["dropout"], config["recipe"]["optimizer"]) == (0.4, "sgd")
+    assert config["run"]["steps"] == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"hidden_size": 16}, r"`hidden_size` is 12 in the model at .*, but 16 was given: leave it out"),
+        ({"layers": 2}, r"`layers` is 1 in the model at .*, but 2 was given"),
+        ({"decoder_layers": 2}, r"`decoder_layers` is 1 in the model at .*, but 2 was given"),
+        ({"preset": "textbook"}, r"`preset` is default in the model at .*, but textbook was given"),
+        ({"normalization": "nfc"}, r"`normalization` is nfkc in the model at"),
+        ({"vocab_size": 100}, r"`vocab_size` was given, but a model that goes on from .* keeps its tokenisers"),
+        ({"target_tokenizer": "char"}, r"`target_tokenizer` was given"),
+        ({"source": ("a", "b")}, r"`source` must name the 1 source column that the model at"),
+    ],
+)
+def test_what_would_change_the_model_is_an_error_before_any_work(
+    earlier: Path, tmp_path: Path, given: dict[str, object], message: str
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        go_on(earlier, tmp_path / "m", **given)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_values_given_again_are_no_conflict(earlier: Path, tmp_path: Path) -> None:
+    go_on(earlier, tmp_path / "m", **STILL, layers=1, hidden_size=12, preset="default")
+
+
+def test_a_stopped_run_resumes_without_the_earlier_model(earlier: Path, tmp_path: Path) -> None:
+    go_on(earlier, tmp_path / "straight", max_steps=9)
+    shutil.copytree(earlier, tmp_path / "copy")
+    with pytest.MonkeyPatch.context() as patch:
+        original = Trainer.fit
+
+        def stopped(trainer: Trainer) -> object:
+            trainer.interrupted = lambda: trainer.run.step >= 4
+            return original(trainer)
+
+        patch.setattr(Trainer, "fit", stopped)
+        with pytest.raises(Interrupted):
+            go_on(tmp_path / "copy", tmp_path / "broken", max_steps=9)
+    shutil.rmtree(tmp_path / "copy")
+    dragoman.resume(tmp_path / "broken", options=TrainOptions(threads=1))
+    one, other = (load_file(tmp_path / name / "training/last.safetensors") for name in ("straight", "broken"))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_unknown_tokens_of_the_new_data_are_reported(earlier: Path, tmp_path: Path) -> None:
+    run = TrainOptions(from_model=str(earlier), **{**RUN, **STILL})  # type: ignore[arg-type]
+    seen: list[Event] = []
+    greek = [(f"στρίψε {i}", f"αριστερά {i}") for i in range(60)]
+    dragoman.train(greek, out=tmp_path / "m", options=run, listener=seen.append)
+    notes = [event for event in seen if isinstance(event, Note) and "are unknown to it" in event.text]
+    assert [note.warning for note in notes] == [True]
+    assert not [note for note in go_on(earlier, tmp_path / "n", **STILL) if isinstance(note, Note) and note.warning]
+
+
+def test_the_flag_is_from(earlier: Path, tmp_path: Path) -> None:
+    from dragoman.cli import main
+
+    (tmp_path / "pairs.tsv").write_text("".join(f"{s}\t{t}\n" for s, t in numbers(300)), encoding="utf-8")
+    words = ["--from", str(earlier), "--max-steps", "1", "--threads", "1", "--device", "cpu"]
+    assert main(["train", str(tmp_path / "pairs.tsv"), "--out", str(tmp_path / "m"), *words]) == 0
+    assert json.loads((tmp_path / "m/config.json").read_text())["architecture"]["hidden_size"] == 12

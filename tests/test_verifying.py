@@ -1,0 +1,65 @@
+"""`train --verify-resume` proves law 6 for a configuration, and finds a run that does not resume exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import PAIRS, TINY
+
+from dragoman.cli import main
+from dragoman.config import TrainOptions
+from dragoman.errors import OptionError, TrainingError
+from dragoman.training import trainer
+from dragoman.training.events import ignore
+from dragoman.training.verifying import verify_resume
+
+ROWS = [(f"turn {i} left", f"tourne {i} fois") for i in range(40)]
+
+
+def options(**more: object) -> TrainOptions:
+    small = {"hidden_size": 8, "embedding_size": 8, "layers": 1, "batch_tokens": 60, "threads": 1, "device": "cpu"}
+    return TrainOptions(**{**small, **more})  # type: ignore[arg-type]
+
+
+def test_a_run_that_resumes_exactly_is_proved_so() -> None:
+    proof = verify_resume(iter(ROWS), options(dropout=0.3, word_dropout=0.1), listener=ignore, steps=6)
+    assert (proof.steps, proof.stopped_at) == (6, 3)
+    assert proof.tensors > 30
+    assert proof.values > 1000
+
+
+@pytest.mark.parametrize(
+    ("place", "broken"),
+    [
+        ("restore_optimizer", lambda *_: None),
+        ("load_weights", lambda model, *_: torch.nn.init.ones_(model.decoder.output.bias)),
+    ],
+)
+def test_a_run_that_does_not_is_an_error(monkeypatch: pytest.MonkeyPatch, place: str, broken: object) -> None:
+    monkeypatch.setattr(trainer, place, broken)
+    with pytest.raises(TrainingError, match=r"resuming is not exact here: after 4 steps, \d+ of \d+ values differ"):
+        verify_resume(ROWS, options(), listener=ignore, steps=4)
+
+
+def test_too_few_steps_to_stop_in_between_prove_nothing() -> None:
+    with pytest.raises(OptionError, match="`max_steps` must be at least 2"):
+        verify_resume(ROWS, options(max_steps=1), listener=ignore)
+    with pytest.raises(TrainingError, match="the limits end the run before step 10"):
+        verify_resume(ROWS[:8], options(epochs=1, batch_tokens=4000), listener=ignore)
+
+
+def test_the_command_says_so_and_leaves_nothing_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pairs.tsv").write_text(PAIRS, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    words = [word if word != "2" else "4" for word in TINY]
+    assert main(["train", "pairs.tsv", "--verify-resume", *words]) == 0
+    assert "resuming is exact: 4 steps" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["pairs.tsv"]
+    assert main(["train", "pairs.tsv", "--verify-resume", "--out", "m", *words]) == 2
+    assert "--verify-resume trains in temporary folders: leave --out out" in capsys.readouterr().err
+    assert main(["train", "-", "--verify-resume", *words]) == 2
+    assert "--verify-resume reads the pairs twice: give a file" in capsys.readouterr().err
