@@ -352,6 +352,15 @@ class TrainOptions(ReadOptions, MachineOptions):
             lt=1,
         ),
     ] = None
+    bptt: Annotated[
+        int | None,
+        _group(
+            "Training",
+            description="Steps of the decoder that a gradient flows back through at most: its activations are held for so "
+            "many at a time; 0 sets no limit.",
+            ge=0,
+        ),
+    ] = None
     scheduled_sampling: Annotated[
         float | None,
         _group(

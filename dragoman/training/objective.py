@@ -11,6 +11,7 @@ from torch import Tensor
 from dragoman.corpus.batching import Batch
 from dragoman.model.loss import Loss, chunked_cross_entropy
 from dragoman.model.seq2seq import Seq2Seq
+from dragoman.model.truncation import Cut
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Objective:
     """Probability mass that is spread over the whole vocabulary."""
     own_share: float = 0.0
     """Share of the decoder's inputs that the model draws itself (scheduled sampling)."""
+    bptt: int = 0
+    """Decoder steps that a gradient flows back through at most; 0 sets no limit."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,37 @@ def add_gradients(model: Seq2Seq, batches: Sequence[Batch], device: torch.device
     tokens = sum(batch.target_tokens for batch in batches)
     sums = []
     for batch in batches:
-        loss = batch_loss(model, batch, device, objective)
-        (loss.objective / tokens).backward()  # type: ignore[no-untyped-call]
-        sums.append(loss)
-    total = torch.stack([loss.objective.detach() for loss in sums]).sum()
+        if objective.bptt:
+            sums += _add_truncated(model, Tensors.of(batch, device), tokens, objective)
+        else:
+            sums.append(_backward(batch_loss(model, batch, device, objective), tokens))
+    total = torch.stack([loss.objective for loss in sums]).sum()
     return Loss(total, sum(loss.cross_entropy for loss in sums), tokens)
+
+
+def _backward(loss: Loss, tokens: int) -> Loss:
+    """Add a loss's gradient, as its share of all `tokens`; returns the loss without its graph."""
+    (loss.objective / tokens).backward()  # type: ignore[no-untyped-call]
+    return Loss(loss.objective.detach(), loss.cross_entropy, loss.tokens)
+
+
+def _add_truncated(model: Seq2Seq, batch: Tensors, tokens: int, objective: Objective) -> list[Loss]:
+    """Truncated back-propagation through time: the decoder runs and is differentiated a chunk at a time.
+
+    The state crosses from chunk to chunk, its gradient does not; the encoder gets the gradients of all chunks.
+    """
+    memory, state = model.encode(batch.source_ids, batch.source_lengths)
+    cut = Cut()
+    memory, state = cut.memory(memory), cut.state(state)
+    masks = model.decoder.masks(memory.context)
+    sums = []
+    for start in range(0, batch.target_input.size(1), objective.bptt):
+        chunk = slice(start, start + objective.bptt)
+        features, _, state = model.decoder(batch.target_input[:, chunk], memory, state, masks=masks)
+        sums.append(_backward(_token_loss(model, features, batch.target_output[:, chunk], objective), tokens))
+        state = state.detach()
+    cut.backward()
+    return sums
 
 
 def _token_loss(model: Seq2Seq, features: Tensor, target_output: Tensor, objective: Objective) -> Loss:

@@ -74,6 +74,7 @@ class Recipe:
     scheduled_sampling: float = 0.0
     sampling_curve: str = "linear"
     sampling_steps: int = 4_000
+    bptt: int = 0
 
     def model_arguments(self) -> dict[str, Any]:
         """Keyword arguments of `Seq2Seq`, vocabularies apart."""
@@ -191,6 +192,7 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         "scheduled_sampling": (0.0, ""),
         "sampling_curve": ("linear", ""),
         "sampling_steps": (4_000, ""),
+        "bptt": (0, ""),
     }
 
 
@@ -203,6 +205,8 @@ def _check(values: dict[str, Any], data: DataSummary) -> None:
             )
     if values["attention_inside"] and values["input_feeding"]:
         raise OptionError("`attention_inside` and `input_feeding` exclude each other; choose one")
+    if values["bptt"] and values["scheduled_sampling"]:
+        raise OptionError("`bptt` and `scheduled_sampling` exclude each other; choose one")
     if values["bidirectional"] and values["hidden_size"] % 2:
         raise OptionError(f"`hidden_size` must be even with a bidirectional encoder, but is {values['hidden_size']}")
     if values["attention"] == "multihead" and values["hidden_size"] % values["attention_heads"]:
