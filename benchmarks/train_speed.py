@@ -1,0 +1,176 @@
+"""How fast a training step is: ours, the same sizes stepped token by token, and the floor of bare matrix products.
+
+    python benchmarks/train_speed.py [--threads 1] [--hidden-size 512] [--repeats 7]
+
+All three see the same padded batches, of sentences of 4 to 28 tokens that are sorted by length as ours are:
+
+- ours: the whole step of `dragoman train` (encoder, decoder, loss, gradients, clipping, AdamW)
+- steps: an encoder in one call, and a decoder that runs nn.LSTM, attention, the output layer and cross-entropy on one
+  token after the other, as tutorials do; the same clipping and AdamW
+- floor: forward and backward of the bare nn.LSTM layers, and of the bare products of attention and output layer; no
+  embeddings, no loss, no optimiser
+
+The three take turns, so a machine that is busy with something else slows all of them; medians are over the turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dragoman.corpus.batching import Batch, BatchPlan
+from dragoman.corpus.dataset import EncodedPairs
+from dragoman.model.seq2seq import Seq2Seq
+from dragoman.training.objective import Objective, Tensors, add_gradients
+
+CPU = torch.device("cpu")
+Step = Callable[[Batch], object]
+
+
+class Stepped(nn.Module):
+    """One-layer LSTMs and general attention; the decoder is a loop over tokens."""
+
+    def __init__(self, vocab: int, size: int) -> None:
+        super().__init__()
+        self.source, self.target = nn.Embedding(vocab, size), nn.Embedding(vocab, size)
+        self.encoder = nn.LSTM(size, size, batch_first=True)
+        self.decoder = nn.LSTM(size, size, batch_first=True)
+        self.key = nn.Linear(size, size, bias=False)
+        self.readout, self.output = nn.Linear(2 * size, size), nn.Linear(size, vocab)
+
+    def forward(self, batch: Tensors) -> Tensor:
+        """The mean loss per token of a batch."""
+        states, state = self.encoder(self.source(batch.source_ids))
+        hidden = torch.arange(states.size(1)) >= batch.source_lengths.unsqueeze(1)
+        keys = self.key(states)
+        loss = states.new_zeros(())
+        for position in range(batch.target_input.size(1)):
+            output, state = self.decoder(self.target(batch.target_input[:, position : position + 1]), state)
+            scores = torch.bmm(output, keys.transpose(1, 2)).masked_fill(hidden.unsqueeze(1), -torch.inf)
+            attended = torch.bmm(torch.softmax(scores, dim=2), states)
+            features = torch.tanh(self.readout(torch.cat([output, attended], dim=2))).squeeze(1)
+            loss = loss + nn.functional.cross_entropy(
+                self.output(features), batch.target_output[:, position], ignore_index=0, reduction="sum"
+            )
+        mean: Tensor = loss / (batch.target_output != 0).sum()
+        return mean
+
+
+def corpus(vocab: int, pairs: int) -> EncodedPairs:
+    """Random sentences; targets are about as long as their sources."""
+    random = np.random.default_rng(1)
+    rows = []
+    for length in random.integers(4, 29, size=pairs):
+        target = max(1, int(length + random.integers(-2, 3)))
+        rows.append((random.integers(4, vocab, length).tolist(), random.integers(4, vocab, target).tolist()))
+    return EncodedPairs.of(rows)
+
+
+def ours(vocab: int, size: int) -> Step:
+    """A step of dragoman."""
+    model = Seq2Seq(
+        source_vocab_size=vocab, target_vocab_size=vocab, embedding_size=size, hidden_size=size, attention="general"
+    )
+    update = updater(model)
+
+    def step(batch: Batch) -> None:
+        model.zero_grad(set_to_none=True)
+        add_gradients(model, [batch], CPU, Objective())
+        update()
+
+    return step
+
+
+def stepped(vocab: int, size: int) -> Step:
+    """A step of the loop over tokens."""
+    model = Stepped(vocab, size)
+    update = updater(model)
+
+    def step(batch: Batch) -> None:
+        model.zero_grad(set_to_none=True)
+        model(Tensors.of(batch, CPU)).backward()
+        update()
+
+    return step
+
+
+def updater(model: nn.Module) -> Callable[[], None]:
+    """Clipping and AdamW."""
+    parameters = list(model.parameters())
+    optimizer = torch.optim.AdamW(parameters, lr=1e-3, fused=True)
+
+    def update() -> None:
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+
+    return update
+
+
+def floor(vocab: int, size: int) -> Step:
+    """Bare layers and products, forward and backward."""
+    encoder, decoder = (nn.LSTM(size, size, batch_first=True) for _ in range(2))
+    key, readout, output = nn.Linear(size, size), nn.Linear(2 * size, size), nn.Linear(size, vocab)
+
+    def step(batch: Batch) -> None:
+        rows, source, target = *batch.source_ids.shape, batch.target_input.shape[1]
+        inputs, targets = (torch.randn(rows, length, size, requires_grad=True) for length in (source, target))
+        states, _ = encoder(inputs)
+        queries, _ = decoder(targets)
+        attended = torch.bmm(torch.bmm(queries, key(states).transpose(1, 2)), states)
+        real = torch.from_numpy(batch.target_output != 0)
+        logits = output(readout(torch.cat([queries, attended], dim=2))[real])
+        logits.backward(torch.ones_like(logits))
+
+    return step
+
+
+def measure(steps: dict[str, Step], batches: list[Batch], repeats: int) -> dict[str, list[float]]:
+    """Target tokens per second of each, once per turn."""
+    tokens = sum(batch.target_tokens for batch in batches)
+    speeds: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(repeats + 1):
+        for name, step in steps.items():
+            began = time.perf_counter()
+            for batch in batches:
+                step(batch)
+            if turn:  # the first turn warms up
+                speeds[name].append(tokens / (time.perf_counter() - began))
+    return speeds
+
+
+def main() -> None:
+    """Print medians and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--hidden-size", type=int, default=512)
+    parser.add_argument("--vocab-size", type=int, default=8_000)
+    parser.add_argument("--batch-tokens", type=int, default=1_000)
+    parser.add_argument("--batches", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=7)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(1)
+    size, vocab = arguments.hidden_size, arguments.vocab_size
+    plan = BatchPlan(corpus(vocab, 4_000), batch_tokens=arguments.batch_tokens, seed=1)
+    batches = [batch for batch, _ in zip(plan.epoch(0), range(arguments.batches), strict=False)]
+    steps = {"ours": ours(vocab, size), "steps": stepped(vocab, size), "floor": floor(vocab, size)}
+    speeds = measure(steps, batches, arguments.repeats)
+    print(
+        f"torch {torch.__version__}, {arguments.threads} thread(s), hidden {size}, vocabulary {vocab:,}, "
+        f"medians of {arguments.repeats}"
+    )
+    medians = {name: statistics.median(values) for name, values in speeds.items()}
+    print(f"{'':>6} {'tokens/s':>9} {'lowest':>9} {'highest':>9} {'ours is':>8}")
+    for name, values in speeds.items():
+        ratio = medians["ours"] / medians[name]
+        print(f"{name:>6} {medians[name]:>9,.0f} {min(values):>9,.0f} {max(values):>9,.0f} {ratio:>7.2f}x")
+
+
+if __name__ == "__main__":
+    main()
