@@ -51,7 +51,7 @@ def compare(
     for name, model in zip((baseline, system), models, strict=True):
         notice(f"translating with {name}")
         outputs.append([translation.text for translation in model.translate(sources, options=search)])
-    found = compare_outputs(*outputs, references, writing=kinds[0], resamples=resamples)
+    found = compare_outputs(outputs[0], outputs[1], references, writing=kinds[0], resamples=resamples)
     if as_json:
         facts = {"baseline": baseline, "system": system, "items": len(sources), "search": search.model_dump()}
         print(json.dumps(facts | {"comparisons": [each.as_dict() for each in found]}, ensure_ascii=False))
