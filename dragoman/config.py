@@ -154,15 +154,40 @@ class ReadOptions(InputOptions):
     )
 
 
-class MachineOptions(Options):
-    """Where the computing is done."""
+class ThreadOptions(Options):
+    """How many processors are used."""
 
     threads: Annotated[int | None, _group("Machine", description="Processor threads. Default: all.", ge=1, le=1024)] = (
         None
     )
+
+
+class MachineOptions(ThreadOptions):
+    """Where the computing is done."""
+
     device: Annotated[
         str,
         _group("Machine", description="Where to compute: cpu, cuda, cuda:1, mps; auto takes a GPU if there is one."),
+    ] = "auto"
+
+
+class EngineOptions(MachineOptions):
+    """Where and by what a trained model is run."""
+
+    device: Annotated[
+        str,
+        _group(
+            "Machine",
+            description="Where to compute: cpu, cuda, cuda:1, mps; auto is the CPU for onnx, and for torch a GPU if there is one.",
+        ),
+    ] = "auto"
+    engine: Annotated[
+        Literal["auto", "onnx", "torch"],
+        _group(
+            "Machine",
+            description="What runs the model: onnx (ONNX Runtime, on the CPU, without PyTorch) or torch; auto takes onnx "
+            "if the model has graphs for it.",
+        ),
     ] = "auto"
 
 

@@ -7,6 +7,7 @@
       README.md              the model card
       training.svg           the curves of training
       test.jsonl             the held-out test part, if one was asked for
+      onnx/                  the model as ONNX graphs, and graphs.json, which says of which weights
       training/              what exact resume needs: data, the last checkpoint, the log
 
 Every file is written under a temporary name and renamed, so a crash leaves the old one or the new one.
@@ -18,6 +19,7 @@ import json
 import os
 import re
 import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +32,9 @@ FORMAT_VERSION = 1
 
 CONFIG, WEIGHTS, CARD, CURVES, TEST = "config.json", "model.safetensors", "README.md", "training.svg", "test.jsonl"
 TRAINING = "training"
+GRAPHS, GRAPH_LIST, ENCODER, DECODER = "onnx", "graphs.json", "encoder.onnx", "decoder.onnx"
+GRAPHS_VERSION = 1
+"""Raised when an older dragoman could no longer run what a newer one exports."""
 
 
 @contextmanager
@@ -93,6 +98,79 @@ class ModelDirectory:
         """The folder of what exact resume needs."""
         return self.path / TRAINING
 
+    @property
+    def graphs(self) -> Path:
+        """The folder of the ONNX graphs."""
+        return self.path / GRAPHS
+
+    @property
+    def renewal(self) -> str:
+        """What to do about graphs that cannot be used."""
+        return f"make them again with: dragoman export {self.path}"
+
+    @property
+    def has_graphs(self) -> bool:
+        """Whether the model was exported; `read_graphs` says whether the graphs can be used."""
+        return (self.graphs / GRAPH_LIST).exists()
+
+    @property
+    def graphs_are_stale(self) -> bool:
+        """Whether the graphs were made of other weights or another architecture than those beside them."""
+        listed = self._graph_list()
+        return bool(
+            listed["weights"] != checksum(self.weights) or listed["architecture"] != self.config["architecture"]
+        )
+
+    def write_graphs(self, *, encoder: bytes, decoder: bytes, facts: dict[str, Any]) -> None:
+        """Write both graphs, and last the list that vouches for them; without it there are none."""
+        self.graphs.mkdir(exist_ok=True)
+        (self.graphs / GRAPH_LIST).unlink(missing_ok=True)
+        for name, content in ((ENCODER, encoder), (DECODER, decoder)):
+            with atomic(self.graphs / name) as temporary:
+                temporary.write_bytes(content)
+        listed = {
+            "format_version": GRAPHS_VERSION,
+            "weights": checksum(self.weights),
+            "architecture": self.config["architecture"],
+            "files": {name: checksum(self.graphs / name) for name in (ENCODER, DECODER)},
+            **facts,
+        }
+        write_json(self.graphs / GRAPH_LIST, listed)
+
+    def read_graphs(self) -> tuple[bytes, bytes]:
+        """The encoder's and the decoder's graph; a `StorageError` says if they are missing, damaged, too new or stale."""
+        if not self.has_graphs:
+            raise StorageError(f"{self.path} has no ONNX graphs; make them with: dragoman export {self.path}")
+        listed = self._graph_list()
+        contents = []
+        for name in (ENCODER, DECODER):
+            file = self.graphs / name
+            if not file.exists():
+                raise StorageError(f"{file} is missing; {self.renewal}")
+            contents.append(file.read_bytes())
+            if checksum_of(contents[-1]) != listed["files"].get(name):
+                raise StorageError(f"{file} is damaged; {self.renewal}")
+        if self.graphs_are_stale:
+            raise StorageError(f"the ONNX graphs of {self.path} are of other weights; {self.renewal}")
+        return contents[0], contents[1]
+
+    def _graph_list(self) -> dict[str, Any]:
+        file = self.graphs / GRAPH_LIST
+        try:
+            listed = json.loads(file.read_text(encoding="utf-8"))
+            newer = listed["format_version"] > GRAPHS_VERSION
+            missing = {"weights", "architecture", "files"} - set(listed)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StorageError(f"{file} is damaged: {error!r}; {self.renewal}") from None
+        if newer:
+            raise StorageError(
+                f"the ONNX graphs of {self.path} were written by a newer dragoman; {self.renewal}, or upgrade with: "
+                "pip install --upgrade dragoman"
+            )
+        if missing or not isinstance(listed["files"], dict):
+            raise StorageError(f"{file} is damaged: it does not say what the graphs are; {self.renewal}")
+        return dict(listed)
+
     def read_text(self, name: str) -> str:
         """One text file of the directory."""
         try:
@@ -153,6 +231,20 @@ def check_safetensors(path: Path) -> None:
     expected = 8 + header_size + max(ends, default=0)
     if size != expected:
         raise StorageError(f"{path} is damaged: it has {size:,} bytes of {expected:,}; copy or train it again")
+
+
+def checksum(path: Path) -> str:
+    """A file's length and CRC-32: against accidents, not against forgers, and fast enough for every start."""
+    value, size = 0, 0
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            value, size = zlib.crc32(chunk, value), size + len(chunk)
+    return f"{size}-{value:08x}"
+
+
+def checksum_of(content: bytes) -> str:
+    """What `checksum` gives for a file of this content."""
+    return f"{len(content)}-{zlib.crc32(content):08x}"
 
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")

@@ -7,21 +7,23 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import weakref
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from dragoman.config import SearchOptions, TrainOptions
 from dragoman.corpus.tokenization import Tokenizer
-from dragoman.errors import MissingExtraError, StorageError
+from dragoman.errors import DragomanError, MissingExtraError, OptionError, StorageError
 from dragoman.generation.hypothesis import Hypothesis
 from dragoman.generation.search import search
 from dragoman.generation.stepper import Stepper
-from dragoman.storage import TRAINING, WEIGHTS, ModelDirectory, atomic, claim, locate
-from dragoman.training.events import Listener, ignore
+from dragoman.storage import CARD, GRAPHS, TRAINING, WEIGHTS, ModelDirectory, atomic, claim, locate, write_text
+from dragoman.training.events import Listener, Note, ignore
 from dragoman.translation.outputs import Candidate, ScoredPair, Translation
 from dragoman.translation.scoring import score_pairs
 from dragoman.translation.texts import Texts, batches
@@ -30,22 +32,42 @@ if TYPE_CHECKING:
     from dragoman.evaluation.exposure import Gap
     from dragoman.evaluation.metrics import Scores
     from dragoman.model.seq2seq import Seq2Seq
+    from dragoman.runtime.export import Parity
     from dragoman.training.preparation import Pairs
 
-__all__ = ["Candidate", "ScoredPair", "Translation", "Translator", "load", "resume", "train"]
+__all__ = ["Candidate", "ScoredPair", "Translation", "Translator", "export", "load", "resume", "train"]
+
+_log = logging.getLogger("dragoman")
 
 
 class Translator:
     """A loaded model: translates, scores, saves. Made by `load` or `train`."""
 
-    def __init__(self, directory: ModelDirectory, *, device: str = "auto", threads: int | None = None) -> None:
-        from dragoman.model.stepper import TorchStepper
-
+    def __init__(
+        self, directory: ModelDirectory, *, device: str = "auto", threads: int | None = None, engine: str = "auto"
+    ) -> None:
         self.directory = directory
         self.config = directory.config
-        self.model = _load_model(directory, device=device, threads=threads)
-        self.stepper: Stepper = TorchStepper(self.model)
+        self._machine = (device, threads)
+        self.engine = _choose_engine(directory, engine, device=device)
+        self.stepper: Stepper = self._stepper(threads)
         self.texts = Texts(self.config, directory.read_text)
+
+    @cached_property
+    def model(self) -> Seq2Seq:
+        """The model in PyTorch, for looking inside; loaded when it is first asked for."""
+        device, threads = self._machine
+        return _load_model(self.directory, device=device, threads=threads)
+
+    def _stepper(self, threads: int | None) -> Stepper:
+        if self.engine == "onnx":
+            from dragoman.runtime.engine import OnnxStepper
+
+            return OnnxStepper.open(self.directory, threads=threads)
+        model = self.model  # first, because it says what is missing if torch is
+        from dragoman.model.stepper import TorchStepper
+
+        return TorchStepper(model)
 
     @property
     def source_tokenizer(self) -> Tokenizer:
@@ -122,8 +144,16 @@ class Translator:
         scores = score([translation.text for translation in translations], references, writing=writing, primary=primary)
         return scores, translations
 
+    @overload
+    def score(self, sources: str, targets: str) -> ScoredPair: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def score(self, sources: Sequence[str], targets: Sequence[str]) -> list[ScoredPair]: ...
+
     def score(self, sources: str | Sequence[str], targets: str | Sequence[str]) -> ScoredPair | list[ScoredPair]:
-        """How probable the model finds given targets: one pair, or as many targets as sources.
+        """How probable the model finds given targets, token by token: one pair, or as many targets as sources.
+
+        A pair that cannot be used has no token scores, and a warning. The score is the one that `translate` gives the same output.
 
         >>> translator.score("Go home.", "Rentre à la maison.").token_scores
         """
@@ -148,10 +178,14 @@ class Translator:
         if path.resolve() == self.directory.path.resolve():
             return path
         claim(path, overwrite=overwrite)
-        for file in sorted(self.directory.path.iterdir()):
-            if file.is_file() and not file.name.startswith("."):
-                with atomic(path / file.name) as temporary:
-                    shutil.copyfile(file, temporary)
+        for folder in (Path(), Path(GRAPHS)):
+            files = sorted((self.directory.path / folder).glob("*"))
+            if files:
+                (path / folder).mkdir(exist_ok=True)
+            for file in files:
+                if file.is_file() and not file.name.startswith("."):
+                    with atomic(path / folder / file.name) as temporary:
+                        shutil.copyfile(file, temporary)
         return path
 
     def push_to_hub(self, name: str, *, private: bool = False) -> str:
@@ -184,12 +218,15 @@ class Translator:
         return Translation(source, candidates, warning, tuple(self.source_tokenizer.tokens(ids)))
 
 
-def load(name: str | Path, *, device: str = "auto", threads: int | None = None) -> Translator:
+def load(name: str | Path, *, device: str = "auto", threads: int | None = None, engine: str = "auto") -> Translator:
     """Load a model directory, or a model of the Hugging Face Hub such as `someone/model`.
+
+    `engine` is onnx (ONNX Runtime on the CPU, no PyTorch), torch, or auto: onnx if the directory has graphs of its
+    weights and `device` is auto or cpu, else torch.
 
     Raises `StorageError` if there is none, or it is damaged, unfinished or too new.
     """
-    return Translator(ModelDirectory.open(locate(name)), device=device, threads=threads)
+    return Translator(ModelDirectory.open(locate(name)), device=device, threads=threads, engine=engine)
 
 
 def train(
@@ -212,7 +249,7 @@ def train(
     session = _training_session()
     path = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="dragoman-")) / "model"
     session.start(pairs, path, options or TrainOptions(), overwrite=overwrite, listener=listener, command=command)
-    translator = _finished(path, options or TrainOptions())
+    translator = _finished(path, options or TrainOptions(), listener)
     if out is None:
         weakref.finalize(translator, shutil.rmtree, path.parent, ignore_errors=True)
     return translator
@@ -225,10 +262,38 @@ def resume(path: str | Path, *, options: TrainOptions | None = None, listener: L
     choose the machine. Any other that differs is an `OptionError`.
     """
     _training_session().go_on(Path(path), options or TrainOptions(), listener=listener)
-    return _finished(Path(path), options or TrainOptions())
+    return _finished(Path(path), options or TrainOptions(), listener)
 
 
-def _finished(path: Path, options: TrainOptions) -> Translator:
+def export(path: str | Path, *, threads: int | None = None) -> Parity:
+    """Write a model's ONNX graphs into its directory, so that it translates without PyTorch.
+
+    They are held against PyTorch on sentences of the model's development data (random ones, if it has none any more);
+    the result is returned, and stands in the configuration and the model card. Raises `StorageError` if they differ.
+    """
+    try:
+        from dragoman.runtime.export import check_sources, export_graphs
+        from dragoman.training.card import model_card
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("dragoman"):
+            raise
+        raise MissingExtraError("exporting", "train") from error
+    directory = ModelDirectory.open(path)
+    texts = Texts(directory.config, directory.read_text)
+    model = _load_model(directory, device="cpu", threads=threads)
+    sources = check_sources(directory, lambda some: list(texts.encode_sources(some).ids.values()))
+    parity = export_graphs(directory, model, sources, threads=threads)
+    directory.write_config()
+    write_text(directory.path / CARD, model_card(directory.config))
+    return parity
+
+
+def _finished(path: Path, options: TrainOptions, listener: Listener) -> Translator:
+    """Export what was trained, which must not spoil the training if it fails, and load it."""
+    try:
+        listener(Note(f"ONNX graphs: {export(path, threads=options.threads)}"))
+    except DragomanError as error:
+        listener(Note(f"the model has no ONNX graphs: {error}", warning=True))
     return load(path, device=options.device, threads=options.threads)
 
 
@@ -242,11 +307,32 @@ def _training_session() -> Any:
     return session
 
 
-def _load_model(directory: ModelDirectory, *, device: str, threads: int | None) -> Seq2Seq:
-    from dragoman.model.seq2seq import Seq2Seq
-    from dragoman.training.checkpoint import load_tensors, load_weights
-    from dragoman.training.machine import choose_device, use_threads
+def _choose_engine(directory: ModelDirectory, engine: str, *, device: str) -> str:
+    """Onnx or torch; `auto` is onnx if the model has graphs of these weights, and no other device is asked for."""
+    if engine not in ("auto", "onnx", "torch"):
+        raise OptionError(f'`engine` must be auto, onnx or torch, but is "{engine}"')
+    on_cpu = device in ("auto", "cpu")
+    if engine == "onnx" and not on_cpu:
+        raise OptionError(f'`engine` onnx computes on the cpu, but `device` is "{device}"')
+    if engine != "auto":
+        return engine
+    if not on_cpu or not directory.has_graphs:
+        return "torch"
+    if directory.graphs_are_stale:
+        _log.warning("the ONNX graphs are of other weights, so PyTorch runs the model; %s", directory.renewal)
+        return "torch"
+    return "onnx"
 
+
+def _load_model(directory: ModelDirectory, *, device: str, threads: int | None) -> Seq2Seq:
+    try:
+        from dragoman.model.seq2seq import Seq2Seq
+        from dragoman.training.checkpoint import load_tensors, load_weights
+        from dragoman.training.machine import choose_device, use_threads
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("dragoman"):
+            raise
+        raise MissingExtraError("running a model in PyTorch", "train") from error
     use_threads(threads)
     try:
         model = Seq2Seq(**directory.config["architecture"])

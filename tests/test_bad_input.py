@@ -277,7 +277,7 @@ def test_without_the_training_libraries_the_extra_is_named(
     tmp_path: Path, pairs: Path, trained: Path, library: str
 ) -> None:
     words = {
-        "torch": ["translate", str(trained), "source 3"],
+        "torch": ["translate", str(trained), "source 3", "--engine", "torch"],
         "pyarrow": ["train", str(pairs), "--out", str(tmp_path / "model")],
         "sacrebleu": ["evaluate", str(trained), str(pairs)],
     }[library]

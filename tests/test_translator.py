@@ -14,7 +14,8 @@ import dragoman
 from dragoman.config import SearchOptions, TrainOptions
 from dragoman.errors import DataError, OptionError, StorageError
 from dragoman.training.events import Note
-from dragoman.translator import LONGEST_SOURCE, Translator
+from dragoman.translation.texts import LONGEST_SOURCE
+from dragoman.translator import Translator
 
 WORDS = "the a cat dog bird sees hears loves big small red it they we you and never".split()
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "inspect": "Look inside: context, candidates, attention, gradients through time.",
     "chat": "Talk to a model.",
     "info": "Say what a model is: sizes, options, data, scores.",
+    "export": "Write a model's ONNX graphs into its directory, so that it translates without PyTorch.",
     "check": "Check a file of pairs for what spoils training.",
     "demo": "Train a bundled sample in about two minutes and try it.",
 }

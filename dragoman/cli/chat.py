@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dragoman.cli.arguments import ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.output import notice, show_messages, warn
-from dragoman.config import MachineOptions, SearchOptions
+from dragoman.config import EngineOptions, SearchOptions
 
 
 @flags_of_models
-def chat(model: ModelPath, /, *, search: SearchOptions, machine: MachineOptions) -> None:
+def chat(model: ModelPath, /, *, search: SearchOptions, machine: EngineOptions) -> None:
     """Talk to a model.
 
     On a terminal there is a prompt, and Ctrl-D ends the talk; otherwise every line of standard input gets a line.
@@ -20,7 +20,7 @@ def chat(model: ModelPath, /, *, search: SearchOptions, machine: MachineOptions)
     show_messages()
     from dragoman import load
 
-    translator = load(model, device=machine.device, threads=machine.threads)
+    translator = load(model, device=machine.device, threads=machine.threads, engine=machine.engine)
     for line in _lines():
         translation = translator.translate(line, options=search)
         if translation.warning:

@@ -24,7 +24,7 @@ from dragoman.errors import DragomanError, MissingExtraError, OptionError, neare
 USER_ERROR = 2
 INTERRUPTED = 130
 READER_GONE = 141
-_TRAIN_EXTRA = {"torch", "pyarrow", "safetensors", "sacrebleu", "rapidfuzz", "matplotlib"}
+_TRAIN_EXTRA = {"torch", "onnx", "pyarrow", "safetensors", "sacrebleu", "rapidfuzz", "matplotlib"}
 
 
 def report(error: BaseException, *, command: str = "", flags: Iterable[str] = ()) -> int:

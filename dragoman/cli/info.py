@@ -50,6 +50,13 @@ def _facts(config: dict[str, Any]) -> list[tuple[str, str]]:
     if run:
         minutes = f"{run['seconds'] / 60:.1f} minutes"
         rows.append(("training", f"{run['steps']:,} steps, {run['epochs']:.1f} epochs, {minutes}: {run['finished']}"))
+    if config.get("onnx"):
+        rows.append(
+            (
+                "ONNX graphs",
+                f"{config['onnx']['precision']}, checked on {config['onnx']['parity']['sources']:,} sources",
+            )
+        )
     if config.get("command"):
         rows.append(("command", config["command"]))
     return rows

@@ -52,7 +52,17 @@ def _model(config: dict[str, Any]) -> str:
     same = architecture["encoder_layers"] == architecture["decoder_layers"]
     bridge = "the identity: each layer's last state is copied" if same else "learned, since the depths differ"
     rows = [f"- {name}: {value}" for name, value in architecture.items()]
+    if config.get("onnx"):
+        rows.append(f"- ONNX graphs: {_graphs(config['onnx'])}")
     return "\n".join([f"- parameters: {config['parameters']:,}", f"- bridge: {bridge}", *rows])
+
+
+def _graphs(onnx: dict[str, Any]) -> str:
+    parity = onnx["parity"]
+    return (
+        f"{onnx['precision']}, opset {onnx['opset']}; {parity['same']:,} of {parity['sources']:,} greedy outputs the same as "
+        f"PyTorch's, log-probabilities within {parity['largest_difference']:.1g}"
+    )
 
 
 def _run(run: dict[str, Any], config: dict[str, Any]) -> str:

@@ -1,0 +1,189 @@
+"""One step of the decoder as an ONNX graph; mirrors `dragoman.model.decoder`.
+
+    last_ids (rows,), top_k (1,), state_*, memory_*  ->  top_ids, top_log_probs (rows, k)
+                                                         log_probs (rows, vocab)
+                                                         attention (rows, source_length)
+                                                         next_*: the state after the step
+
+A recurrent step is one matrix product over [input; state] (two for a GRU) and a few nodes, for every cell alike.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dragoman.model.attention import AdditiveAttention, MultiHeadAttention
+from dragoman.model.decoder import Decoder
+from dragoman.model.recurrent import RecurrentLayer
+from dragoman.model.seq2seq import Seq2Seq
+from dragoman.runtime.encoder_graph import array, seam_nodes
+from dragoman.runtime.graph import FLOAT, INT64, GraphBuilder
+
+
+def decoder_graph(model: Seq2Seq) -> bytes:
+    """Build the graph of a decoder's step."""
+    return _Step(model.decoder).build()
+
+
+class _Step:
+    """The graph of one step, in the order of `Decoder._step`."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.decoder = decoder
+        self.hidden = decoder.layers[0].hidden_size
+        self.g = GraphBuilder("decoder")
+
+    def build(self) -> bytes:
+        """Declare the inputs, follow one step, give out what follows."""
+        g, decoder = self.g, self.decoder
+        last_ids = g.input("last_ids", INT64, ["rows"])
+        top_k = g.input("top_k", INT64, [1])
+        states = self._declare_states()
+        context = g.input("memory_context", FLOAT, ["rows", self.hidden]) if decoder.peek else ""
+        self._declare_memory()
+        embedded = g.node("Gather", self._table(), last_ids)
+        parts = [embedded]
+        attended = weights = ""
+        if decoder.peek:
+            parts.append(context)
+        if decoder.inside:
+            attended, weights = self._attend(states[-1][0])
+            parts.append(attended)
+        if decoder.input_feeding:
+            parts.append("state_fed")
+        inputs = g.joined(parts)
+        following: list[list[str]] = []
+        for index, (layer, seam) in enumerate(zip(decoder.layers, decoder.seams, strict=True)):
+            read = [inputs, attended] if decoder.early and index > 0 else [inputs]
+            after = cell_step(g, f"decoder.{index}", layer, read, states[index])
+            following.append(after)
+            inputs = seam_nodes(g, f"decoder.{index}", seam, inputs, after[0])
+            if index == 0 and decoder.early:
+                attended, weights = self._attend(inputs)
+        if decoder.attention is not None and not attended:
+            attended, weights = self._attend(inputs)
+        features = self._features(inputs, attended, embedded)
+        self._answer(features, top_k)
+        for index, state in enumerate(part for after in following for part in after):
+            g.output(state, f"next_state_{index}", FLOAT, ["rows", self.hidden])
+        if decoder.input_feeding:
+            g.output(features, "next_state_fed", FLOAT, ["rows", decoder.feature_size])
+        if weights:
+            g.output(weights, "attention", FLOAT, ["rows", "source_length"])
+        return g.build()
+
+    def _table(self) -> str:
+        return self.g.constant("decoder.embedding.weight", array(self.decoder.embedding.weight))
+
+    def _declare_states(self) -> list[list[str]]:
+        g, count = self.g, self.decoder.layers[0].state_count
+        names = [f"state_{index}" for index in range(count * len(self.decoder.layers))]
+        for name in names:
+            g.input(name, FLOAT, ["rows", self.hidden])
+        if self.decoder.input_feeding:
+            g.input("state_fed", FLOAT, ["rows", self.decoder.feature_size])
+        return [names[start : start + count] for start in range(0, len(names), count)]
+
+    def _declare_memory(self) -> None:
+        """What `encoder_graph` says it gives, row by row."""
+        g, attention, hidden = self.g, self.decoder.attention, self.hidden
+        if attention is None:
+            return
+        if isinstance(attention, MultiHeadAttention):
+            heads, width = attention.heads, hidden // attention.heads
+            g.input("memory_keys", FLOAT, ["rows", heads, width, "source_length"])
+            g.input("memory_values", FLOAT, ["rows", heads, "source_length", width])
+            g.input("memory_bias", FLOAT, ["rows", 1, 1, "source_length"])
+            return
+        values: list[str | int] = ["rows", "source_length", hidden]
+        additive = isinstance(attention, AdditiveAttention)
+        g.input("memory_keys", FLOAT, values if additive else ["rows", hidden, "source_length"])
+        g.input("memory_values", FLOAT, values)
+        g.input("memory_bias", FLOAT, ["rows", 1, "source_length"])
+
+    def _attend(self, query: str) -> tuple[str, str]:
+        """(rows, hidden) -> what is attended to, (rows, hidden), and the weights, (rows, source_length)."""
+        g, attention = self.g, self.decoder.attention
+        if isinstance(attention, MultiHeadAttention):
+            return self._attend_with_heads(attention, query)
+        if isinstance(attention, AdditiveAttention):
+            asked = g.linear(query, "attention.query", array(attention.query.weight), array(attention.query.bias))
+            both = g.node("Add", g.node("Unsqueeze", asked, g.numbers(1)), "memory_keys")
+            energy = g.constant("attention.energy", array(attention.energy.weight).T)
+            scores = g.node("MatMul", g.node("Tanh", both), energy)  # (rows, source_length, 1)
+            scores = g.node("Transpose", scores, attributes={"perm": [0, 2, 1]})
+        else:
+            scores = g.node("MatMul", g.node("Unsqueeze", query, g.numbers(1)), "memory_keys")
+        weights = g.node("Softmax", g.node("Add", scores, "memory_bias"), attributes={"axis": -1})
+        attended = g.node("MatMul", weights, "memory_values")  # (rows, 1, hidden)
+        return g.node("Squeeze", attended, g.numbers(1)), g.node("Squeeze", weights, g.numbers(1))
+
+    def _attend_with_heads(self, attention: MultiHeadAttention, query: str) -> tuple[str, str]:
+        g, width = self.g, self.hidden // attention.heads
+        asked = g.linear(query, "attention.query", array(attention.query.weight), array(attention.query.bias))
+        asked = g.node("Reshape", asked, g.numbers(0, attention.heads, 1, width))
+        scores = g.node("MatMul", asked, "memory_keys")  # (rows, heads, 1, source_length)
+        weights = g.node("Softmax", g.node("Add", scores, "memory_bias"), attributes={"axis": -1})
+        mixed = g.node("MatMul", weights, "memory_values")  # (rows, heads, 1, width)
+        joined = g.node("Reshape", mixed, g.numbers(0, self.hidden))
+        output = g.linear(joined, "attention.output", array(attention.output.weight), array(attention.output.bias))
+        mean = g.node("ReduceMean", weights, g.numbers(1, 2), attributes={"keepdims": 0})
+        return output, mean
+
+    def _features(self, states: str, attended: str, embedded: str) -> str:
+        g, readout = self.g, self.decoder.readout
+        if readout is None:
+            return states
+        parts = [states, *([attended] if attended else []), *([embedded] if self.decoder.inside else [])]
+        return g.node("Tanh", g.linear(g.joined(parts), "readout", array(readout.weight), array(readout.bias)))
+
+    def _answer(self, features: str, top_k: str) -> None:
+        """The dense layer, log-probabilities over the whole vocabulary, and the best of them."""
+        g, output = self.g, self.decoder.output
+        vocab = output.out_features
+        tied = output.weight is self.decoder.embedding.weight
+        weight = self._table() if tied else g.constant("output.weight", array(output.weight))
+        bias = g.constant("output.bias", array(output.bias))
+        logits = g.node("Gemm", features, weight, bias, attributes={"transB": 1})
+        log_probs = g.node("LogSoftmax", logits, attributes={"axis": -1})
+        chosen, ids = g.nodes("TopK", log_probs, top_k, outputs=2, attributes={"axis": -1})
+        g.output(ids, "top_ids", INT64, ["rows", "k"])
+        g.output(chosen, "top_log_probs", FLOAT, ["rows", "k"])
+        g.output(log_probs, "log_probs", FLOAT, ["rows", vocab])
+
+
+def cell_step(g: GraphBuilder, name: str, layer: RecurrentLayer, parts: list[str], state: list[str]) -> list[str]:
+    """One step of a recurrent layer over `parts` side by side; the next state, its output first."""
+    from_input, from_state, input_bias, state_bias = (array(part) for part in layer.weights)
+    if layer.cell == "gru":
+        read = g.linear(g.joined(parts), f"{name}.input", from_input, input_bias)
+        held = g.linear(state[0], f"{name}.state", from_state, state_bias)
+        return [_gru(g, read, held, state[0], layer.hidden_size)]
+    weight, bias = np.concatenate([from_input, from_state], axis=1), input_bias + state_bias
+    both = g.joined([*parts, state[0]])
+    if layer.cell == "lstm":
+        # torch's input, forget, cell, output -> input, forget, output, cell: one sigmoid for three gates
+        order = np.concatenate([np.split(np.arange(len(bias)), 4)[gate] for gate in (0, 1, 3, 2)])
+        gates = g.linear(both, name, weight[order], bias[order])
+        return _lstm(g, gates, state[1], layer.hidden_size)
+    total = g.linear(both, name, weight, bias)
+    return [g.node("Tanh" if layer.cell == "rnn_tanh" else "Relu", total)]
+
+
+def _lstm(g: GraphBuilder, gates: str, c: str, hidden: int) -> list[str]:
+    between, new = g.nodes("Split", gates, g.numbers(3 * hidden, hidden), outputs=2, attributes={"axis": 1})
+    shares = g.node("Sigmoid", between)
+    i, f, o = g.nodes("Split", shares, g.numbers(*[hidden] * 3), outputs=3, attributes={"axis": 1})
+    c = g.node("Add", g.node("Mul", f, c), g.node("Mul", i, g.node("Tanh", new)))
+    return [g.node("Mul", o, g.node("Tanh", c)), c]
+
+
+def _gru(g: GraphBuilder, read: str, held: str, h: str, hidden: int) -> str:
+    """The GRU of torch: the reset gate acts after the product with the state."""
+    sizes = g.numbers(2 * hidden, hidden)
+    read_gates, read_new = g.nodes("Split", read, sizes, outputs=2, attributes={"axis": 1})
+    held_gates, held_new = g.nodes("Split", held, sizes, outputs=2, attributes={"axis": 1})
+    shares = g.node("Sigmoid", g.node("Add", read_gates, held_gates))
+    r, z = g.nodes("Split", shares, g.numbers(hidden, hidden), outputs=2, attributes={"axis": 1})
+    new = g.node("Tanh", g.node("Add", read_new, g.node("Mul", r, held_new)))
+    return g.node("Add", new, g.node("Mul", z, g.node("Sub", h, new)))
