@@ -377,6 +377,16 @@ class TrainOptions(ReadOptions, MachineOptions):
             lt=1,
         ),
     ] = None
+    r_drop: Annotated[
+        float | None,
+        _group(
+            "Training",
+            description="Weight of the divergence between two passes with different dropout (R-Drop, Liang et al. 2021); "
+            "0 makes one pass.",
+            ge=0,
+            le=100,
+        ),
+    ] = None
     bptt: Annotated[
         int | None,
         _group(

@@ -61,6 +61,7 @@ VARIANTS = {
     "adam, plateau": {"optimizer": "adam", "schedule": "plateau", "preset": "textbook"},
     "sgd, cosine": {"optimizer": "sgd", "schedule": "cosine", "cell": "gru", "learning_rate": 0.1, "epochs": 3},
     "accumulated": {"accumulate": 2, "dropout": 0.1},
+    "two passes": {"r_drop": 2.0, "dropout": 0.2, "bptt": 3},
     "truncated": {"bptt": 2, "dropout": 0.1},
     "scheduled sampling": {"scheduled_sampling": 0.8, "sampling_steps": 12},
     "stepped, dropped words": {"preset": "luong2015", "word_dropout": 0.2, "layers": 1},

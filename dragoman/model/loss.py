@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 _CHUNK_VALUES = 2**23
 """Logits held at once: 32 MiB in float32."""
@@ -40,6 +41,25 @@ def chunked_cross_entropy(
         features, weight, bias, target, label_smoothing
     )
     return Loss(objective, float(cross_entropy), target.numel())
+
+
+def chunked_divergence(one: Tensor, other: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The mean of both Kullback-Leibler divergences between two passes' distributions, summed over tokens.
+
+    `one` and `other` are features of the same tokens, (tokens, width). The logits exist for a chunk at a time: the
+    backward pass computes them again.
+    """
+    rows = max(1, _CHUNK_VALUES // (2 * weight.size(0)))
+    total = one.new_zeros(())
+    for start in range(0, len(one), rows):
+        chunks = one[start : start + rows], other[start : start + rows]
+        total = total + checkpoint(_divergence, *chunks, weight, bias, use_reentrant=False)
+    return total
+
+
+def _divergence(one: Tensor, other: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    p, q = (torch.log_softmax(torch.addmm(bias, features, weight.t()), dim=1) for features in (one, other))
+    return ((p.exp() - q.exp()) * (p - q)).sum() / 2
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dragoman.corpus.batching import Batch
-from dragoman.model.loss import Loss, chunked_cross_entropy
+from dragoman.model.loss import Loss, chunked_cross_entropy, chunked_divergence
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.truncation import Cut
 
@@ -24,6 +24,13 @@ class Objective:
     """Share of the decoder's inputs that the model draws itself (scheduled sampling)."""
     bptt: int = 0
     """Decoder steps that a gradient flows back through at most; 0 sets no limit."""
+    r_drop: float = 0.0
+    """Weight of the divergence between two passes with different dropout; 0 makes one pass."""
+
+    @property
+    def passes(self) -> int:
+        """How often each pair goes through the model."""
+        return 2 if self.r_drop else 1
 
 
 @dataclass(frozen=True)
@@ -40,10 +47,11 @@ class Tensors:
     """(batch, target_length): the target and `</s>`."""
 
     @classmethod
-    def of(cls, batch: Batch, device: torch.device) -> Tensors:
-        """Copy a batch to `device`."""
+    def of(cls, batch: Batch, device: torch.device, *, times: int = 1) -> Tensors:
+        """Copy a batch to `device`, all its rows so many times one after the other."""
         arrays = (batch.source_ids, batch.source_lengths, batch.target_input, batch.target_output)
-        return cls(*(torch.from_numpy(array).to(device, torch.long) for array in arrays))
+        tensors = [torch.from_numpy(array).to(device, torch.long) for array in arrays]
+        return cls(*(torch.cat([tensor] * times) for tensor in tensors)) if times > 1 else cls(*tensors)
 
 
 PLAIN = Objective()
@@ -52,7 +60,7 @@ PLAIN = Objective()
 
 def batch_loss(model: Seq2Seq, batch: Batch, device: torch.device, objective: Objective = PLAIN) -> Loss:
     """The loss of a batch, over its real tokens only: padding never reaches the output layer."""
-    tensors = Tensors.of(batch, device)
+    tensors = Tensors.of(batch, device, times=objective.passes)
     output = model(tensors.source_ids, tensors.source_lengths, tensors.target_input, own_share=objective.own_share)
     return _token_loss(model, output.features, tensors.target_output, objective)
 
@@ -67,7 +75,7 @@ def add_gradients(model: Seq2Seq, batches: Sequence[Batch], device: torch.device
     sums = []
     for batch in batches:
         if objective.bptt:
-            sums += _add_truncated(model, Tensors.of(batch, device), tokens, objective)
+            sums += _add_truncated(model, Tensors.of(batch, device, times=objective.passes), tokens, objective)
         else:
             sums.append(_backward(batch_loss(model, batch, device, objective), tokens))
     total = torch.stack([loss.objective for loss in sums]).sum()
@@ -100,9 +108,18 @@ def _add_truncated(model: Seq2Seq, batch: Tensors, tokens: int, objective: Objec
 
 
 def _token_loss(model: Seq2Seq, features: Tensor, target_output: Tensor, objective: Objective) -> Loss:
-    """The loss of features, (batch, target_length, feature_size), over the real tokens of `target_output`."""
+    """The loss of features, (batch, target_length, feature_size), over the real tokens of `target_output`.
+
+    With two passes, the loss is their mean, and half the weighted divergence between them: half of R-Drop's, so that
+    gradients are as large as those of one pass.
+    """
     real = target_output != 0
-    output = model.decoder.output
-    return chunked_cross_entropy(
-        features[real], output.weight, output.bias, target_output[real], label_smoothing=objective.label_smoothing
+    output, features = model.decoder.output, features[real]
+    loss = chunked_cross_entropy(
+        features, output.weight, output.bias, target_output[real], label_smoothing=objective.label_smoothing
     )
+    if objective.passes == 1:
+        return loss
+    one, other = features.chunk(2)
+    apart = chunked_divergence(one, other, output.weight, output.bias)
+    return Loss((loss.objective + objective.r_drop * apart) / 2, loss.cross_entropy / 2, loss.tokens // 2)

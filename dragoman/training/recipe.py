@@ -75,6 +75,7 @@ class Recipe:
     sampling_curve: str = "linear"
     sampling_steps: int = 4_000
     bptt: int = 0
+    r_drop: float = 0.0
 
     def model_arguments(self) -> dict[str, Any]:
         """Keyword arguments of `Seq2Seq`, vocabularies apart."""
@@ -193,6 +194,7 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         "sampling_curve": ("linear", ""),
         "sampling_steps": (4_000, ""),
         "bptt": (0, ""),
+        "r_drop": (0.0, ""),
     }
 
 
@@ -205,6 +207,8 @@ def _check(values: dict[str, Any], data: DataSummary) -> None:
             )
     if values["attention_inside"] and values["input_feeding"]:
         raise OptionError("`attention_inside` and `input_feeding` exclude each other; choose one")
+    if values["r_drop"] and not (values["dropout"] or values["word_dropout"]):
+        raise OptionError("`r_drop` compares two passes with dropout, but `dropout` and `word_dropout` are 0")
     if values["bptt"] and values["scheduled_sampling"]:
         raise OptionError("`bptt` and `scheduled_sampling` exclude each other; choose one")
     if values["bidirectional"] and values["hidden_size"] % 2:
