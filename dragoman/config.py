@@ -48,7 +48,7 @@ class Options(BaseModel):
             raise OptionError(_sentence(error.errors(include_url=False)[0], cls.model_fields)) from None
 
     @field_validator(
-        "source", "source_tokenizer", "dev", "test", "require", "forbid", mode="before", check_fields=False
+        "source", "source_tokenizer", "dev", "test", "require", "forbid", "ensemble", mode="before", check_fields=False
     )
     @classmethod
     def _as_tuple(cls, value: Any) -> Any:
@@ -436,6 +436,29 @@ _METHODS_OF = {
     "max_expansions": ("best_first",),
 }
 """Options of search that only some methods have a use for."""
+_SAMPLES = 32
+"""Samples that are drawn when something chooses among them."""
+
+
+class CompanionOptions(Options):
+    """Other models that help a model to choose."""
+
+    ensemble: Annotated[
+        tuple[str, ...],
+        _group(
+            "Choosing",
+            description="Another model with the same vocabularies, whose probabilities are averaged in; give it again for"
+            " several.",
+        ),
+    ] = ()
+    reverse: Annotated[
+        str | None,
+        _group(
+            "Choosing",
+            description="A model from target to source: outputs from which it finds the source again rank higher.",
+            min_length=1,
+        ),
+    ] = None
 
 
 class SearchOptions(Options):
@@ -582,6 +605,53 @@ class SearchOptions(Options):
         ),
     ] = 0.0
 
+    rerank: Annotated[
+        Literal["mbr"] | None,
+        _group(
+            "Choosing",
+            description="Put the outputs that were found in another order: the one most like all the others first"
+            " (mbr, minimum Bayes risk).",
+        ),
+    ] = None
+    utility: Annotated[
+        Literal["chrf", "bleu", "edit"] | None,
+        _group("Choosing", description="What `rerank` mbr measures likeness by. Default: chrf."),
+    ] = None
+    num_candidates: Annotated[
+        int | None,
+        _group(
+            "Choosing",
+            description="Outputs that are found for `rerank` or a reverse model to choose from."
+            " Default: the beam size, or 32 samples.",
+            ge=1,
+            le=1000,
+        ),
+    ] = None
+    reverse_weight: Annotated[
+        float | None,
+        _group(
+            "Choosing",
+            description="What the reverse model's opinion counts against the model's own. Default with a reverse model: 0.5.",
+            ge=0,
+            le=100,
+        ),
+    ] = None
+    min_confidence: Annotated[
+        float | None,
+        _group(
+            "Choosing",
+            description="Rather give nothing than an output of less confidence; needs `dragoman calibrate` first.",
+            ge=0,
+            le=1,
+        ),
+    ] = None
+
+    def pool(self) -> int:
+        """How many outputs are found when `rerank` or a reverse model chooses among them."""
+        if self.num_candidates is not None:
+            return self.num_candidates
+        return max(self.num_hypotheses, _SAMPLES if self.method == "sample" else self.beam_size)
+
     @model_validator(mode="after")
     def _agree(self) -> SearchOptions:
         """Find options that contradict each other."""
@@ -602,6 +672,18 @@ class SearchOptions(Options):
             raise OptionError("`diversity_penalty` needs `beam_groups` of at least 2, but there is one group")
         if self.beam_groups > 1 and self.require:
             raise OptionError("`require` must not be given with several `beam_groups`")
+        if self.utility and self.rerank != "mbr":
+            raise OptionError("`utility` needs `rerank` mbr, but it is not given")
+        if self.rerank and self.reverse_weight is not None:
+            raise OptionError("`rerank` must not be given with `reverse_weight`: both put the outputs in order")
+        if self.num_candidates is not None and self.num_hypotheses > self.num_candidates:
+            raise OptionError(
+                f"`num_hypotheses` must be at most `num_candidates` ({self.num_candidates}), but is {self.num_hypotheses}"
+            )
+        if (self.num_candidates or 0) > self.beam_size and self.method in ("beam", "stochastic_beam"):
+            raise OptionError(
+                f"`num_candidates` must be at most `beam_size` ({self.beam_size}), but is {self.num_candidates}"
+            )
         if self.choices and self.match:
             raise OptionError("`choices` must not be given with `match`: both say what whole outputs may be")
         if self.max_length is not None and self.min_length > self.max_length:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dragoman.model.seq2seq import Seq2Seq
     from dragoman.runtime.export import Parity
     from dragoman.training.preparation import Pairs
+    from dragoman.translation.calibrating import Calibration
 
 __all__ = ["Candidate", "ScoredPair", "Translation", "Translator", "export", "load", "resume", "train"]
 
@@ -52,6 +53,8 @@ class Translator:
         self.engine = _choose_engine(directory, engine, device=device)
         self.stepper: Stepper = self._stepper(threads)
         self.texts = Texts(self.config, directory.read_text)
+        self.reverse: Translator | None = None
+        """A model from target to source that helps to choose among outputs."""
 
     @cached_property
     def model(self) -> Seq2Seq:
@@ -150,6 +153,12 @@ class Translator:
     @overload
     def score(self, sources: Sequence[str], targets: Sequence[str]) -> list[ScoredPair]: ...
 
+    @overload
+    def score(self, sources: str, targets: str) -> ScoredPair: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def score(self, sources: Sequence[str], targets: Sequence[str]) -> list[ScoredPair]: ...
+
     def score(self, sources: str | Sequence[str], targets: str | Sequence[str]) -> ScoredPair | list[ScoredPair]:
         """How probable the model finds given targets, token by token: one pair, or as many targets as sources.
 
@@ -171,6 +180,31 @@ class Translator:
         usable = self.texts.encode_sources(sources).ids
         answers = [self.texts.encode_targets(references[place]) for place in usable]
         return feed_both_ways(self.model, list(usable.values()), answers, horizon=horizon)
+
+    def calibrate(
+        self,
+        sources: Sequence[str],
+        references: Sequence[Sequence[str]],
+        *,
+        options: SearchOptions | None = None,
+        seed: int = 1,
+    ) -> Calibration:
+        """Fit the temperature that makes scores confidences, and keep it in the model's configuration.
+
+        An output is right if it equals one of its references. Fitted on a half of the outputs that `seed` draws and judged on the other.
+        """
+        from dragoman.evaluation.metrics import is_exact
+        from dragoman.translation.calibrating import calibrate
+
+        options = options or SearchOptions()
+        if options.min_confidence is not None:
+            raise OptionError("`min_confidence` must not be given to a calibration: every output is looked at")
+        translations = self._translate(list(sources), options)
+        correct = [is_exact(found.text, texts) for found, texts in zip(translations, references, strict=True)]
+        calibration = calibrate(translations, correct, seed=seed)
+        self.config["calibration"] = calibration.facts() | {"seed": seed, "search": options.model_dump()}
+        self.directory.write_config()
+        return calibration
 
     def save_pretrained(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the model directory, without what only resuming needs."""
@@ -202,14 +236,64 @@ class Translator:
         return str(address)
 
     def _translate(self, sources: list[str], options: SearchOptions) -> list[Translation]:
-        constraints = self.texts.constraints(options)
+        inner = search_options(options, reverse=self.reverse is not None)
+        temperature = self._temperature(needed=options.min_confidence is not None)
+        constraints = self.texts.constraints(inner)
         encoded = self.texts.encode_sources(sources)
         results = {place: Translation(sources[place], (), fault) for place, fault in encoded.faults.items()}
         for batch in batches({place: len(ids) for place, ids in encoded.ids.items()}):
-            found = search(self.stepper, [encoded.ids[i] for i in batch], options=options, constraints=constraints)
+            found = search(self.stepper, [encoded.ids[i] for i in batch], options=inner, constraints=constraints)
             for place, hypotheses in zip(batch, found, strict=True):
                 results[place] = self._translation(sources[place], encoded.ids[place], hypotheses)
-        return [results[place] for place in range(len(sources))]
+        translations = self._chosen([results[place] for place in range(len(sources))], options)
+        if temperature is None:
+            return translations
+        return [with_confidence(t, temperature=temperature, least=options.min_confidence) for t in translations]
+
+    def _chosen(self, translations: list[Translation], options: SearchOptions) -> list[Translation]:
+        if not options.rerank and self.reverse is None:
+            return translations
+        if self.reverse is None:
+            lists = [by_likeness(t.candidates, options, writing=self.config["writing"]) for t in translations]
+        else:
+            rows = [(c.text, self.texts.clean_source(t.source)) for t in translations for c in t.candidates]
+            scored = self.reverse.score([text for text, _ in rows], [source for _, source in rows])
+            values = iter(each.normalized_score if each.token_scores else UNREADABLE for each in scored)
+            lists = [
+                by_reverse_model(t.candidates, [next(values) for _ in t.candidates], options) for t in translations
+            ]
+        return [
+            dataclasses.replace(t, candidates=tuple(chosen[: options.num_hypotheses]))
+            for t, chosen in zip(translations, lists, strict=True)
+        ]
+
+    def _temperature(self, *, needed: bool) -> float | None:
+        """The temperature of confidences; None without one, and for ensembles, whose scores are others."""
+        stored = self.config.get("calibration")
+        if stored is None and needed:
+            raise OptionError(
+                f"`min_confidence` needs a calibrated model; run: dragoman calibrate {self.directory.path} DEV.tsv"
+            )
+        together = isinstance(self.stepper, EnsembleStepper)
+        if together and needed:
+            raise OptionError("`min_confidence` must not be given with an `ensemble`: it has no calibration of its own")
+        return None if stored is None or together else float(stored["temperature"])
+
+    def join(self, others: Iterable[Translator]) -> None:
+        """Make an ensemble: from now on the probabilities of all models are averaged at every token.
+
+        Raises `OptionError` unless all have the same vocabularies.
+        """
+        others = list(others)
+        for other in others:
+            for side in ("source", "target"):
+                mine, theirs = (getattr(each.texts, f"{side}_tokenizer") for each in (self, other))
+                if list(mine.files().values()) != list(theirs.files().values()):
+                    raise OptionError(
+                        f"the models of an ensemble must share their vocabularies, but the {side} side of "
+                        f"{other.directory.path} has another than that of {self.directory.path}"
+                    )
+        self.stepper = EnsembleStepper([self.stepper, *(other.stepper for other in others)])
 
     def _translation(self, source: str, ids: list[int], hypotheses: list[Hypothesis]) -> Translation:
         candidates = tuple(self.texts.candidate(hypothesis) for hypothesis in hypotheses)

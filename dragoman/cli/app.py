@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "Score a model on a file of pairs.",
     "compare": "Say whether one model is better than another, or whether it was luck.",
     "gap": "Measure the teacher-forcing gap: what a model loses by reading its own words.",
+    "calibrate": "Fit a model's confidence, and keep it with the model.",
     "score": "Say how probable a model finds given pairs.",
     "inspect": "Look inside: context, candidates, attention, gradients through time.",
     "chat": "Talk to a model.",

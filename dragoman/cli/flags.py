@@ -25,7 +25,7 @@ from dragoman.errors import DataError, OptionError, nearest
 Command = TypeVar("Command", bound=Callable[..., None])
 Model = TypeVar("Model", bound=Options)
 
-_GROUPS = ("Data", "Tokenisation", "Embeddings", "Model", "Training", "Search", "Constraints", "Machine")
+_GROUPS = ("Data", "Tokenisation", "Embeddings", "Model", "Training", "Search", "Constraints", "Choosing", "Machine")
 _LOOKS_LIKE_A_FLAG = re.compile(r"--[A-Za-z][\w-]*(=.*)?", re.DOTALL)
 _METAVARS = {int: "INT", float: "NUMBER"}
 

@@ -71,6 +71,9 @@ def make_plan(
     constraints: Constraints | Sequence[Constraints | None] | None = None,
 ) -> Plan:
     """Fill in the defaults and check everything that can be checked without the model."""
+    for name in ("rerank", "num_candidates", "reverse_weight", "min_confidence"):
+        if getattr(options, name) is not None:
+            raise OptionError(f"`{name}` works on texts: it is for `translate`, not for `search`")
     lengths = np.array([len(ids) for ids in source_ids], np.int64)
     shortest, longest = length_limits(lengths, options=options)
     never = np.zeros(vocab_size, np.float32)  # adding it leaves float32 as it is

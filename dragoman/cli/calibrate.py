@@ -1,0 +1,54 @@
+"""`dragoman calibrate`: from scores to confidences."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from dragoman.cli.arguments import AsJson, ModelPath
+from dragoman.cli.flags import flags_of_models
+from dragoman.cli.output import notice, show_messages, written
+from dragoman.cli.pairs import TestPairs, read_items
+from dragoman.config import MachineOptions, ReadOptions, SearchOptions
+
+
+@flags_of_models
+def calibrate(
+    model: ModelPath,
+    /,
+    *pairs: TestPairs,
+    svg: Annotated[
+        Path | None, Parameter(help="Write the reliability diagram and the risk-coverage curve to this file.")
+    ] = None,
+    as_json: AsJson = False,
+    reading: ReadOptions,
+    search: SearchOptions,
+    machine: MachineOptions,
+) -> None:
+    """Fit a model's confidence on pairs that it was not trained on, and keep it with the model.
+
+    One temperature is fitted on half of the outputs (right or wrong: exact match) and judged on the other half. From
+    then on `dragoman translate --json` gives every output its confidence, and --min-confidence rather says nothing.
+    """
+    show_messages()
+    from dragoman import load
+
+    translator = load(model, device=machine.device, threads=machine.threads)
+    found = translator.calibrate(*read_items(translator, pairs, reading), options=search)
+    if svg is not None:
+        from dragoman.evaluation.plots import calibration_svg
+
+        with written(svg) as stream:
+            stream.write(calibration_svg(found.reliability, found.coverage))
+        notice(f"the picture is in {svg}")
+    if as_json:
+        print(json.dumps({"model": model, **found.as_dict()}))
+        return
+    print(f"temperature {found.temperature:.3f}, from {found.items:,} outputs of which {found.right:,} are right")
+    print(
+        f"expected calibration error on the half that was not fitted: {100 * found.error_before:.2f} % before, "
+        f"{100 * found.error_after:.2f} % after"
+    )

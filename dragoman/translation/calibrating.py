@@ -1,0 +1,81 @@
+"""Fits the temperature that makes a model's scores confidences, and judges it on other outputs; knows no files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dragoman.errors import DataError
+from dragoman.evaluation.calibration import (
+    Coverage,
+    Reliability,
+    confidence,
+    fit_temperature,
+    reliability,
+    risk_coverage,
+)
+from dragoman.translation.outputs import Translation
+
+_LEAST = 10
+"""Fewest outputs that anything can be said from."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A temperature, fitted on one half of the outputs and judged on the other."""
+
+    temperature: float
+    """`confidence = exp(score / temperature)`."""
+    items: int
+    """Outputs in all, both halves."""
+    right: int
+    """Those that are right."""
+    error_before: float
+    """Expected calibration error of the bare probabilities on the second half, 0 to 1."""
+    error_after: float
+    """The same with the temperature."""
+    reliability: Reliability
+    """Confidence against accuracy on the second half, with the temperature."""
+    coverage: Coverage
+    """What share of the answers is wrong if only the most confident are given, on the second half."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        curves = {"reliability": self.reliability.as_dict(), "coverage": self.coverage.as_dict()}
+        return self.facts() | curves
+
+    def facts(self) -> dict[str, Any]:
+        """What is kept with the model."""
+        names = ("temperature", "items", "right", "error_before", "error_after")
+        return {name: getattr(self, name) for name in names}
+
+
+def calibrate(translations: Sequence[Translation], correct: Sequence[bool], *, seed: int = 1) -> Calibration:
+    """Fit on a random half and judge on the other; outputs that were cut, and sources without one, are left out."""
+    usable = [i for i, found in enumerate(translations) if found.candidates and found.candidates[0].finished]
+    scores = np.array([translations[i].candidates[0].score for i in usable])
+    right = np.array([correct[i] for i in usable], dtype=bool)
+    if len(usable) < _LEAST:
+        raise DataError(f"a calibration needs at least {_LEAST} finished outputs, but there are {len(usable)}")
+    order = np.random.default_rng(seed).permutation(len(usable))
+    fit, judge = order[::2], order[1::2]
+    for half in (fit, judge):
+        if right[half].all() or not right[half].any():
+            kind = "right" if right[half].all() else "wrong"
+            raise DataError(
+                f"a calibration needs right and wrong outputs, but of {len(half)} outputs all are {kind}; give more pairs"
+            )
+    temperature = fit_temperature(scores[fit], right[fit])
+    before, after = (reliability(confidence(scores[judge], temperature=t), right[judge]) for t in (1.0, temperature))
+    return Calibration(
+        temperature=temperature,
+        items=len(usable),
+        right=int(right.sum()),
+        error_before=before.error,
+        error_after=after.error,
+        reliability=after,
+        coverage=risk_coverage(confidence(scores[judge], temperature=temperature), right[judge]),
+    )

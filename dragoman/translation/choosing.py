@@ -1,0 +1,102 @@
+"""Choosing among the outputs that a search found, as texts: by likeness, by a reverse model, by confidence; knows no search."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from dragoman.config import SearchOptions
+from dragoman.errors import OptionError
+from dragoman.evaluation.calibration import confidence
+from dragoman.generation.reranking import minimum_bayes_risk, probabilities
+from dragoman.translation.outputs import Candidate, Translation
+
+if TYPE_CHECKING:
+    from dragoman.evaluation.metrics import Writing
+
+REVERSE_WEIGHT = 0.5
+"""What a reverse model's opinion counts if nothing is said."""
+UNREADABLE = -100.0
+"""The reverse score of an output that the reverse model cannot read, such as an empty one."""
+TEXT_OPTIONS = ("rerank", "utility", "num_candidates", "reverse_weight", "min_confidence")
+"""Options that are settled here, after the search."""
+
+Utility = Callable[[str, str], float]
+
+
+def search_options(options: SearchOptions, *, reverse: bool) -> SearchOptions:
+    """What the search itself is told: to find as many outputs as there are to choose from.
+
+    Raises `OptionError` for options that need a reverse model if there is none.
+    """
+    if options.rerank and reverse:
+        raise OptionError("`rerank` must not be given with a `reverse` model: both put the outputs in order")
+    if options.reverse_weight is not None and not reverse:
+        raise OptionError("`reverse_weight` needs a `reverse` model, but none is given")
+    if options.num_candidates is not None and not (options.rerank or reverse):
+        raise OptionError("`num_candidates` needs `rerank` or a `reverse` model, but neither is given")
+    chosen = {name: SearchOptions.model_fields[name].default for name in TEXT_OPTIONS}
+    if options.rerank or reverse:
+        chosen["num_hypotheses"] = options.pool()
+    return options.model_copy(update=chosen)
+
+
+def by_likeness(candidates: Sequence[Candidate], options: SearchOptions, *, writing: Writing) -> list[Candidate]:
+    """Minimum Bayes risk: the output that is most like all the others first; equal texts become one.
+
+    Samples count equally, other outputs by their probability. Outputs that were cut come last.
+    """
+    texts = [candidate.text for candidate in candidates]
+    weights = None if options.method == "sample" else probabilities([candidate.score for candidate in candidates])
+    found = minimum_bayes_risk(texts, utility(options.utility or "chrf", writing), weights=weights)
+    chosen = [dataclasses.replace(candidates[place], choice_score=expected) for place, expected in found]
+    return sorted(chosen, key=lambda candidate: not candidate.finished)
+
+
+def by_reverse_model(
+    candidates: Sequence[Candidate], reverse_scores: Sequence[float], options: SearchOptions
+) -> list[Candidate]:
+    """Outputs from which the source can be told first: `normalized_score + weight * reverse score` (Li et al. 2016).
+
+    Reverse scores are the source's log-probabilities given each output, per token. Outputs that were cut come last.
+    """
+    weight = REVERSE_WEIGHT if options.reverse_weight is None else options.reverse_weight
+    chosen = [
+        dataclasses.replace(candidate, choice_score=candidate.normalized_score + weight * score)
+        for candidate, score in zip(candidates, reverse_scores, strict=True)
+    ]
+    return sorted(chosen, key=lambda candidate: (not candidate.finished, -candidate.rank))
+
+
+def utility(name: str, writing: Writing) -> Utility:
+    """How good an output is if another is right, from 0 to 100 (an edit distance: at most 0)."""
+    from dragoman.evaluation.metrics import closest, tokens_of
+
+    if name == "edit":
+        return lambda text, right: -float(closest(tokens_of(text, writing), [tokens_of(right, writing)])[0])
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
+
+    if name == "chrf":
+        chrf = CHRF()
+        return lambda text, right: float(chrf.sentence_score(text, [right]).score)
+    tokenize = {"spaced": "13a", "unspaced": "char", "symbols": "none"}[writing]
+    bleu = BLEU(tokenize=tokenize, effective_order=True)
+    return lambda text, right: float(bleu.sentence_score(text, [right]).score)
+
+
+def with_confidence(translation: Translation, *, temperature: float, least: float | None) -> Translation:
+    """Give finished candidates their confidence; below `least` the translation says nothing, and why."""
+    candidates = tuple(
+        dataclasses.replace(each, confidence=float(confidence(each.score, temperature=temperature)))
+        if each.finished
+        else each
+        for each in translation.candidates
+    )
+    if least is not None and candidates and (candidates[0].confidence or 0.0) < least:
+        sure = candidates[0].confidence or 0.0
+        return dataclasses.replace(
+            translation, candidates=(), warning=f"not sure enough: the confidence is {sure:.3f}, below {least:g}"
+        )
+    return dataclasses.replace(translation, candidates=candidates)

@@ -1,0 +1,189 @@
+"""Choosing among what a search found: likeness, a reverse model, ensembles, confidence; each shows its effect on a tiny model."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny import PAIRS, TINY
+
+import dragoman
+from dragoman.cli import main
+from dragoman.config import SearchOptions
+from dragoman.errors import DataError, OptionError
+from dragoman.translation.choosing import UNREADABLE, by_likeness, by_reverse_model, utility
+from dragoman.translation.outputs import Candidate
+from dragoman.translator import Translator
+
+SOURCES = [f"source {i} of many" for i in range(12)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two models with the same vocabularies and different seeds, and one in the other direction."""
+    folder = tmp_path_factory.mktemp("choosing")
+    (folder / "pairs.tsv").write_text(PAIRS, encoding="utf-8")
+    (folder / "back.tsv").write_text(
+        "".join("\t".join(r.split("\t")[::-1]) + "\n" for r in PAIRS.splitlines()), encoding="utf-8"
+    )
+    size = [*TINY[: TINY.index("--dev")], "--dev", str(folder / "pairs.tsv"), *TINY[TINY.index("--dev") + 2 :]]
+    for name, file, seed in (("one", "pairs", "1"), ("two", "pairs", "2"), ("back", "back", "1")):
+        words = [str(folder / f"{file}.tsv"), "--out", str(folder / name), *size, "--seed", seed]
+        if name == "back":
+            words[words.index("--dev") + 1] = str(folder / "back.tsv")
+        assert main(["train", *words]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def translator(folder: Path) -> Translator:
+    return dragoman.load(folder / "one", device="cpu", threads=1)
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Any:
+    def words(*given: object, code: int = 0) -> tuple[str, str]:
+        capfd.readouterr()
+        found = main([str(word) for word in given])
+        shown = capfd.readouterr()
+        assert found == code, shown.err
+        return shown.out, shown.err
+
+    return words
+
+
+def candidate(text: str, score: float, *, finished: bool = True) -> Candidate:
+    return Candidate(text, score, score, (), (), None, finished)
+
+
+def test_likeness_prefers_the_common_ground_and_cut_outputs_come_last() -> None:
+    found = [
+        candidate("xyz", -0.1),
+        candidate("abc d", -2.0),
+        candidate("abc e", -2.1),
+        candidate("abc d e", -1.9, finished=False),
+    ]
+    options = SearchOptions(method="sample", rerank="mbr", num_hypotheses=4)
+    texts = [each.text for each in by_likeness(found, options, writing="spaced")]
+    assert texts[-1] == "abc d e"
+    assert texts[-2] == "xyz"
+    # An n-best list is weighted by its probabilities: here the first has nearly all.
+    sure = [candidate("xyz", -0.1), candidate("abc", -20.0), candidate("abd", -20.0)]
+    assert by_likeness(sure, SearchOptions(rerank="mbr"), writing="spaced")[0].text == "xyz"
+
+
+@pytest.mark.parametrize("name", ["chrf", "bleu", "edit"])
+def test_every_utility_likes_a_text_best_itself(name: str) -> None:
+    like = utility(name, "spaced")
+    assert like("il est là", "il est là") > like("il est", "il est là") > like("tu", "il est là")
+
+
+def test_the_reverse_model_takes_the_advantage_from_what_fits_everything() -> None:
+    found = [
+        candidate("I do not know.", -0.5),
+        candidate("It is in Paris.", -0.9),
+        candidate("cut", 0.0, finished=False),
+    ]
+    reverse = [-6.0, -1.0, 0.0]
+    texts = [each.text for each in by_reverse_model(found, reverse, SearchOptions(reverse_weight=0.1))]
+    assert texts == ["It is in Paris.", "I do not know.", "cut"]
+    same = by_reverse_model(found, reverse, SearchOptions(reverse_weight=0.0))
+    assert [each.text for each in same] == [each.text for each in found]
+
+
+def test_reranking_chooses_among_what_the_search_found(translator: Translator) -> None:
+    options = SearchOptions(beam_size=6, num_hypotheses=6, max_length=6)
+    every = translator.translate(SOURCES, options=options)
+    chosen = translator.translate(SOURCES, options=options.model_copy(update={"rerank": "mbr", "num_hypotheses": 1}))
+    for all_of_it, best in zip(every, chosen, strict=True):
+        assert len(best.candidates) == 1
+        assert best.text in [each.text for each in all_of_it.candidates]
+        assert best.candidates[0].choice_score is not None
+        assert best.candidates[0].as_dict()["choice_score"] == best.candidates[0].rank
+
+
+def test_a_reverse_model_scores_every_output(folder: Path, run: Any) -> None:
+    words = [*SOURCES[:3], "--max-length", 6, "--json", "--num-hypotheses", 5]
+    backwards = dragoman.load(folder / "back", device="cpu", threads=1)
+    forward = dragoman.load(folder / "one", device="cpu", threads=1)
+    for line in run("translate", folder / "one", "--reverse", folder / "back", "--reverse-weight", 2, *words)[
+        0
+    ].splitlines():
+        found = json.loads(line)
+        for each in found["candidates"]:
+            scored = backwards.score(each["text"], found["source"])
+            expected = scored.normalized_score if scored.token_scores else UNREADABLE
+            assert each["choice_score"] == pytest.approx(each["normalized_score"] + 2 * expected, abs=1e-3)
+        finished = [each["choice_score"] for each in found["candidates"] if each["finished"]]
+        assert finished == sorted(finished, reverse=True)
+    assert forward.translate(SOURCES[0]).candidates[0].choice_score is None
+
+
+def test_an_ensemble_averages_and_of_one_model_twice_changes_nothing(folder: Path, translator: Translator) -> None:
+    alone = translator.score(SOURCES, SOURCES)
+    other = dragoman.load(folder / "two", device="cpu", threads=1).score(SOURCES, SOURCES)
+    twice = dragoman.load(folder / "one", device="cpu", threads=1, ensemble=[folder / "one"]).score(SOURCES, SOURCES)
+    both = dragoman.load(folder / "one", device="cpu", threads=1, ensemble=[folder / "two"]).score(SOURCES, SOURCES)
+    for one, two, same, mixed in zip(alone, other, twice, both, strict=True):
+        assert same.token_scores == pytest.approx(one.token_scores, abs=1e-4)
+        expected = np.log((np.exp(one.token_scores) + np.exp(two.token_scores)) / 2)
+        assert mixed.token_scores == pytest.approx(expected.tolist(), abs=1e-3)
+
+
+def test_models_that_cannot_be_together(folder: Path, run: Any) -> None:
+    words = ("translate", folder / "one", "a", "--ensemble", folder / "back")
+    assert "must share their vocabularies, but the source side of" in run(*words, code=2)[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"utility": "bleu"}, "`utility` needs `rerank` mbr"),
+        ({"rerank": "mbr", "reverse_weight": 1.0}, "must not be given with `reverse_weight`"),
+        ({"num_candidates": 6}, r"`num_candidates` must be at most `beam_size` \(5\), but is 6"),
+        ({"num_candidates": 2, "num_hypotheses": 3}, r"at most `num_candidates` \(2\), but is 3"),
+        ({"num_candidates": 2}, "`num_candidates` needs `rerank` or a `reverse` model"),
+        ({"reverse_weight": 1.0}, "`reverse_weight` needs a `reverse` model"),
+        ({"min_confidence": 0.5}, "`min_confidence` needs a calibrated model; run: dragoman calibrate"),
+    ],
+)
+def test_contradictions_are_found_before_any_work(
+    translator: Translator, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        translator.translate("a", options=SearchOptions(**options))
+
+
+def test_calibrating_keeps_a_temperature_and_makes_confidences(folder: Path, tmp_path: Path, run: Any) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(folder / "one", model)
+    (tmp_path / "answers.txt").write_text("".join(f"cible {i} de tant\n" for i in range(4)), encoding="utf-8")
+    short = ("--choices", tmp_path / "answers.txt")
+    assert "confidence" not in json.loads(run("translate", model, "source 1", "--json", *short)[0])["candidates"][0]
+    tests = [f"source {i} of many" for i in range(40)]
+    options = SearchOptions(choices=str(tmp_path / "answers.txt"))
+    usable = dragoman.load(model, device="cpu", threads=1).translate(tests, options=options)
+    rows = "".join(f"{each.source}\t{each.text if i % 2 else 'wrong'}\n" for i, each in enumerate(usable))
+    (tmp_path / "dev.tsv").write_text(rows, encoding="utf-8")
+    shown = run("calibrate", model, tmp_path / "dev.tsv", "--svg", tmp_path / "c.svg", *short)[0]
+    assert "expected calibration error" in shown
+    assert (tmp_path / "c.svg").exists()
+    temperature = json.loads((model / "config.json").read_text(encoding="utf-8"))["calibration"]["temperature"]
+    best = json.loads(run("translate", model, usable[0].source, "--json", *short)[0])["candidates"][0]
+    assert best["confidence"] == pytest.approx(math.exp(best["score"] / temperature), rel=1e-4)
+    out, err = run("translate", model, usable[0].source, "--min-confidence", 1, *short)
+    assert out == "\n"
+    assert "not sure enough: the confidence is" in err
+    assert run("translate", model, usable[0].source, "--min-confidence", 0, *short)[0] == f"{usable[0].text}\n"
+
+
+def test_a_calibration_needs_right_and_wrong_outputs(translator: Translator) -> None:
+    with pytest.raises(DataError, match="a calibration needs"):
+        translator.calibrate(SOURCES, [["nothing like it"]] * len(SOURCES))
+    with pytest.raises(OptionError, match="`min_confidence` must not be given to a calibration"):
+        translator.calibrate(SOURCES, [["a"]] * len(SOURCES), options=SearchOptions(min_confidence=0.1))
