@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import shutil
 import tempfile
@@ -19,11 +20,13 @@ from typing import TYPE_CHECKING, Any, overload
 from dragoman.config import SearchOptions, TrainOptions
 from dragoman.corpus.tokenization import Tokenizer
 from dragoman.errors import DragomanError, MissingExtraError, OptionError, StorageError
+from dragoman.generation.ensemble import EnsembleStepper
 from dragoman.generation.hypothesis import Hypothesis
 from dragoman.generation.search import search
 from dragoman.generation.stepper import Stepper
 from dragoman.storage import CARD, GRAPHS, TRAINING, WEIGHTS, ModelDirectory, atomic, claim, locate, write_text
 from dragoman.training.events import Listener, Note, ignore
+from dragoman.translation.choosing import UNREADABLE, by_likeness, by_reverse_model, search_options, with_confidence
 from dragoman.translation.outputs import Candidate, ScoredPair, Translation
 from dragoman.translation.scoring import score_pairs
 from dragoman.translation.texts import Texts, batches
@@ -302,15 +305,34 @@ class Translator:
         return Translation(source, candidates, warning, tuple(self.source_tokenizer.tokens(ids)))
 
 
-def load(name: str | Path, *, device: str = "auto", threads: int | None = None, engine: str = "auto") -> Translator:
+def load(
+    name: str | Path,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    engine: str = "auto",
+    ensemble: Sequence[str | Path] = (),
+    reverse: str | Path | None = None,
+) -> Translator:
     """Load a model directory, or a model of the Hugging Face Hub such as `someone/model`.
 
     `engine` is onnx (ONNX Runtime on the CPU, no PyTorch), torch, or auto: onnx if the directory has graphs of its
     weights and `device` is auto or cpu, else torch.
 
-    Raises `StorageError` if there is none, or it is damaged, unfinished or too new.
+    `ensemble` names models with the same vocabularies that decide with it, `reverse` one from target to source that helps
+    to choose among outputs. Raises `StorageError` if there is none, or it is damaged, unfinished or too new.
     """
-    return Translator(ModelDirectory.open(locate(name)), device=device, threads=threads, engine=engine)
+    translator = Translator(ModelDirectory.open(locate(name)), device=device, threads=threads, engine=engine)
+    if ensemble:
+        translator.join(
+            Translator(ModelDirectory.open(locate(other)), device=device, threads=threads, engine=engine)
+            for other in ensemble
+        )
+    if reverse is not None:
+        translator.reverse = Translator(
+            ModelDirectory.open(locate(reverse)), device=device, threads=threads, engine=engine
+        )
+    return translator
 
 
 def train(

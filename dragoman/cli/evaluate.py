@@ -11,7 +11,7 @@ from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.output import show_messages, table
 from dragoman.cli.pairs import TestPairs, read_items
-from dragoman.config import EngineOptions, ReadOptions, SearchOptions
+from dragoman.config import CompanionOptions, EngineOptions, ReadOptions, SearchOptions
 
 if TYPE_CHECKING:
     from dragoman.evaluation.breakdown import Part, Sentence
@@ -35,6 +35,7 @@ def evaluate(
     ] = False,
     reading: ReadOptions,
     search: SearchOptions,
+    others: CompanionOptions,
     machine: EngineOptions,
 ) -> None:
     """Score a model on a file of pairs.
@@ -45,7 +46,14 @@ def evaluate(
     show_messages()
     from dragoman import load
 
-    translator = load(model, device=machine.device, threads=machine.threads, engine=machine.engine)
+    translator = load(
+        model,
+        device=machine.device,
+        threads=machine.threads,
+        ensemble=others.ensemble,
+        reverse=others.reverse,
+        engine=machine.engine,
+    )
     sources, references = read_items(translator, pairs, reading)
     scores, translations = translator.evaluate(sources, references, options=search)
     surprise = _perplexity(translator, sources, references)

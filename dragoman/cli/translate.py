@@ -16,7 +16,7 @@ from cyclopts import Parameter
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.output import counting, show_messages, warn, written
-from dragoman.config import EngineOptions, InputOptions, ReadOptions, SearchOptions
+from dragoman.config import CompanionOptions, EngineOptions, InputOptions, ReadOptions, SearchOptions
 from dragoman.errors import OptionError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def translate(
     as_json: AsJson = False,
     reading: InputOptions,
     search: SearchOptions,
+    others: CompanionOptions,
     machine: EngineOptions,
 ) -> None:
     """Translate sentences, a file or standard input.
@@ -51,7 +52,14 @@ def translate(
     from dragoman import load
     from dragoman.corpus.reading import SourceLine, read_sources
 
-    translator = load(model, device=machine.device, threads=machine.threads, engine=machine.engine)
+    translator = load(
+        model,
+        device=machine.device,
+        threads=machine.threads,
+        ensemble=others.ensemble,
+        reverse=others.reverse,
+        engine=machine.engine,
+    )
     lines: Iterable[SourceLine]
     if sentences:
         lines = [SourceLine(sentence, number) for number, sentence in enumerate(sentences, start=1)]
