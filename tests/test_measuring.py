@@ -121,10 +121,10 @@ def test_score_shows_each_token_and_the_perplexity_of_all(trained: Path, pairs: 
 
 def test_evaluate_gives_the_perplexity_of_all_right_answers(trained: Path, pairs: Path, run: Any) -> None:
     summary = json.loads(run("score", trained, pairs, "--json")[0].splitlines()[-1])["summary"]
-    facts = json.loads(run("evaluate", trained, pairs, "--json", *SHORT)[0])
+    facts = json.loads(run("evaluate", trained, pairs, "--details", "--json", *SHORT)[0])
     assert facts["perplexity"]["per_token"] == pytest.approx(summary["per_token"])
-    assert "details" not in facts
-    assert "perplexity per character" in run("evaluate", trained, pairs, *SHORT)[0]
+    assert "perplexity per character" in run("evaluate", trained, pairs, "--details", *SHORT)[0]
+    assert "perplexity" not in run("evaluate", trained, pairs, *SHORT)[0]
 
 
 def test_details_are_parts_of_the_whole(trained: Path, tmp_path: Path, run: Any) -> None:

@@ -28,7 +28,7 @@ def evaluate(
     details: Annotated[
         bool,
         Parameter(
-            help="Also score parts of the test set: by length, and sources that were trained on or not; show the worst "
+            help="Also show the perplexity of the right answers, and score parts of the test set: by length, and sources that were trained on or not; show the worst "
             "sentences.",
             negative=(),
         ),
@@ -41,7 +41,7 @@ def evaluate(
     """Score a model on a file of pairs.
 
     A source that stands in several rows has several right answers, and all of them count. The file is read as the
-    training data was, unless an option says otherwise. The perplexity is that of all right answers, fed to the model word by word.
+    training data was, unless an option says otherwise.
     """
     show_messages()
     from dragoman import load
@@ -56,12 +56,12 @@ def evaluate(
     )
     sources, references = read_items(translator, pairs, reading)
     scores, translations = translator.evaluate(sources, references, options=search)
-    surprise = _perplexity(translator, sources, references)
+    surprise = _perplexity(translator, sources, references) if details else None
     facts: dict[str, Any] = {"model": model, "search": search.model_dump(), **scores.as_dict()}
-    facts["perplexity"] = None if surprise is None else surprise.as_dict()
     parts, worst = _details(translator, translations, references) if details else ({}, [])
     if as_json:
         if details:
+            facts["perplexity"] = None if surprise is None else surprise.as_dict()
             facts["details"] = {name: [part.as_dict() for part in found] for name, found in parts.items()}
             facts["details"]["worst"] = [sentence.as_dict() for sentence in worst]
         print(json.dumps(facts, ensure_ascii=False))
