@@ -156,12 +156,6 @@ class Translator:
     @overload
     def score(self, sources: Sequence[str], targets: Sequence[str]) -> list[ScoredPair]: ...
 
-    @overload
-    def score(self, sources: str, targets: str) -> ScoredPair: ...  # type: ignore[overload-overlap]
-
-    @overload
-    def score(self, sources: Sequence[str], targets: Sequence[str]) -> list[ScoredPair]: ...
-
     def score(self, sources: str | Sequence[str], targets: str | Sequence[str]) -> ScoredPair | list[ScoredPair]:
         """How probable the model finds given targets, token by token: one pair, or as many targets as sources.
 
