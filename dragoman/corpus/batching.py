@@ -89,7 +89,16 @@ class BatchPlan:
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from position `start` on."""
         for indices in self.plan(epoch)[start:]:
-            yield make_batch(self._pairs, indices)
+            yield self.batch(indices)
+
+    def batch(self, indices: Ints) -> Batch:
+        """The pairs `indices` as a batch."""
+        return make_batch(self._pairs, indices)
+
+    def positions(self, indices: Ints) -> int:
+        """Tokens of the batch of the pairs `indices`, both sides together, padding included."""
+        longest = self._pairs.source_lengths[indices].max() + self._pairs.target_lengths[indices].max() + 1
+        return len(indices) * int(longest)
 
     def _make(self, epoch: int) -> list[Ints]:
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence((self._seed, epoch))))

@@ -86,6 +86,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise StorageError(f"{path} is no checkpoint of dragoman") from None
 
 
+def read_progress(path: Path) -> dict[str, Any]:
+    """The progress of a checkpoint, without its tensors."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            progress: dict[str, Any] = json.loads((file.metadata() or {})["progress"])
+            return progress
+    except (SafetensorError, OSError) as error:
+        raise StorageError(f"{path} is damaged: {error}") from None
+    except (KeyError, ValueError):
+        raise StorageError(f"{path} is no checkpoint of dragoman") from None
+
+
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:
     """The optimiser's state, by parameter name; `names` are in the order of its parameters."""
     states = optimizer.state_dict()["state"]

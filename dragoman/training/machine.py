@@ -1,10 +1,15 @@
-"""Threads and devices."""
+"""Threads, devices and memory."""
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
 
 import torch
 
 from dragoman.errors import OptionError
+
+_CGROUP = Path("/sys/fs/cgroup")
 
 
 def use_threads(threads: int | None) -> None:
@@ -28,3 +33,53 @@ def choose_device(name: str) -> torch.device:
         ]
         raise OptionError(f'`device` "{name}" is not on this machine; it has {" and ".join(known)}') from None
     return device
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes at the peak so far: on a CUDA device those of tensors, else those of the whole process; None if unknown."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that can still be had, within the limit of a container if there is one; None if unknown."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    free = _available()
+    limit, used = _number(_CGROUP / "memory.max"), _number(_CGROUP / "memory.current")
+    if limit is not None and used is not None:
+        left = limit - used + _cached()
+        free = left if free is None else min(free, left)
+    return free
+
+
+def _available() -> int | None:
+    """What the kernel would give without swapping."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    found = [line.split() for line in lines if line.startswith("MemAvailable:")]
+    return int(found[0][1]) * 1024 if found else None
+
+
+def _cached() -> int:
+    """What counts as used in a container, but only keeps files at hand."""
+    try:
+        lines = (_CGROUP / "memory.stat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no such file; or "max", which is no limit
+        return None

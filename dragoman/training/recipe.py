@@ -69,6 +69,8 @@ class Recipe:
     seed: int
     max_steps: int | None = None
     max_minutes: float | None = None
+    planned_steps: int | None = None
+    """What a limit in minutes comes to in steps, for schedules that must know the last one (`planning`)."""
     eval_every: int | None = None
     accumulate: int = 1
     scheduled_sampling: float = 0.0
@@ -84,6 +86,12 @@ class Recipe:
     def as_dict(self) -> dict[str, Any]:
         """For config.json."""
         return asdict(self)
+
+    @classmethod
+    def of(cls, stored: dict[str, Any]) -> Recipe:
+        """What `as_dict` gave, by this version or another one."""
+        names = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in stored.items() if name in names})
 
 
 MODEL_FIELDS = tuple(field.name for field in fields(Recipe))[:17]
@@ -150,7 +158,7 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
     size = f"{pairs:,} pairs"
     small, large = pairs < 8_000, pairs >= 40_000
     width = 512 if pairs >= 400_000 else 384 if pairs >= 2_000 else 256
-    epochs = max(10, min(200, round(2_000_000 / max(1, pairs))))
+    epochs = max(10, min(200, round(20 * (100_000 / max(1, pairs)) ** 0.45)))
     # Small batches win when time is short: twice the steps for a tenth of the speed.
     batch = 1_500 if pairs >= 400_000 else 750 if pairs >= 8_000 else 500 if pairs >= 2_000 else 300
     tie = "all" if data.shared_vocabulary and not symbols else "target"
@@ -180,7 +188,7 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         "batch_tokens": (batch, size),
         "optimizer": ("adamw", ""),
         "learning_rate": (1e-3 if pairs >= 400_000 else 2e-3, size),
-        "schedule": ("inverse_sqrt", "needs no end to be known"),
+        "schedule": ("linear", "falls to nothing at the last step, which settles what a high rate leaves open"),
         "warmup_steps": (800 if large else 400, ""),
         "weight_decay": (0.01, ""),
         "clip_norm": (1.0, ""),

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,17 @@ from dragoman.model.stepper import TorchStepper
 from dragoman.presets import find_preset
 from dragoman.storage import CARD, CURVES, FORMAT_VERSION, TEST, ModelDirectory, check_claim, claim, write_text
 from dragoman.training.card import model_card
-from dragoman.training.checkpoint import load_tensors, load_weights
+from dragoman.training.checkpoint import load_tensors, load_weights, read_progress
 from dragoman.training.continuing import Earlier, tokenizers_of, unknown_share
 from dragoman.training.events import Evaluated, Event, Listener, Note
 from dragoman.training.interrupt import stop_on_interrupt
-from dragoman.training.machine import choose_device, use_threads
+from dragoman.training.machine import choose_device, peak_memory, use_threads
+from dragoman.training.planning import check_weights_fit, forecast
 from dragoman.training.preparation import Pairs, Prepared, prepare, reopen
 from dragoman.training.recipe import DataSummary, Recipe, choose
+from dragoman.training.schedule import FALLING
 from dragoman.training.scoring import Evaluator, decode
-from dragoman.training.trainer import Run, Trainer
+from dragoman.training.trainer import LAST, Run, Trainer
 
 LIMITS = frozenset({"epochs", "max_steps", "max_minutes", "patience"})
 """Options that only say when to stop, so that a resumed run may be given others."""
@@ -68,8 +70,9 @@ def start(
         raise StorageError(f"{out} cannot be made: {error.strerror}") from None
     try:
         directory, prepared, model, recipe = _set_up(
-            pairs, workplace, options, listener, earlier=earlier, name=out.name, command=command
+            pairs, workplace, options, listener, earlier=earlier, name=out.name, command=command, device=device
         )
+        recipe = _plan(directory, prepared, model.to(device), recipe, listener)
         workplace.chmod(0o755)
         claim(out, overwrite=overwrite)
         out.rmdir()
@@ -79,7 +82,7 @@ def start(
         raise
     prepared = reopen(out / "training" / "data", prepared.source_tokenizer, prepared.target_tokenizer)
     directory = ModelDirectory(out, directory.config)
-    _train(directory, prepared, model.to(device), recipe, listener, stop_at=stop_at)
+    _train(directory, prepared, model, recipe, listener, stop_at=stop_at)
 
 
 def go_on(path: Path, options: TrainOptions, *, listener: Listener, stop_at: int | None = None) -> None:
@@ -87,11 +90,18 @@ def go_on(path: Path, options: TrainOptions, *, listener: Listener, stop_at: int
     directory = ModelDirectory.open(path, weights=False)
     if not (directory.training / "data").is_dir():
         raise StorageError(f"{path} cannot be resumed: it has no {directory.training.name}/data")
+    stored = Recipe.of(directory.config["recipe"])
     recipe = _stored_recipe(directory, options)
     use_threads(options.threads)
     prepared = reopen(directory.training / "data", *tokenizers_of(directory))
     torch.manual_seed(recipe.seed)
     model = _build(directory.config["architecture"], directory).to(choose_device(options.device))
+    if recipe != stored:
+        last = directory.training / LAST
+        run = read_progress(last) if last.exists() else None
+        recipe = _plan(directory, prepared, model, replace(recipe, planned_steps=None), listener, run=run)
+        if recipe.schedule in FALLING:
+            listener(Note("with other limits the learning rate falls more slowly, and so rises now", warning=True))
     _train(directory, prepared, model, recipe, listener, stop_at=stop_at)
 
 
@@ -104,14 +114,13 @@ def _stored_recipe(directory: ModelDirectory, options: TrainOptions) -> Recipe:
         value = getattr(options, name)
         known = stored[name] if name in stored else given.get(name, TrainOptions.model_fields[name].default)
         known = tuple(known) if isinstance(known, list) else known
-        if name in LIMITS and not (name in {"epochs", "max_steps"} and stored["schedule"] in {"linear", "cosine"}):
+        if name in LIMITS:
             changes[name] = value
         elif known != value:
             raise OptionError(
                 f"`{name}` is {known} in the run at {directory.path}, but {value} was given: leave it out"
             )
-    names = {field.name for field in fields(Recipe)}
-    return Recipe(**{name: value for name, value in (stored | changes).items() if name in names})
+    return replace(Recipe.of(stored), **changes)
 
 
 def _set_up(
@@ -123,6 +132,7 @@ def _set_up(
     earlier: Earlier | None,
     name: str,
     command: str | None,
+    device: torch.device,
 ) -> tuple[ModelDirectory, Prepared, Seq2Seq, Recipe]:
     """Everything before the first step: data, tokenisers, recipe, configuration and a model with its first weights."""
     source_width = _width(options.source_vectors)
@@ -149,6 +159,8 @@ def _set_up(
         "source_embedding_size": source_width,
     }
     architecture = earlier.architecture(architecture) if earlier else architecture
+    with torch.device("meta"):  # counted before it is made
+        check_weights_fit(recipe, Seq2Seq(**architecture).parameter_count, device)
     torch.manual_seed(recipe.seed)
     model = Seq2Seq(**architecture)
     if earlier:
@@ -184,6 +196,35 @@ def _set_up(
         lines = (json.dumps({"source": s, "target": t}, ensure_ascii=False) for s, t in prepared.test_part.pairs())
         write_text(path / TEST, "".join(f"{line}\n" for line in lines))
     return directory, prepared, model, recipe
+
+
+def _plan(
+    directory: ModelDirectory,
+    prepared: Prepared,
+    model: Seq2Seq,
+    recipe: Recipe,
+    listener: Listener,
+    *,
+    run: dict[str, Any] | None = None,
+) -> Recipe:
+    """Say what the run will cost; a limit in minutes becomes one in steps, where the schedule must know it."""
+    plan = BatchPlan(prepared.train, batch_tokens=recipe.batch_tokens, seed=recipe.seed)
+    done = run or {"step": 0, "seconds": 0.0}
+    expected = forecast(
+        model,
+        recipe,
+        plan,
+        next(model.parameters()).device,
+        evaluation_seconds=Evaluator(prepared, recipe).expected_seconds(model),
+        steps_done=done["step"],
+        seconds_done=done["seconds"],
+    )
+    listener(Note(f"plan: {expected}"))
+    if recipe.max_minutes and recipe.schedule in FALLING:
+        recipe = replace(recipe, planned_steps=expected.steps)
+    directory.config["recipe"], directory.config["forecast"] = recipe.as_dict(), expected.as_dict()
+    directory.write_config()
+    return recipe
 
 
 def _build(architecture: dict[str, Any], directory: ModelDirectory) -> Seq2Seq:
@@ -288,15 +329,28 @@ def _finish(
             config["scores"][name] = scores.as_dict() | {"search": f"beam {BEAM.beam_size}"}
             shown = ", ".join(f"{label} {value}" for label, value, _ in scores.rows()[:3])
             listener(Note(f"{name}: {shown}"))
+    memory = peak_memory(next(model.parameters()).device)
+    if "forecast" in config:
+        listener(Note(_as_it_was(config["forecast"], run, memory)))
     config["run"] = {
         "steps": run.step,
         "epochs": epochs,
         "seconds": run.seconds,
+        "memory": memory,
         "finished": run.finished,
         "best_step": run.best_step,
     }
     directory.write_config()
     write_text(directory.path / CARD, model_card(config))
+
+
+def _as_it_was(forecast: dict[str, Any], run: Run, memory: int | None) -> str:
+    """The actual figures beside the predicted ones."""
+    text = f"took {run.step:,} steps in {run.seconds / 60:.1f} minutes"
+    planned = f"planned: at most {forecast['steps']:,} in {forecast['seconds'] / 60:.1f}"
+    if memory is not None and forecast["memory"] is not None:
+        text, planned = f"{text}, {memory / 1e9:.1f} GB", f"{planned}, {forecast['memory'] / 1e9:.1f} GB"
+    return f"{text} ({planned})"
 
 
 class _Log:

@@ -37,6 +37,8 @@ from dragoman.training.objective import Objective, add_gradients
 from dragoman.training.recipe import Recipe
 from dragoman.training.schedule import SamplingCurve, Schedule
 
+LAST = "last.safetensors"
+"""Name of the last checkpoint in the training folder."""
 DIVERGED = 3.0
 """Times the loss of knowing nothing, ln(vocabulary), at which a run has diverged."""
 
@@ -52,6 +54,8 @@ class Run:
     best_step: int = 0
     since_best: int = 0
     rate_scale: float = 1.0
+    landing: int = 0
+    landing_patience: int = 0
     dev_loss: float | None = None
     since_dev_loss: int = 0
     loss_sum: float = 0.0
@@ -102,7 +106,7 @@ class Trainer:
         self.batches = batches
         self.batches_per_epoch = batches_per_epoch
         self.evaluate = evaluate
-        self.checkpoint_path = folder / "last.safetensors"
+        self.checkpoint_path = folder / LAST
         self.keep = keep
         self.listener = listener
         self.interrupted = interrupted
@@ -113,12 +117,11 @@ class Trainer:
         self.parameters: list[Tensor] = list(named.values())
         self.optimizer = build_optimizer(recipe, self.parameters)
         self.average = [value.detach().clone() for value in self.parameters] if recipe.average_decay else []
-        updates_per_epoch = math.ceil(batches_per_epoch / recipe.accumulate)
-        total = recipe.epochs * updates_per_epoch
-        self.total_steps = min(total, recipe.max_steps) if recipe.max_steps else total
+        limit = limit_in_steps(recipe, math.ceil(batches_per_epoch / recipe.accumulate))
+        self.total_steps = min(limit, recipe.planned_steps or limit)
         self.schedule = Schedule(recipe.schedule, recipe.learning_rate, recipe.warmup_steps, self.total_steps)
-        self.eval_every = recipe.eval_every or max(50, min(1000, math.ceil(updates_per_epoch / 2)))
-        self.objective = Objective(recipe.label_smoothing, bptt=recipe.bptt, r_drop=recipe.r_drop)
+        self.eval_every = evaluation_interval(recipe, self.total_steps)
+        self.objective = objective_of(recipe)
         self.sampling = SamplingCurve(recipe.sampling_curve, recipe.scheduled_sampling, recipe.sampling_steps)
 
     def resume(self) -> None:
@@ -132,6 +135,8 @@ class Trainer:
             average.copy_(checkpoint.average[name])
         known = {field.name for field in fields(Run)}
         self.run = Run(**{name: value for name, value in checkpoint.progress.items() if name in known})
+        if self.run.landing_patience != self.recipe.patience:  # another patience was given: it has not run out
+            self.run.landing = 0
 
     def save(self) -> None:
         """Write the last checkpoint."""
@@ -184,7 +189,7 @@ class Trainer:
     @property
     def rate(self) -> float:
         """The current step's learning rate."""
-        return self.schedule.rate(self.run.step) * self.run.rate_scale
+        return self.schedule.rate(self.run.step, landing=self.run.landing) * self.run.rate_scale
 
     def _guard(self, loss: Loss) -> None:
         mean = loss.cross_entropy / loss.tokens
@@ -202,8 +207,10 @@ class Trainer:
             return f"{recipe.max_steps} steps"
         if recipe.max_minutes and run.seconds >= recipe.max_minutes * 60:
             return f"{recipe.max_minutes:g} minutes"
-        if recipe.patience and run.since_best >= recipe.patience:
+        if run.landing and run.step >= run.landing + self.schedule.landing_steps(run.landing):
             return f"no better dev score in {recipe.patience} evaluations"
+        if self.schedule.falls and run.step >= self.total_steps and recipe.planned_steps:
+            return f"{self.total_steps:,} steps, as planned"
         if run.epoch >= recipe.epochs:
             return f"{recipe.epochs} epochs"
         return ""
@@ -230,6 +237,8 @@ class Trainer:
                 save_tensors(self.keep, model_weights(self.model))
             else:
                 run.since_best += 1
+            if self.recipe.patience and run.since_best >= self.recipe.patience and not run.landing:
+                run.landing, run.landing_patience = run.step, self.recipe.patience
         self._watch_plateau(dev.loss)
         event = Evaluated(
             step=run.step,
@@ -283,6 +292,22 @@ class _Swapped:
     def _swap(self) -> None:
         for parameter, average in zip(self.parameters, self.average, strict=False):
             parameter.data, average.data = average.data, parameter.data
+
+
+def objective_of(recipe: Recipe) -> Objective:
+    """What a recipe minimises."""
+    return Objective(recipe.label_smoothing, bptt=recipe.bptt, r_drop=recipe.r_drop)
+
+
+def limit_in_steps(recipe: Recipe, steps_per_epoch: int) -> int:
+    """Steps until the limits that are counted, epochs and steps, end a run."""
+    total = recipe.epochs * steps_per_epoch
+    return min(total, recipe.max_steps) if recipe.max_steps else total
+
+
+def evaluation_interval(recipe: Recipe, steps: int) -> int:
+    """Steps between two evaluations of a run of so many steps: about 25 in all, so that they take little of its time."""
+    return recipe.eval_every or max(50, min(1000, math.ceil(steps / 25)))
 
 
 def _groups(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:

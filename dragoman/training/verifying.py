@@ -43,6 +43,7 @@ def verify_resume(pairs: Pairs, options: TrainOptions, *, listener: Listener, st
     Raises `TrainingError` if a single bit differs.
     """
     pairs = pairs if isinstance(pairs, str | Path) else _kept(pairs)
+    options = options.model_copy(update={"max_minutes": None})  # it would be planned anew, from other timings
     steps = min(steps, options.max_steps or steps)
     stop = steps // 2
     if not stop:
