@@ -29,7 +29,7 @@ from dragoman.training.checkpoint import load_tensors, load_weights, read_progre
 from dragoman.training.continuing import Earlier, tokenizers_of, unknown_share
 from dragoman.training.events import Evaluated, Event, Listener, Note
 from dragoman.training.interrupt import stop_on_interrupt
-from dragoman.training.machine import choose_device, peak_memory, use_threads
+from dragoman.training.machine import choose_device, multiplies_bfloat16, peak_memory, use_threads
 from dragoman.training.planning import check_weights_fit, forecast
 from dragoman.training.preparation import Pairs, Prepared, prepare, reopen
 from dragoman.training.recipe import DataSummary, Recipe, choose
@@ -147,6 +147,7 @@ def _set_up(
         unspaced=prepared.writing == "unspaced",
         shared_vocabulary=shared,
         target_tokens=float(np.mean(prepared.train.target_lengths)),
+        native_bfloat16=multiplies_bfloat16(device),
         source_vector_size=source_width,
         target_vector_size=target_width,
     )
@@ -286,6 +287,10 @@ def _train(
 ) -> None:
     training = directory.training
     log = _Log(directory, listener)
+    device = model.decoder.embedding.weight.device
+    if recipe.precision == "bfloat16" and not multiplies_bfloat16(device):
+        text = f"the {device} is not known to multiply in bfloat16: it may take longer than float32"
+        listener(Note(text, warning=True))
 
     def batches(epoch: int, position: int) -> Iterator[Batch]:
         yield from plan.epoch(epoch, start=position)

@@ -296,7 +296,9 @@ class _Swapped:
 
 def objective_of(recipe: Recipe) -> Objective:
     """What a recipe minimises."""
-    return Objective(recipe.label_smoothing, bptt=recipe.bptt, r_drop=recipe.r_drop)
+    return Objective(
+        recipe.label_smoothing, bptt=recipe.bptt, r_drop=recipe.r_drop, bfloat16=recipe.precision == "bfloat16"
+    )
 
 
 def limit_in_steps(recipe: Recipe, steps_per_epoch: int) -> int:
