@@ -39,7 +39,7 @@ def choose_device(name: str) -> torch.device:
 def multiplies_bfloat16(device: torch.device) -> bool:
     """Whether a device is known to have instructions for products in bfloat16; others convert, and lose time by it."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
     if platform.machine().lower() in ("aarch64", "arm64"):

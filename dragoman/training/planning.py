@@ -104,9 +104,9 @@ def forecast(
     steps = bare
     if recipe.max_minutes:
         left = recipe.max_minutes * 60 - seconds_done
-        within = left / per_step
-        evaluations = within / evaluation_interval(recipe, min(bare, steps_done + int(within))) + 1
-        steps = min(bare, steps_done + max(1, int((left - evaluations * evaluation_seconds) / per_step)))
+        every = evaluation_interval(recipe, min(bare, steps_done + int(left / per_step)))
+        within = (left - evaluation_seconds) / (per_step + evaluation_seconds / every)
+        steps = min(bare, steps_done + max(1, int(within)))
     to_come = max(0, steps - steps_done)
     evaluations = to_come / evaluation_interval(recipe, steps) + 1
     peak = peak_memory(device)

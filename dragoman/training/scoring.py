@@ -63,7 +63,9 @@ class Evaluator:
         metric = self.recipe.metric
         if metric == "loss":
             return seconds
-        decode(TorchStepper(model), self.prepared, self.part.first(1), GREEDY.model_copy(update={"max_length": 1}), metric)
+        decode(
+            TorchStepper(model), self.prepared, self.part.first(1), GREEDY.model_copy(update={"max_length": 1}), metric
+        )
         some = self.part.first(DECODED_AT_ONCE)  # by now everything is imported and warm
         longest = max(1, round(float(np.mean(self.prepared.dev.target_lengths)) * 1.5))
         begun = time.monotonic()
