@@ -377,6 +377,13 @@ class TrainOptions(ReadOptions, MachineOptions):
             lt=1,
         ),
     ] = None
+    precision: Annotated[
+        Literal["float32", "bfloat16"] | None,
+        _group(
+            "Training",
+            description="What matrix products are computed in; weights, optimiser and sums stay in float32.",
+        ),
+    ] = None
     r_drop: Annotated[
         float | None,
         _group(

@@ -2,6 +2,9 @@
 
 The logits of all tokens over the whole vocabulary are the largest tensor of training by far. Here they exist for one
 chunk of tokens at a time, forward and backward: the gradients are formed while the chunk is at hand.
+
+Features in half precision ask for products in half precision. Everything that is summed over the vocabulary or over
+tokens is float32 all the same, and so are the gradients of the weights.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ def chunked_cross_entropy(
     """Cross-entropy of softmax(features · weightᵀ + bias) against ids.
 
     `features` is (tokens, width), `weight` (vocab, width), `bias` (vocab,), `target` (tokens,): real tokens only.
+    Features in half precision are multiplied in half precision, whatever the weights are in.
     `label_smoothing` spreads that much of each label evenly over the vocabulary (Szegedy et al. 2016, section 7).
     """
     objective, cross_entropy = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
@@ -50,7 +54,7 @@ def chunked_divergence(one: Tensor, other: Tensor, weight: Tensor, bias: Tensor)
     backward pass computes them again.
     """
     rows = max(1, _CHUNK_VALUES // (2 * weight.size(0)))
-    total = one.new_zeros(())
+    total = bias.new_zeros(())
     for start in range(0, len(one), rows):
         chunks = one[start : start + rows], other[start : start + rows]
         total = total + checkpoint(_divergence, *chunks, weight, bias, use_reentrant=False)
@@ -58,8 +62,16 @@ def chunked_divergence(one: Tensor, other: Tensor, weight: Tensor, bias: Tensor)
 
 
 def _divergence(one: Tensor, other: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    p, q = (torch.log_softmax(torch.addmm(bias, features, weight.t()), dim=1) for features in (one, other))
+    weight = weight.to(one.dtype)
+    p, q = (torch.log_softmax(_logits(features, weight, bias), dim=1) for features in (one, other))
     return ((p.exp() - q.exp()) * (p - q)).sum() / 2
+
+
+def _logits(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The logits, features · weightᵀ + bias, as exact as `bias`; the product is as exact as `features` and `weight`."""
+    if weight.dtype == bias.dtype:
+        return torch.addmm(bias, features, weight.t())
+    return torch.mm(features, weight.t()).to(bias.dtype).add_(bias)
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
@@ -75,30 +87,37 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         to_features = torch.empty_like(features) if learning else None
         to_weight = torch.zeros_like(weight) if learning else None
         to_bias = torch.zeros_like(bias) if learning else None
-        objective = features.new_zeros(())
-        cross_entropy = features.new_zeros(())
+        objective = bias.new_zeros(())
+        cross_entropy = bias.new_zeros(())
+        factor = weight.to(features.dtype)
         even = smoothing / vocab
         weight_sum, bias_sum = weight.sum(0), bias.sum()  # the even part of the labels meets only these
         for start in range(0, len(target), rows):
             chunk, labels = features[start : start + rows], target[start : start + rows].unsqueeze(1)
-            logits = torch.addmm(bias, chunk, weight.t())
+            logits = _logits(chunk, factor, bias)
             true = logits.gather(1, labels)
             normalizer = torch.logsumexp(logits, dim=1, keepdim=True)
             nll = (normalizer - true).sum()
             cross_entropy += nll
             objective += (1 - smoothing) * nll
             if smoothing:
-                objective += smoothing * normalizer.sum() - even * ((chunk @ weight_sum).sum() + len(chunk) * bias_sum)
+                objective += smoothing * normalizer.sum() - even * (
+                    chunk.sum(0, dtype=bias.dtype) @ weight_sum + len(chunk) * bias_sum
+                )
             if to_features is None or to_weight is None or to_bias is None:
                 continue
             slope = logits.sub_(normalizer).exp_()  # d objective / d logits = p - smoothed label, the even part apart
             slope.scatter_add_(1, labels, slope.new_full(labels.shape, smoothing - 1))
-            torch.mm(slope, weight, out=to_features[start : start + rows])
-            to_weight.addmm_(slope.t(), chunk)
             to_bias += slope.sum(0)
+            slope = slope.to(features.dtype)
+            torch.mm(slope, factor, out=to_features[start : start + rows])
+            if weight.dtype == features.dtype:
+                to_weight.addmm_(slope.t(), chunk)
+            else:
+                to_weight += slope.t() @ chunk
         if to_features is not None and to_weight is not None and to_bias is not None and smoothing:
             to_features -= even * weight_sum
-            to_weight -= even * features.sum(0)
+            to_weight -= even * features.sum(0, dtype=bias.dtype)
             to_bias -= even * len(target)
         if learning:
             ctx.save_for_backward(to_features, to_weight, to_bias)

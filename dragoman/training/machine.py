@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+
 import torch
 
 from dragoman.errors import OptionError
@@ -28,3 +30,14 @@ def choose_device(name: str) -> torch.device:
         ]
         raise OptionError(f'`device` "{name}" is not on this machine; it has {" and ".join(known)}') from None
     return device
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether a device is known to have instructions for products in bfloat16; others convert, and lose time by it."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    if platform.machine().lower() in ("aarch64", "arm64"):
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -26,6 +26,12 @@ class Objective:
     """Decoder steps that a gradient flows back through at most; 0 sets no limit."""
     r_drop: float = 0.0
     """Weight of the divergence between two passes with different dropout; 0 makes one pass."""
+    bfloat16: bool = False
+    """Whether matrix products are in bfloat16; weights, their gradients and all sums of the loss stay in float32."""
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """A context for the forward pass in which products are as exact as asked for."""
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16)
 
     @property
     def passes(self) -> int:
@@ -61,7 +67,8 @@ PLAIN = Objective()
 def batch_loss(model: Seq2Seq, batch: Batch, device: torch.device, objective: Objective = PLAIN) -> Loss:
     """The loss of a batch, over its real tokens only: padding never reaches the output layer."""
     tensors = Tensors.of(batch, device, times=objective.passes)
-    output = model(tensors.source_ids, tensors.source_lengths, tensors.target_input, own_share=objective.own_share)
+    with objective.autocast(device):
+        output = model(tensors.source_ids, tensors.source_lengths, tensors.target_input, own_share=objective.own_share)
     return _token_loss(model, output.features, tensors.target_output, objective)
 
 
@@ -93,14 +100,17 @@ def _add_truncated(model: Seq2Seq, batch: Tensors, tokens: int, objective: Objec
 
     The state crosses from chunk to chunk, its gradient does not; the encoder gets the gradients of all chunks.
     """
-    memory, state = model.encode(batch.source_ids, batch.source_lengths)
+    device = batch.source_ids.device
+    with objective.autocast(device):
+        memory, state = model.encode(batch.source_ids, batch.source_lengths)
     cut = Cut()
     memory, state = cut.memory(memory), cut.state(state)
     masks = model.decoder.masks(memory.context)
     sums = []
     for start in range(0, batch.target_input.size(1), objective.bptt):
         chunk = slice(start, start + objective.bptt)
-        features, _, state = model.decoder(batch.target_input[:, chunk], memory, state, masks=masks)
+        with objective.autocast(device):
+            features, _, state = model.decoder(batch.target_input[:, chunk], memory, state, masks=masks)
         sums.append(_backward(_token_loss(model, features, batch.target_output[:, chunk], objective), tokens))
         state = state.detach()
     cut.backward()
@@ -115,6 +125,7 @@ def _token_loss(model: Seq2Seq, features: Tensor, target_output: Tensor, objecti
     """
     real = target_output != 0
     output, features = model.decoder.output, features[real]
+    features = features.to(torch.bfloat16) if objective.bfloat16 else features
     loss = chunked_cross_entropy(
         features, output.weight, output.bias, target_output[real], label_smoothing=objective.label_smoothing
     )

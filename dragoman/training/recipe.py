@@ -76,6 +76,7 @@ class Recipe:
     sampling_steps: int = 4_000
     bptt: int = 0
     r_drop: float = 0.0
+    precision: str = "float32"
 
     def model_arguments(self) -> dict[str, Any]:
         """Keyword arguments of `Seq2Seq`, vocabularies apart."""
@@ -195,6 +196,7 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         "sampling_steps": (4_000, ""),
         "bptt": (0, ""),
         "r_drop": (0.0, ""),
+        "precision": ("float32", ""),
     }
 
 

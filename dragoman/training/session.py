@@ -29,7 +29,7 @@ from dragoman.training.checkpoint import load_tensors, load_weights
 from dragoman.training.continuing import Earlier, tokenizers_of, unknown_share
 from dragoman.training.events import Evaluated, Event, Listener, Note
 from dragoman.training.interrupt import stop_on_interrupt
-from dragoman.training.machine import choose_device, use_threads
+from dragoman.training.machine import choose_device, multiplies_bfloat16, use_threads
 from dragoman.training.preparation import Pairs, Prepared, prepare, reopen
 from dragoman.training.recipe import DataSummary, Recipe, choose
 from dragoman.training.scoring import Evaluator, decode
@@ -245,6 +245,10 @@ def _train(
 ) -> None:
     training = directory.training
     log = _Log(directory, listener)
+    device = model.decoder.embedding.weight.device
+    if recipe.precision == "bfloat16" and not multiplies_bfloat16(device):
+        text = f"the {device} is not known to multiply in bfloat16: it may take longer than float32"
+        listener(Note(text, warning=True))
 
     def batches(epoch: int, position: int) -> Iterator[Batch]:
         yield from plan.epoch(epoch, start=position)

@@ -118,7 +118,12 @@ class Trainer:
         self.total_steps = min(total, recipe.max_steps) if recipe.max_steps else total
         self.schedule = Schedule(recipe.schedule, recipe.learning_rate, recipe.warmup_steps, self.total_steps)
         self.eval_every = recipe.eval_every or max(50, min(1000, math.ceil(updates_per_epoch / 2)))
-        self.objective = Objective(recipe.label_smoothing, bptt=recipe.bptt, r_drop=recipe.r_drop)
+        self.objective = Objective(
+            recipe.label_smoothing,
+            bptt=recipe.bptt,
+            r_drop=recipe.r_drop,
+            bfloat16=recipe.precision == "bfloat16",
+        )
         self.sampling = SamplingCurve(recipe.sampling_curve, recipe.scheduled_sampling, recipe.sampling_steps)
 
     def resume(self) -> None:
