@@ -403,6 +403,14 @@ class TrainOptions(ReadOptions, MachineOptions):
             ge=0,
         ),
     ] = None
+    recompute: Annotated[
+        bool | None,
+        _group(
+            "Training",
+            description="Compute the activations within layers again in the backward pass instead of holding them: less "
+            "memory, more time.",
+        ),
+    ] = None
     scheduled_sampling: Annotated[
         float | None,
         _group(

@@ -123,6 +123,7 @@ class Trainer:
             bptt=recipe.bptt,
             r_drop=recipe.r_drop,
             bfloat16=recipe.precision == "bfloat16",
+            recompute=recipe.recompute,
         )
         self.sampling = SamplingCurve(recipe.sampling_curve, recipe.scheduled_sampling, recipe.sampling_steps)
 
