@@ -377,6 +377,16 @@ class TrainOptions(ReadOptions, MachineOptions):
             lt=1,
         ),
     ] = None
+    average_checkpoints: Annotated[
+        int | None,
+        _group(
+            "Training",
+            description="Keep as the model the mean of the weights at so many last evaluations, instead of a running average; "
+            "0 averages nothing.",
+            ge=0,
+            le=100,
+        ),
+    ] = None
     precision: Annotated[
         Literal["float32", "bfloat16"] | None,
         _group(
