@@ -377,6 +377,16 @@ class TrainOptions(ReadOptions, MachineOptions):
             lt=1,
         ),
     ] = None
+    average_checkpoints: Annotated[
+        int | None,
+        _group(
+            "Training",
+            description="Keep as the model the mean of the weights at so many last evaluations, instead of a running average; "
+            "0 averages nothing.",
+            ge=0,
+            le=100,
+        ),
+    ] = None
     precision: Annotated[
         Literal["float32", "bfloat16"] | None,
         _group(
@@ -401,6 +411,14 @@ class TrainOptions(ReadOptions, MachineOptions):
             description="Steps of the decoder that a gradient flows back through at most: its activations are held for so "
             "many at a time; 0 sets no limit.",
             ge=0,
+        ),
+    ] = None
+    recompute: Annotated[
+        bool | None,
+        _group(
+            "Training",
+            description="Compute the activations within layers again in the backward pass instead of holding them: less "
+            "memory, more time.",
         ),
     ] = None
     scheduled_sampling: Annotated[

@@ -63,7 +63,8 @@ VARIANTS = {
     "accumulated": {"accumulate": 2, "dropout": 0.1},
     "two passes": {"r_drop": 2.0, "dropout": 0.2, "bptt": 3},
     "truncated": {"bptt": 2, "dropout": 0.1},
-    "bfloat16": {"precision": "bfloat16", "dropout": 0.1, "bptt": 3},
+    "bfloat16, recomputed": {"precision": "bfloat16", "recompute": True, "dropout": 0.1, "bptt": 3},
+    "averaged evaluations": {"average_decay": None, "average_checkpoints": 3, "dropout": 0.1},
     "scheduled sampling": {"scheduled_sampling": 0.8, "sampling_steps": 12},
     "stepped, dropped words": {"preset": "luong2015", "word_dropout": 0.2, "layers": 1},
 }

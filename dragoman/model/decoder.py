@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dragoman.model.attention import Memory, build_attention
 from dragoman.model.encoder import Encoded
 from dragoman.model.layers import Embedding, Seam, dropout_mask, typed_list
+from dragoman.model.recomputation import run
 from dragoman.model.recurrent import LayerState, RecurrentLayer
 
 
@@ -160,26 +161,34 @@ class Decoder(nn.Module):
         return Masks(embedding, tuple(seam.mask(like) for seam in self.seams))
 
     def forward(
-        self, target_input: Tensor, memory: Memory, state: DecoderState, *, masks: Masks | None = None
+        self,
+        target_input: Tensor,
+        memory: Memory,
+        state: DecoderState,
+        *,
+        masks: Masks | None = None,
+        recompute: bool = False,
     ) -> tuple[Tensor, Tensor | None, DecoderState]:
         """Teacher forcing over target inputs, (batch, target_length), from a start or from any later state.
 
-        `masks` are those of an earlier call if this one continues it; by default they are drawn. Returns features, (batch, target_length, feature_size), for the output layer; the attention, (batch,
+        `masks` are those of an earlier call if this one continues it; by default they are drawn. With `recompute` the
+        activations within a layer (within a step, where there is a loop) are computed again in the backward pass.
+        Returns features, (batch, target_length, feature_size), for the output layer; the attention, (batch,
         target_length, source_length), or None; and the state after the last input.
         """
         masks = masks or self.masks(memory.context)
         embedded = self._embed(target_input, masks)
         if self.fused:
-            return self._forward_fused(embedded, memory, state, masks)
+            return self._forward_fused(embedded, memory, state, masks, recompute=recompute)
         features, weights = [], []
         for position in range(target_input.size(1)):
-            feature, weight, state = self._step(embedded[:, position], memory, state, masks)
+            feature, weight, state = run(self._step, embedded[:, position], memory, state, masks, recompute=recompute)
             features.append(feature)
             weights.append(weight)
         return torch.stack(features, dim=1), _stacked(weights), state
 
     def forward_sampling(
-        self, target_input: Tensor, memory: Memory, state: DecoderState, *, own_share: float
+        self, target_input: Tensor, memory: Memory, state: DecoderState, *, own_share: float, recompute: bool = False
     ) -> tuple[Tensor, Tensor | None, DecoderState]:
         """Scheduled sampling (Bengio et al. 2015): after the first, an input is a draw of the model itself with
         probability `own_share`, else the true one of `target_input`, (batch, target_length).
@@ -195,7 +204,7 @@ class Decoder(nn.Module):
             if position > 0:
                 ids = torch.where(own[:, position], self._draw(features[-1]), target_input[:, position])
             embedded = self._embed(ids.unsqueeze(1), masks).squeeze(1)
-            feature, weight, state = self._step(embedded, memory, state, masks)
+            feature, weight, state = run(self._step, embedded, memory, state, masks, recompute=recompute)
             features.append(feature)
             weights.append(weight)
         return torch.stack(features, dim=1), _stacked(weights), state
@@ -217,7 +226,7 @@ class Decoder(nn.Module):
         return vectors if masks.embedding is None else vectors * masks.embedding.unsqueeze(1)
 
     def _forward_fused(
-        self, embedded: Tensor, memory: Memory, state: DecoderState, masks: Masks
+        self, embedded: Tensor, memory: Memory, state: DecoderState, masks: Masks, *, recompute: bool = False
     ) -> tuple[Tensor, Tensor | None, DecoderState]:
         length = embedded.size(1)
         inputs = embedded
@@ -225,14 +234,22 @@ class Decoder(nn.Module):
             inputs = torch.cat([inputs, memory.context.unsqueeze(1).expand(-1, length, -1)], dim=2)
         attended = weights = None
         finals: list[LayerState] = []
-        for index, (layer, seam) in enumerate(zip(self.layers, self.seams, strict=True)):
-            read = inputs if attended is None else torch.cat([inputs, attended], dim=2)
-            outputs, final = layer(read, state.layers[index])
+        for index, start in enumerate(state.layers):
+            mask = masks.layers[index]
+            inputs, final = run(self._layer, index, inputs, attended, start, mask, recompute=recompute)
             finals.append(final)
-            inputs = seam(inputs, outputs, masks.layers[index])
             if index == 0 and self.attention is not None:
-                attended, weights = self.attention(inputs, memory)
-        return self._features(inputs, attended, embedded), weights, DecoderState(tuple(finals), None)
+                attended, weights = run(self.attention, inputs, memory, recompute=recompute)
+        features = run(self._features, inputs, attended, embedded, recompute=recompute)
+        return features, weights, DecoderState(tuple(finals), None)
+
+    def _layer(
+        self, index: int, inputs: Tensor, attended: Tensor | None, state: LayerState, mask: Tensor | None
+    ) -> tuple[Tensor, LayerState]:
+        """One layer over the whole target, and the seam after it."""
+        read = inputs if attended is None else torch.cat([inputs, attended], dim=2)
+        outputs, final = self.layers[index](read, state)
+        return self.seams[index](inputs, outputs, mask), final
 
     def _step(
         self, embedded: Tensor, memory: Memory, state: DecoderState, masks: Masks

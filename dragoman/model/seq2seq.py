@@ -96,22 +96,33 @@ class Seq2Seq(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
     def forward(
-        self, source_ids: Tensor, source_lengths: Tensor, target_input: Tensor, *, own_share: float = 0.0
+        self,
+        source_ids: Tensor,
+        source_lengths: Tensor,
+        target_input: Tensor,
+        *,
+        own_share: float = 0.0,
+        recompute: bool = False,
     ) -> Output:
         """Teacher forcing: sources (batch, source_length) with lengths (batch,), targets (batch, target_length).
 
-        With `own_share` that share of the target inputs is drawn by the model itself (scheduled sampling).
+        With `own_share` that share of the target inputs is drawn by the model itself (scheduled sampling). With
+        `recompute` the backward pass computes the activations within layers again instead of finding them in memory.
         """
-        memory, state = self.encode(source_ids, source_lengths)
+        memory, state = self.encode(source_ids, source_lengths, recompute=recompute)
         if own_share > 0:
-            features, attention, _ = self.decoder.forward_sampling(target_input, memory, state, own_share=own_share)
+            features, attention, _ = self.decoder.forward_sampling(
+                target_input, memory, state, own_share=own_share, recompute=recompute
+            )
         else:
-            features, attention, _ = self.decoder(target_input, memory, state)
+            features, attention, _ = self.decoder(target_input, memory, state, recompute=recompute)
         return Output(features, attention)
 
-    def encode(self, source_ids: Tensor, source_lengths: Tensor) -> tuple[Memory, DecoderState]:
+    def encode(
+        self, source_ids: Tensor, source_lengths: Tensor, *, recompute: bool = False
+    ) -> tuple[Memory, DecoderState]:
         """Encode sources and cross the bridge: the memory, and the decoder's state before `<s>`."""
-        return self.decoder.start(self.encoder(source_ids, source_lengths))
+        return self.decoder.start(self.encoder(source_ids, source_lengths, recompute=recompute))
 
     def logits(self, features: Tensor) -> Tensor:
         """The dense output layer: (..., feature_size) -> (..., target_vocab_size)."""

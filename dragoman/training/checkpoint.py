@@ -29,7 +29,7 @@ class Checkpoint:
     optimizer: dict[str, Tensor]
     """The optimiser's tensors, named `PARAMETER/NAME`."""
     average: dict[str, Tensor]
-    """The running average of the parameters; empty if none is kept."""
+    """The running average of the parameters, or their copies at the last evaluations; empty if none is kept."""
     progress: dict[str, Any] = field(default_factory=dict)
     """Step, epoch, position, best score and history, as JSON values."""
 

@@ -28,6 +28,8 @@ class Objective:
     """Weight of the divergence between two passes with different dropout; 0 makes one pass."""
     bfloat16: bool = False
     """Whether matrix products are in bfloat16; weights, their gradients and all sums of the loss stay in float32."""
+    recompute: bool = False
+    """Whether the backward pass computes the activations within layers again instead of finding them in memory."""
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """A context for the forward pass in which products are as exact as asked for."""
@@ -68,7 +70,13 @@ def batch_loss(model: Seq2Seq, batch: Batch, device: torch.device, objective: Ob
     """The loss of a batch, over its real tokens only: padding never reaches the output layer."""
     tensors = Tensors.of(batch, device, times=objective.passes)
     with objective.autocast(device):
-        output = model(tensors.source_ids, tensors.source_lengths, tensors.target_input, own_share=objective.own_share)
+        output = model(
+            tensors.source_ids,
+            tensors.source_lengths,
+            tensors.target_input,
+            own_share=objective.own_share,
+            recompute=objective.recompute,
+        )
     return _token_loss(model, output.features, tensors.target_output, objective)
 
 
@@ -102,7 +110,7 @@ def _add_truncated(model: Seq2Seq, batch: Tensors, tokens: int, objective: Objec
     """
     device = batch.source_ids.device
     with objective.autocast(device):
-        memory, state = model.encode(batch.source_ids, batch.source_lengths)
+        memory, state = model.encode(batch.source_ids, batch.source_lengths, recompute=objective.recompute)
     cut = Cut()
     memory, state = cut.memory(memory), cut.state(state)
     masks = model.decoder.masks(memory.context)
@@ -110,7 +118,9 @@ def _add_truncated(model: Seq2Seq, batch: Tensors, tokens: int, objective: Objec
     for start in range(0, batch.target_input.size(1), objective.bptt):
         chunk = slice(start, start + objective.bptt)
         with objective.autocast(device):
-            features, _, state = model.decoder(batch.target_input[:, chunk], memory, state, masks=masks)
+            features, _, state = model.decoder(
+                batch.target_input[:, chunk], memory, state, masks=masks, recompute=objective.recompute
+            )
         sums.append(_backward(_token_loss(model, features, batch.target_output[:, chunk], objective), tokens))
         state = state.detach()
     cut.backward()

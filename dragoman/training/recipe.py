@@ -81,6 +81,8 @@ class Recipe:
     bptt: int = 0
     r_drop: float = 0.0
     precision: str = "float32"
+    recompute: bool = False
+    average_checkpoints: int = 0
 
     def model_arguments(self) -> dict[str, Any]:
         """Keyword arguments of `Seq2Seq`, vocabularies apart."""
@@ -143,6 +145,8 @@ def choose(options: TrainOptions, data: DataSummary) -> tuple[Recipe, list[Reaso
     if options.attention_heads is None:  # as many of four as divide the width that was asked for
         values["attention_heads"] = next(heads for heads in (4, 3, 2, 1) if values["hidden_size"] % heads == 0)
     _settle_ties(options, data, values)
+    if values["average_checkpoints"] and options.average_decay is None:
+        values["average_decay"] = 0.0
     _check(values, data)
     return Recipe(**values), [reason for reason in reasons if values[reason.name] == reason.value]
 
@@ -211,6 +215,8 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
             if data.native_bfloat16
             else ("float32", "")
         ),
+        "recompute": (False, ""),
+        "average_checkpoints": (0, ""),
     }
 
 
@@ -227,6 +233,11 @@ def _check(values: dict[str, Any], data: DataSummary) -> None:
         raise OptionError("`r_drop` compares two passes with dropout, but `dropout` and `word_dropout` are 0")
     if values["bptt"] and values["scheduled_sampling"]:
         raise OptionError("`bptt` and `scheduled_sampling` exclude each other; choose one")
+    if values["average_checkpoints"] and values["average_decay"]:
+        raise OptionError(
+            f"`average_checkpoints` and `average_decay` exclude each other, but are {values['average_checkpoints']} and "
+            f"{values['average_decay']:g}; choose one"
+        )
     if values["bidirectional"] and values["hidden_size"] % 2:
         raise OptionError(f"`hidden_size` must be even with a bidirectional encoder, but is {values['hidden_size']}")
     if values["attention"] == "multihead" and values["hidden_size"] % values["attention_heads"]:

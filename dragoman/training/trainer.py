@@ -21,6 +21,7 @@ from dragoman.corpus.batching import Batch
 from dragoman.errors import TrainingError
 from dragoman.model.loss import Loss
 from dragoman.model.seq2seq import Seq2Seq
+from dragoman.training.averaging import RecentWeights
 from dragoman.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -117,6 +118,7 @@ class Trainer:
         self.parameters: list[Tensor] = list(named.values())
         self.optimizer = build_optimizer(recipe, self.parameters)
         self.average = [value.detach().clone() for value in self.parameters] if recipe.average_decay else []
+        self.recent = RecentWeights(recipe.average_checkpoints)
         limit = limit_in_steps(recipe, math.ceil(batches_per_epoch / recipe.accumulate))
         self.total_steps = min(limit, recipe.planned_steps or limit)
         self.schedule = Schedule(recipe.schedule, recipe.learning_rate, recipe.warmup_steps, self.total_steps)
@@ -131,8 +133,11 @@ class Trainer:
         checkpoint = load_checkpoint(self.checkpoint_path)
         load_weights(self.model, checkpoint.weights, self.checkpoint_path)
         restore_optimizer(self.optimizer, self.names, checkpoint.optimizer)
-        for name, average in zip(self.names, self.average, strict=False):
-            average.copy_(checkpoint.average[name])
+        if self.recent.size:
+            self.recent.restore(self.names, checkpoint.average, self.parameters)
+        else:
+            for name, average in zip(self.names, self.average, strict=False):
+                average.copy_(checkpoint.average[name])
         known = {field.name for field in fields(Run)}
         self.run = Run(**{name: value for name, value in checkpoint.progress.items() if name in known})
         if self.run.landing_patience != self.recipe.patience:  # another patience was given: it has not run out
@@ -140,7 +145,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write the last checkpoint."""
-        average = dict(zip(self.names, self.average, strict=False))
+        average = self.recent.tensors(self.names) or dict(zip(self.names, self.average, strict=False))
         optimizer = optimizer_tensors(self.optimizer, self.names)
         save_checkpoint(
             self.checkpoint_path, Checkpoint(model_weights(self.model), optimizer, average, asdict(self.run))
@@ -178,7 +183,7 @@ class Trainer:
         run.step += 1
         self.optimizer.param_groups[0]["lr"] = self.rate
         self.optimizer.step()
-        if self.average:
+        if recipe.average_decay:
             # The warm-up of the decay lets the average forget the random start (as in TensorFlow's moving average).
             decay = min(recipe.average_decay, (1 + run.step) / (10 + run.step))
             torch._foreach_lerp_(self.average, self.parameters, 1 - decay)
@@ -227,6 +232,8 @@ class Trainer:
         run = self.run
         train_loss = run.loss_sum / max(1, run.loss_tokens)
         speed = clock.speed_since_assessment()
+        if self.recent.size:
+            self.average = self.recent.add(self.parameters)
         with self.averaged():
             self.model.eval()
             dev = self.evaluate(self.model)
@@ -273,7 +280,7 @@ class Trainer:
         return self.run.epoch + min(1.0, self.run.position / self.batches_per_epoch)
 
     def averaged(self) -> _Swapped:
-        """A context in which the model's weights are the running average."""
+        """A context in which the model's weights are the average, if there is one."""
         return _Swapped(self.parameters, self.average)
 
 
@@ -297,7 +304,11 @@ class _Swapped:
 def objective_of(recipe: Recipe) -> Objective:
     """What a recipe minimises."""
     return Objective(
-        recipe.label_smoothing, bptt=recipe.bptt, r_drop=recipe.r_drop, bfloat16=recipe.precision == "bfloat16"
+        recipe.label_smoothing,
+        bptt=recipe.bptt,
+        r_drop=recipe.r_drop,
+        bfloat16=recipe.precision == "bfloat16",
+        recompute=recipe.recompute,
     )
 
 
