@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dragoman.corpus.batching import Batch
 from dragoman.model.loss import Loss, chunked_cross_entropy, chunked_divergence
-from dragoman.model.seq2seq import Seq2Seq
+from dragoman.model.seq2seq import Output, Seq2Seq
 from dragoman.model.truncation import Cut
 
 
@@ -62,7 +62,7 @@ def batch_loss(model: Seq2Seq, batch: Batch, device: torch.device, objective: Ob
     """The loss of a batch, over its real tokens only: padding never reaches the output layer."""
     tensors = Tensors.of(batch, device, times=objective.passes)
     output = model(tensors.source_ids, tensors.source_lengths, tensors.target_input, own_share=objective.own_share)
-    return _token_loss(model, output.features, tensors.target_output, objective)
+    return _token_loss(model, output, tensors.target_output, objective)
 
 
 def add_gradients(model: Seq2Seq, batches: Sequence[Batch], device: torch.device, objective: Objective) -> Loss:
@@ -100,26 +100,36 @@ def _add_truncated(model: Seq2Seq, batch: Tensors, tokens: int, objective: Objec
     sums = []
     for start in range(0, batch.target_input.size(1), objective.bptt):
         chunk = slice(start, start + objective.bptt)
-        features, _, state = model.decoder(batch.target_input[:, chunk], memory, state, masks=masks)
-        sums.append(_backward(_token_loss(model, features, batch.target_output[:, chunk], objective), tokens))
+        features, attention, state = model.decoder(batch.target_input[:, chunk], memory, state, masks=masks)
+        output = Output(features, attention, memory.copied)
+        sums.append(_backward(_token_loss(model, output, batch.target_output[:, chunk], objective), tokens))
         state = state.detach()
     cut.backward()
     return sums
 
 
-def _token_loss(model: Seq2Seq, features: Tensor, target_output: Tensor, objective: Objective) -> Loss:
-    """The loss of features, (batch, target_length, feature_size), over the real tokens of `target_output`.
+def _token_loss(model: Seq2Seq, given: Output, target_output: Tensor, objective: Objective) -> Loss:
+    """The loss of what the decoder gave, over the real tokens of `target_output`, (batch, target_length).
 
     With two passes, the loss is their mean, and half the weighted divergence between them: half of R-Drop's, so that
     gradients are as large as those of one pass.
     """
     real = target_output != 0
-    output, features = model.decoder.output, features[real]
+    output, features = model.decoder.output, given.features[real]
+    pointer = model.decoder.pointer(given.features, given.attention, given.copied)
+    pointer = None if pointer is None else pointer.at(real)
     loss = chunked_cross_entropy(
-        features, output.weight, output.bias, target_output[real], label_smoothing=objective.label_smoothing
+        features,
+        output.weight,
+        output.bias,
+        target_output[real],
+        label_smoothing=objective.label_smoothing,
+        pointer=pointer,
     )
     if objective.passes == 1:
         return loss
     one, other = features.chunk(2)
-    apart = chunked_divergence(one, other, output.weight, output.bias)
+    first, second = slice(0, len(one)), slice(len(one), None)
+    pointers = (None, None) if pointer is None else (pointer.at(first), pointer.at(second))
+    apart = chunked_divergence(one, other, output.weight, output.bias, pointers=pointers)
     return Loss((loss.objective + objective.r_drop * apart) / 2, loss.cross_entropy / 2, loss.tokens // 2)

@@ -76,6 +76,7 @@ class Recipe:
     sampling_steps: int = 4_000
     bptt: int = 0
     r_drop: float = 0.0
+    copying: bool = False
 
     def model_arguments(self) -> dict[str, Any]:
         """Keyword arguments of `Seq2Seq`, vocabularies apart."""
@@ -86,7 +87,7 @@ class Recipe:
         return asdict(self)
 
 
-MODEL_FIELDS = tuple(field.name for field in fields(Recipe))[:17]
+MODEL_FIELDS = (*(field.name for field in fields(Recipe)[:17]), "copying")
 """The part of a recipe that makes the model."""
 
 
@@ -195,12 +196,13 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         "sampling_steps": (4_000, ""),
         "bptt": (0, ""),
         "r_drop": (0.0, ""),
+        "copying": (False, ""),
     }
 
 
 def _check(values: dict[str, Any], data: DataSummary) -> None:
     attends = values["attention"] != "none"
-    for name in ("attention_inside", "input_feeding"):
+    for name in ("attention_inside", "input_feeding", "copying"):
         if values[name] and not attends:
             raise OptionError(
                 f"`{name}` needs attention, but `attention` is none; choose additive, dot, general or multihead"

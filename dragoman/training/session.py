@@ -151,6 +151,8 @@ def _set_up(
     architecture = earlier.architecture(architecture) if earlier else architecture
     torch.manual_seed(recipe.seed)
     model = Seq2Seq(**architecture)
+    if architecture.get("copying"):
+        _say_what_is_copied(model, prepared, listener)
     if earlier:
         _start_from_earlier(model, earlier, prepared, listener)
     _start_from_vectors(model, options, prepared, listener)
@@ -204,6 +206,16 @@ def _width(path: str | None) -> int | None:
 def _freeze(model: Seq2Seq, options: dict[str, Any]) -> None:
     model.encoder.embedding.weight.requires_grad_(not options.get("freeze_source_vectors", False))
     model.decoder.embedding.weight.requires_grad_(not options.get("freeze_target_vectors", False))
+
+
+def _say_what_is_copied(model: Seq2Seq, prepared: Prepared, listener: Listener) -> None:
+    """Tell a copying model which source tokens are tokens of the target side too."""
+    target_ids = prepared.source_tokenizer.ids_in(prepared.target_tokenizer)
+    model.set_copy_ids(target_ids)
+    shared = np.count_nonzero(target_ids)
+    if not shared:
+        raise OptionError("`copying` needs tokens that both sides share, but the vocabularies have none in common")
+    listener(Note(f"copying: {shared:,} of the source's {len(target_ids):,} tokens are tokens of the target too"))
 
 
 def _start_from_earlier(model: Seq2Seq, earlier: Earlier, prepared: Prepared, listener: Listener) -> None:
