@@ -307,6 +307,13 @@ class TrainOptions(ReadOptions, MachineOptions):
     peek: Annotated[
         bool | None, _group("Model", description="Show the context vector to the decoder at every step.")
     ] = None
+    copying: Annotated[
+        bool | None,
+        _group(
+            "Model",
+            description="Let words be copied from where attention points, of tokens that both sides share (See et al. 2017).",
+        ),
+    ] = None
     reverse_source: Annotated[
         bool | None, _group("Model", description="Read the source backwards (Sutskever et al. 2014).")
     ] = None

@@ -134,6 +134,17 @@ class Tokenizer:
         """For each id the bare word or symbol, without the mark of a space: what a vectors file calls it."""
         return [name.removeprefix(SPACE_MARK) or name for name in self._names]
 
+    def ids_in(self, other: Tokenizer) -> list[int]:
+        """For each id the id of the same token in `other`, 0 where it has none or the token is special.
+
+        Tokens are the same if they print the same: `tokens` gives a bare symbol and a single character one name.
+        """
+        mine, others = (range(len(SPECIAL_TOKENS) + (len(one._columns) > 1), one.vocab_size) for one in (self, other))
+        if other is self:
+            return [PAD] * mine.start + list(mine)
+        known = dict(zip(reversed(other.tokens(others)), reversed(others), strict=True))
+        return [PAD] * mine.start + [known.get(name, PAD) for name in self.tokens(mine)]
+
     def files(self) -> dict[str, str]:
         """File name to JSON text; each file can be read by `tokenizers.Tokenizer.from_file`."""
         return {

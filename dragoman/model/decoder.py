@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dragoman.model.attention import Memory, build_attention
 from dragoman.model.encoder import Encoded
 from dragoman.model.layers import Embedding, Seam, dropout_mask, typed_list
+from dragoman.model.pointer import Pointer
 from dragoman.model.recomputation import run
 from dragoman.model.recurrent import LayerState, RecurrentLayer
 
@@ -97,6 +98,7 @@ class Decoder(nn.Module):
         attention_inside: bool = False,
         input_feeding: bool = False,
         peek: bool = False,
+        copying: bool = False,
         tied: bool = False,
         dropout: float = 0.0,
         word_dropout: float = 0.0,
@@ -136,6 +138,10 @@ class Decoder(nn.Module):
         )
         self.output = nn.Linear(self.feature_size, vocab_size)
         nn.init.zeros_(self.output.bias)
+        self.gate = nn.Linear(self.feature_size, 1) if copying else None
+        if self.gate is not None:
+            nn.init.xavier_uniform_(self.gate.weight)
+            nn.init.zeros_(self.gate.bias)
         if tied:
             self.output.weight = self.embedding.weight
         if self.readout is not None:
@@ -202,7 +208,8 @@ class Decoder(nn.Module):
         ids = target_input[:, 0]
         for position in range(target_input.size(1)):
             if position > 0:
-                ids = torch.where(own[:, position], self._draw(features[-1]), target_input[:, position])
+                drawn = self._draw(features[-1], weights[-1], memory.copied)
+                ids = torch.where(own[:, position], drawn, target_input[:, position])
             embedded = self._embed(ids.unsqueeze(1), masks).squeeze(1)
             feature, weight, state = run(self._step, embedded, memory, state, masks, recompute=recompute)
             features.append(feature)
@@ -210,11 +217,30 @@ class Decoder(nn.Module):
         return torch.stack(features, dim=1), _stacked(weights), state
 
     @torch.no_grad()
-    def _draw(self, features: Tensor) -> Tensor:
-        """One id per row from the model's distribution, by the Gumbel trick: (batch, feature_size) -> (batch,)."""
-        logits: Tensor = self.output(features).float()
-        noise = torch.empty_like(logits).exponential_().log_()
-        return (logits - noise).argmax(dim=1)
+    def _draw(self, features: Tensor, attention: Tensor | None = None, copied: Tensor | None = None) -> Tensor:
+        """One id per row from the model's distribution, by the Gumbel trick; arguments as for `log_probs`."""
+        log_probs = self.log_probs(features, attention, copied).float()
+        noise = torch.empty_like(log_probs).exponential_().log_()
+        return (log_probs - noise).argmax(dim=1)
+
+    def log_probs(self, features: Tensor, attention: Tensor | None = None, copied: Tensor | None = None) -> Tensor:
+        """The distribution over the next word, (..., vocab), of features, (..., feature_size).
+
+        A copying decoder needs `attention`, (..., source_length), and the memory's `copied`, (batch, source_length).
+        """
+        log_probs = torch.log_softmax(self.output(features), dim=-1)
+        pointer = self.pointer(features, attention, copied)
+        return log_probs if pointer is None else pointer.mixed(log_probs)
+
+    def pointer(self, features: Tensor, attention: Tensor | None, copied: Tensor | None) -> Pointer | None:
+        """What a copying decoder points at in each step; None if it does not copy. Arguments as for `log_probs`."""
+        if self.gate is None:
+            return None
+        assert attention is not None, "copying needs attention"
+        assert copied is not None, "copying needs the target ids of the source"
+        if attention.dim() == 3:  # (batch, source_length) -> (batch, target_length, source_length)
+            copied = copied.unsqueeze(1).expand_as(attention)
+        return Pointer(self.gate(features).squeeze(-1), attention, copied)
 
     def step(self, last_ids: Tensor, memory: Memory, state: DecoderState) -> tuple[Tensor, Tensor | None, DecoderState]:
         """Feed one id per row, (batch,); returns features (batch, feature_size), attention (batch, source_length), state."""

@@ -25,7 +25,7 @@ class Checkpoint:
     """Everything that decides the rest of a training run."""
 
     weights: dict[str, Tensor]
-    """The model's parameters."""
+    """The model's parameters and buffers."""
     optimizer: dict[str, Tensor]
     """The optimiser's tensors, named `PARAMETER/NAME`."""
     average: dict[str, Tensor]
@@ -51,8 +51,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def model_weights(model: nn.Module) -> dict[str, Tensor]:
-    """A model's parameters by name; those that are shared stand there once."""
-    return dict(model.named_parameters())
+    """A model's parameters and buffers by name; those that are shared stand there once."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:

@@ -73,7 +73,7 @@ class Earlier:
     @property
     def _recipe(self) -> dict[str, Any]:
         recipe: dict[str, Any] = self.directory.config["recipe"]
-        return recipe
+        return {"copying": False} | recipe  # models of an earlier version do not copy
 
     def _shape(self) -> dict[str, Any]:
         return {name: self._recipe[name] for name in MODEL_FIELDS if name in self._recipe and name not in _FREE}

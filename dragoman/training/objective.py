@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dragoman.corpus.batching import Batch
 from dragoman.model.loss import Loss, chunked_cross_entropy, chunked_divergence
-from dragoman.model.seq2seq import Seq2Seq
+from dragoman.model.seq2seq import Output, Seq2Seq
 from dragoman.model.truncation import Cut
 
 
@@ -77,7 +77,7 @@ def batch_loss(model: Seq2Seq, batch: Batch, device: torch.device, objective: Ob
             own_share=objective.own_share,
             recompute=objective.recompute,
         )
-    return _token_loss(model, output.features, tensors.target_output, objective)
+    return _token_loss(model, output, tensors.target_output, objective)
 
 
 def add_gradients(model: Seq2Seq, batches: Sequence[Batch], device: torch.device, objective: Objective) -> Loss:
@@ -118,29 +118,44 @@ def _add_truncated(model: Seq2Seq, batch: Tensors, tokens: int, objective: Objec
     for start in range(0, batch.target_input.size(1), objective.bptt):
         chunk = slice(start, start + objective.bptt)
         with objective.autocast(device):
-            features, _, state = model.decoder(
+            features, attention, state = model.decoder(
                 batch.target_input[:, chunk], memory, state, masks=masks, recompute=objective.recompute
             )
-        sums.append(_backward(_token_loss(model, features, batch.target_output[:, chunk], objective), tokens))
+        output = Output(features, attention, memory.copied)
+        sums.append(_backward(_token_loss(model, output, batch.target_output[:, chunk], objective), tokens))
         state = state.detach()
     cut.backward()
     return sums
 
 
-def _token_loss(model: Seq2Seq, features: Tensor, target_output: Tensor, objective: Objective) -> Loss:
-    """The loss of features, (batch, target_length, feature_size), over the real tokens of `target_output`.
+def _token_loss(model: Seq2Seq, given: Output, target_output: Tensor, objective: Objective) -> Loss:
+    """The loss of what the decoder gave, over the real tokens of `target_output`, (batch, target_length).
 
     With two passes, the loss is their mean, and half the weighted divergence between them: half of R-Drop's, so that
     gradients are as large as those of one pass.
     """
     real = target_output != 0
-    output, features = model.decoder.output, features[real]
+    output, exact = model.decoder.output, model.decoder.output.weight.dtype
+    pointer = model.decoder.pointer(given.features.to(exact), _as(given.attention, exact), given.copied)
+    pointer = None if pointer is None else pointer.at(real)
+    features = given.features[real]
     features = features.to(torch.bfloat16) if objective.bfloat16 else features
     loss = chunked_cross_entropy(
-        features, output.weight, output.bias, target_output[real], label_smoothing=objective.label_smoothing
+        features,
+        output.weight,
+        output.bias,
+        target_output[real],
+        label_smoothing=objective.label_smoothing,
+        pointer=pointer,
     )
     if objective.passes == 1:
         return loss
     one, other = features.chunk(2)
-    apart = chunked_divergence(one, other, output.weight, output.bias)
+    first, second = slice(0, len(one)), slice(len(one), None)
+    pointers = (None, None) if pointer is None else (pointer.at(first), pointer.at(second))
+    apart = chunked_divergence(one, other, output.weight, output.bias, pointers=pointers)
     return Loss((loss.objective + objective.r_drop * apart) / 2, loss.cross_entropy / 2, loss.tokens // 2)
+
+
+def _as(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    return None if tensor is None else tensor.to(dtype)

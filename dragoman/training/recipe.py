@@ -83,6 +83,7 @@ class Recipe:
     precision: str = "float32"
     recompute: bool = False
     average_checkpoints: int = 0
+    copying: bool = False
 
     def model_arguments(self) -> dict[str, Any]:
         """Keyword arguments of `Seq2Seq`, vocabularies apart."""
@@ -99,7 +100,7 @@ class Recipe:
         return cls(**{name: value for name, value in stored.items() if name in names})
 
 
-MODEL_FIELDS = tuple(field.name for field in fields(Recipe))[:17]
+MODEL_FIELDS = (*(field.name for field in fields(Recipe)[:17]), "copying")
 """The part of a recipe that makes the model."""
 
 
@@ -217,12 +218,13 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         ),
         "recompute": (False, ""),
         "average_checkpoints": (0, ""),
+        "copying": (False, ""),
     }
 
 
 def _check(values: dict[str, Any], data: DataSummary) -> None:
     attends = values["attention"] != "none"
-    for name in ("attention_inside", "input_feeding"):
+    for name in ("attention_inside", "input_feeding", "copying"):
         if values[name] and not attends:
             raise OptionError(
                 f"`{name}` needs attention, but `attention` is none; choose additive, dot, general or multihead"

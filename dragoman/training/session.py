@@ -29,7 +29,7 @@ from dragoman.training.checkpoint import load_tensors, load_weights, read_progre
 from dragoman.training.continuing import Earlier, tokenizers_of, unknown_share
 from dragoman.training.events import Evaluated, Event, Listener, Note
 from dragoman.training.interrupt import stop_on_interrupt
-from dragoman.training.machine import choose_device, multiplies_bfloat16, peak_memory, use_threads
+from dragoman.training.machine import bound_caches, choose_device, multiplies_bfloat16, peak_memory, use_threads
 from dragoman.training.planning import check_weights_fit, forecast
 from dragoman.training.preparation import Pairs, Prepared, prepare, reopen
 from dragoman.training.recipe import DataSummary, Recipe, choose
@@ -62,6 +62,7 @@ def start(
     earlier = Earlier.of(options)
     device = choose_device(options.device)
     use_threads(options.threads)
+    bound_caches()
     check_claim(out, overwrite=overwrite)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -93,6 +94,7 @@ def go_on(path: Path, options: TrainOptions, *, listener: Listener, stop_at: int
     stored = Recipe.of(directory.config["recipe"])
     recipe = _stored_recipe(directory, options)
     use_threads(options.threads)
+    bound_caches()
     prepared = reopen(directory.training / "data", *tokenizers_of(directory))
     torch.manual_seed(recipe.seed)
     model = _build(directory.config["architecture"], directory).to(choose_device(options.device))
@@ -164,6 +166,8 @@ def _set_up(
         check_weights_fit(recipe, Seq2Seq(**architecture).parameter_count, device)
     torch.manual_seed(recipe.seed)
     model = Seq2Seq(**architecture)
+    if architecture.get("copying"):
+        _say_what_is_copied(model, prepared, listener)
     if earlier:
         _start_from_earlier(model, earlier, prepared, listener)
     _start_from_vectors(model, options, prepared, listener)
@@ -246,6 +250,16 @@ def _width(path: str | None) -> int | None:
 def _freeze(model: Seq2Seq, options: dict[str, Any]) -> None:
     model.encoder.embedding.weight.requires_grad_(not options.get("freeze_source_vectors", False))
     model.decoder.embedding.weight.requires_grad_(not options.get("freeze_target_vectors", False))
+
+
+def _say_what_is_copied(model: Seq2Seq, prepared: Prepared, listener: Listener) -> None:
+    """Tell a copying model which source tokens are tokens of the target side too."""
+    target_ids = prepared.source_tokenizer.ids_in(prepared.target_tokenizer)
+    model.set_copy_ids(target_ids)
+    shared = np.count_nonzero(target_ids)
+    if not shared:
+        raise OptionError("`copying` needs tokens that both sides share, but the vocabularies have none in common")
+    listener(Note(f"copying: {shared:,} of the source's {len(target_ids):,} tokens are tokens of the target too"))
 
 
 def _start_from_earlier(model: Seq2Seq, earlier: Earlier, prepared: Prepared, listener: Listener) -> None:
