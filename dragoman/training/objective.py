@@ -26,6 +26,8 @@ class Objective:
     """Decoder steps that a gradient flows back through at most; 0 sets no limit."""
     r_drop: float = 0.0
     """Weight of the divergence between two passes with different dropout; 0 makes one pass."""
+    share: float = 1.0
+    """What all of this counts beside another term."""
 
     @property
     def passes(self) -> int:
@@ -77,14 +79,14 @@ def add_gradients(model: Seq2Seq, batches: Sequence[Batch], device: torch.device
         if objective.bptt:
             sums += _add_truncated(model, Tensors.of(batch, device, times=objective.passes), tokens, objective)
         else:
-            sums.append(_backward(batch_loss(model, batch, device, objective), tokens))
+            sums.append(_backward(batch_loss(model, batch, device, objective), tokens, objective.share))
     total = torch.stack([loss.objective for loss in sums]).sum()
     return Loss(total, sum(loss.cross_entropy for loss in sums), tokens)
 
 
-def _backward(loss: Loss, tokens: int) -> Loss:
-    """Add a loss's gradient, as its share of all `tokens`; returns the loss without its graph."""
-    (loss.objective / tokens).backward()  # type: ignore[no-untyped-call]
+def _backward(loss: Loss, tokens: int, share: float) -> Loss:
+    """Add `share` of a loss's gradient, divided by all `tokens`; returns the loss without its graph."""
+    (loss.objective * (share / tokens)).backward()  # type: ignore[no-untyped-call]
     return Loss(loss.objective.detach(), loss.cross_entropy, loss.tokens)
 
 
@@ -101,7 +103,8 @@ def _add_truncated(model: Seq2Seq, batch: Tensors, tokens: int, objective: Objec
     for start in range(0, batch.target_input.size(1), objective.bptt):
         chunk = slice(start, start + objective.bptt)
         features, _, state = model.decoder(batch.target_input[:, chunk], memory, state, masks=masks)
-        sums.append(_backward(_token_loss(model, features, batch.target_output[:, chunk], objective), tokens))
+        loss = _token_loss(model, features, batch.target_output[:, chunk], objective)
+        sums.append(_backward(loss, tokens, objective.share))
         state = state.detach()
     cut.backward()
     return sums

@@ -32,6 +32,7 @@ from dragoman.training.interrupt import stop_on_interrupt
 from dragoman.training.machine import choose_device, use_threads
 from dragoman.training.preparation import Pairs, Prepared, prepare, reopen
 from dragoman.training.recipe import DataSummary, Recipe, choose
+from dragoman.training.risk import MinimumRisk
 from dragoman.training.scoring import Evaluator, decode
 from dragoman.training.trainer import Run, Trainer
 
@@ -262,6 +263,7 @@ def _train(
             keep=directory.weights,
             listener=log,
             interrupted=lambda: stop() or trainer.run.step == stop_at,
+            risk=_risk(prepared, recipe),
         )
         trainer.resume()
         log.history = trainer.run.history
@@ -273,6 +275,19 @@ def _train(
             raise TrainingError("nothing was trained: the limits end the run before its first step")
         load_weights(model, load_tensors(directory.weights)[0], directory.weights)
         _finish(directory, prepared, model, run, trainer.epochs_done, listener)
+
+
+def _risk(prepared: Prepared, recipe: Recipe) -> MinimumRisk | None:
+    """The expected cost that the recipe has in the loss, if it has any."""
+    if not recipe.minimum_risk:
+        return None
+    return MinimumRisk(
+        prepared.train,
+        weight=recipe.minimum_risk,
+        metric=recipe.risk_metric,
+        candidates=recipe.risk_candidates,
+        sharpness=recipe.risk_sharpness,
+    )
 
 
 def _finish(

@@ -35,6 +35,7 @@ from dragoman.training.clock import Clock
 from dragoman.training.events import Evaluated, Listener
 from dragoman.training.objective import Objective, add_gradients
 from dragoman.training.recipe import Recipe
+from dragoman.training.risk import MinimumRisk
 from dragoman.training.schedule import SamplingCurve, Schedule
 
 DIVERGED = 3.0
@@ -81,7 +82,8 @@ class Trainer:
     """Trains one model; `fit` runs until a limit, an early stop or an interrupt, and can go on from any checkpoint.
 
     `batches(epoch, position)` gives an epoch's batches; `evaluate()` scores the model as it is given. `folder` gets the
-    last checkpoint (`last.safetensors`), `keep` the weights of the best evaluation.
+    last checkpoint (`last.safetensors`), `keep` the weights of the best evaluation. `risk` adds the expected cost of the
+    model's own outputs to the loss.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Trainer:
         keep: Path,
         listener: Listener,
         interrupted: Callable[[], bool] = lambda: False,
+        risk: MinimumRisk | None = None,
     ) -> None:
         self.model = model
         self.recipe = recipe
@@ -106,6 +109,7 @@ class Trainer:
         self.keep = keep
         self.listener = listener
         self.interrupted = interrupted
+        self.risk = risk
         self.run = Run()
         self.device = model.decoder.embedding.weight.device
         named = {name: value for name, value in model.named_parameters() if value.requires_grad}
@@ -118,7 +122,9 @@ class Trainer:
         self.total_steps = min(total, recipe.max_steps) if recipe.max_steps else total
         self.schedule = Schedule(recipe.schedule, recipe.learning_rate, recipe.warmup_steps, self.total_steps)
         self.eval_every = recipe.eval_every or max(50, min(1000, math.ceil(updates_per_epoch / 2)))
-        self.objective = Objective(recipe.label_smoothing, bptt=recipe.bptt, r_drop=recipe.r_drop)
+        self.objective = Objective(
+            recipe.label_smoothing, bptt=recipe.bptt, r_drop=recipe.r_drop, share=1 - recipe.minimum_risk
+        )
         self.sampling = SamplingCurve(recipe.sampling_curve, recipe.scheduled_sampling, recipe.sampling_steps)
 
     def resume(self) -> None:
@@ -163,11 +169,15 @@ class Trainer:
 
     def _train_on(self, batches: list[Batch]) -> Loss:
         run, recipe = self.run, self.recipe
-        torch.manual_seed(int(np.random.SeedSequence((recipe.seed, run.step)).generate_state(1)[0]))
+        seed = int(np.random.SeedSequence((recipe.seed, run.step)).generate_state(1)[0])
+        pools = [self.risk.draw(self.model, batch, seed=seed >> 1) for batch in batches] if self.risk else []
+        torch.manual_seed(seed)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         objective = replace(self.objective, own_share=self.sampling.share(run.step))
         loss = add_gradients(self.model, batches, self.device, objective)
+        if self.risk:
+            self.risk.add_gradients(self.model, pools)
         if recipe.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm)
         run.step += 1
