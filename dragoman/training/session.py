@@ -30,7 +30,7 @@ from dragoman.training.continuing import Earlier, tokenizers_of, unknown_share
 from dragoman.training.events import Evaluated, Event, Listener, Note
 from dragoman.training.interrupt import stop_on_interrupt
 from dragoman.training.machine import choose_device, use_threads
-from dragoman.training.preparation import Pairs, Prepared, prepare, reopen
+from dragoman.training.preparation import Pairs, Prepared, Remaker, prepare, reopen
 from dragoman.training.recipe import DataSummary, Recipe, choose
 from dragoman.training.risk import MinimumRisk
 from dragoman.training.scoring import Evaluator, decode
@@ -52,10 +52,11 @@ def start(
     listener: Listener,
     command: str | None,
     stop_at: int | None = None,
+    remake: Remaker | None = None,
 ) -> None:
     """Train a new model into `out`. What can be found wrong is found before `out` is touched.
 
-    `stop_at` is a step after which the run stops as if it were interrupted.
+    `stop_at` is a step after which the run stops as if it were interrupted. `remake` makes the pairs that are trained on.
     """
     find_preset(options.preset)
     earlier = Earlier.of(options)
@@ -69,7 +70,7 @@ def start(
         raise StorageError(f"{out} cannot be made: {error.strerror}") from None
     try:
         directory, prepared, model, recipe = _set_up(
-            pairs, workplace, options, listener, earlier=earlier, name=out.name, command=command
+            pairs, workplace, options, listener, earlier=earlier, name=out.name, command=command, remake=remake
         )
         workplace.chmod(0o755)
         claim(out, overwrite=overwrite)
@@ -124,13 +125,16 @@ def _set_up(
     earlier: Earlier | None,
     name: str,
     command: str | None,
+    remake: Remaker | None,
 ) -> tuple[ModelDirectory, Prepared, Seq2Seq, Recipe]:
     """Everything before the first step: data, tokenisers, recipe, configuration and a model with its first weights."""
     source_width = _width(options.source_vectors)
     target_width = _width(options.target_vectors)
     options = earlier.agreed(options) if earlier else options
     data = path / "training" / "data"
-    prepared = prepare(pairs, options, data, listener, tokenizers=earlier.tokenizers if earlier else None)
+    prepared = prepare(
+        pairs, options, data, listener, tokenizers=earlier.tokenizers if earlier else None, remake=remake
+    )
     shared = prepared.source_tokenizer is prepared.target_tokenizer
     summary = DataSummary(
         pairs=len(prepared.train),
