@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dragoman.config import ReadOptions, SearchOptions, TrainOptions
     from dragoman.errors import DragomanError
-    from dragoman.translator import Translation, Translator, backtranslate, distill, load, resume, train
+    from dragoman.synthesis import backtranslate, distill
+    from dragoman.translator import Translation, Translator, load, resume, train
 
 __version__ = "0.1.0"
 
@@ -34,8 +35,8 @@ _HOME = {
     "TrainOptions": "dragoman.config",
     "Translation": "dragoman.translator",
     "Translator": "dragoman.translator",
-    "backtranslate": "dragoman.translator",
-    "distill": "dragoman.translator",
+    "backtranslate": "dragoman.synthesis",
+    "distill": "dragoman.synthesis",
     "export": "dragoman.translator",
     "load": "dragoman.translator",
     "resume": "dragoman.translator",

@@ -12,31 +12,19 @@ import logging
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from dragoman.config import ReadOptions, SearchOptions, TrainOptions
+from dragoman.config import SearchOptions, TrainOptions
 from dragoman.corpus.tokenization import Tokenizer
 from dragoman.errors import DragomanError, MissingExtraError, OptionError, StorageError
 from dragoman.generation.ensemble import EnsembleStepper
 from dragoman.generation.hypothesis import Hypothesis
 from dragoman.generation.search import search
 from dragoman.generation.stepper import Stepper
-from dragoman.storage import (
-    CARD,
-    GRAPHS,
-    TRAINING,
-    WEIGHTS,
-    ModelDirectory,
-    atomic,
-    check_claim,
-    checksum,
-    claim,
-    locate,
-    write_text,
-)
+from dragoman.storage import CARD, GRAPHS, TRAINING, WEIGHTS, ModelDirectory, atomic, claim, locate, write_text
 from dragoman.training.events import Listener, Note, ignore
 from dragoman.translation.choosing import UNREADABLE, by_likeness, by_reverse_model, search_options, with_confidence
 from dragoman.translation.outputs import Candidate, ScoredPair, Translation
@@ -50,23 +38,9 @@ if TYPE_CHECKING:
     from dragoman.runtime.export import Parity
     from dragoman.training.preparation import Pairs, Remaker
     from dragoman.translation.calibrating import Calibration
-    from dragoman.translation.synthetic import PairsFile
 
-__all__ = [
-    "Candidate",
-    "ScoredPair",
-    "Translation",
-    "Translator",
-    "backtranslate",
-    "distill",
-    "export",
-    "load",
-    "resume",
-    "train",
-]
+__all__ = ["Candidate", "ScoredPair", "Translation", "Translator", "export", "load", "resume", "train"]
 
-_AS_THE_TEACHER = {*ReadOptions.model_fields, "dev", "test", "seed"} - {"format", "strict"}
-"""Options of a student that are the teacher's unless they are given."""
 _log = logging.getLogger("dragoman")
 
 
@@ -363,18 +337,21 @@ def train(
     overwrite: bool = False,
     listener: Listener = ignore,
     command: str | None = None,
+    remake: Remaker | None = None,
 ) -> Translator:
     """Train a model on a file, on two aligned files, or on (source, target) pairs.
 
     Without `out` the model lives in memory (and a temporary folder) until `save_pretrained`. With `overwrite` a model
     that stands at `out` is kept as `OUT.old`. `listener` is called with the events of `dragoman.training.events`.
-    `command` is what the model card says made the model.
+    `command` is what the model card says made the model. `remake` makes the pairs that are trained on from the training part's.
 
         >>> train("pairs.tsv", out="model", options=TrainOptions(preset="textbook", max_minutes=5))
     """
     session = _training_session()
     path = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="dragoman-")) / "model"
-    session.start(pairs, path, options or TrainOptions(), overwrite=overwrite, listener=listener, command=command)
+    session.start(
+        pairs, path, options or TrainOptions(), overwrite=overwrite, listener=listener, command=command, remake=remake
+    )
     translator = _finished(path, options or TrainOptions(), listener)
     if out is None:
         weakref.finalize(translator, shutil.rmtree, path.parent, ignore_errors=True)
@@ -389,123 +366,6 @@ def resume(path: str | Path, *, options: TrainOptions | None = None, listener: L
     """
     _training_session().go_on(Path(path), options or TrainOptions(), listener=listener)
     return _finished(Path(path), options or TrainOptions(), listener)
-
-
-def distill(
-    teacher: str | Path,
-    pairs: Pairs,
-    *,
-    out: str | Path | None = None,
-    write: str | Path | None = None,
-    options: TrainOptions | None = None,
-    search: SearchOptions | None = None,
-    ensemble: Sequence[str | Path] = (),
-    reverse: str | Path | None = None,
-    overwrite: bool = False,
-    listener: Listener = ignore,
-    command: str | None = None,
-) -> Translator | None:
-    """Train a student on what a teacher makes of the training part's sources (Kim and Rush 2016).
-
-    `teacher` (and `ensemble`, `reverse`: see `load`) translates every different source once, by `search`; every output is a
-    pair. They go to `write`, by default OUT.synthetic.tsv, which a stopped call goes on with. Dev and test are the true pairs.
-    What `options` leave unset of the columns and the split is as in the teacher's training. Without `out` nothing is
-    trained, and nothing returned.
-    """
-    from dragoman.translation.synthetic import Distillation
-
-    options = options or TrainOptions()
-    model = load(teacher, device=options.device, threads=options.threads, ensemble=ensemble, reverse=reverse)
-    stored = {name: value for name, value in model.config["options"].items() if name in _AS_THE_TEACHER}
-    options = TrainOptions(**{**stored, **{name: getattr(options, name) for name in options.model_fields_set}})
-    file = _pairs_file(out, write, [teacher, *ensemble, *([reverse] if reverse else [])], search, overwrite=overwrite)
-    remake = Distillation(_translates(model, search), file, overwrite=overwrite)
-    return _train_on(remake, pairs, out, options, overwrite=overwrite, listener=listener, command=command)
-
-
-def backtranslate(
-    reverse_model: str | Path,
-    texts: str | Path,
-    pairs: Pairs,
-    *,
-    out: str | Path | None = None,
-    write: str | Path | None = None,
-    repeat: int = 1,
-    options: TrainOptions | None = None,
-    search: SearchOptions | None = None,
-    ensemble: Sequence[str | Path] = (),
-    reverse: str | Path | None = None,
-    overwrite: bool = False,
-    listener: Listener = ignore,
-    command: str | None = None,
-) -> Translator | None:
-    """Train on true pairs, and on ones whose sources a model from target to source makes (Sennrich et al. 2016).
-
-    `texts` is a file of lines in the target language; `ensemble` and `reverse` (here from source to target) are as for
-    `load`. The made pairs go to `write`, by default OUT.synthetic.tsv, which a
-    stopped call goes on with. Every true pair of the training part counts `repeat` times. Dev and test are true pairs, and
-    lines that are targets of theirs are left out. Without `out` nothing is trained, and nothing returned.
-    """
-    from dragoman.translation.synthetic import BackTranslation
-
-    options = options or TrainOptions()
-    if repeat < 1:
-        raise OptionError(f"`repeat` must be at least 1, but is {repeat}")
-    if len(options.source) > 1:
-        raise OptionError("`source` names several columns, but a back-translation is one text")
-    model = load(reverse_model, device=options.device, threads=options.threads, ensemble=ensemble, reverse=reverse)
-    file = _pairs_file(
-        out, write, [reverse_model, *ensemble, *([reverse] if reverse else [])], search, overwrite=overwrite
-    )
-    reading = ReadOptions(normalization=options.normalization, encoding=options.encoding)
-    remake = BackTranslation(_translates(model, search), file, texts, reading, repeat=repeat, overwrite=overwrite)
-    return _train_on(remake, pairs, out, options, overwrite=overwrite, listener=listener, command=command)
-
-
-def _pairs_file(
-    out: str | Path | None,
-    write: str | Path | None,
-    models: Sequence[str | Path],
-    search: SearchOptions | None,
-    *,
-    overwrite: bool,
-) -> PairsFile:
-    """Where made pairs go; found wrong before any work is done."""
-    from dragoman.translation.synthetic import PairsFile
-
-    if out is None and write is None:
-        raise OptionError("`out` is missing, or `write` to make pairs and train nothing")
-    if out is not None:
-        check_claim(Path(out), overwrite=overwrite)
-    path = Path(write) if write is not None else Path(f"{out}.synthetic.tsv")
-    weights = [checksum(ModelDirectory.open(locate(name)).weights) for name in models]
-    maker = {"models": weights, "search": (search or SearchOptions()).model_dump(mode="json")}
-    return PairsFile(path, maker, overwrite=overwrite)
-
-
-def _translates(model: Translator, search: SearchOptions | None) -> Callable[[list[str]], list[Translation]]:
-    return lambda texts: model.translate(texts, options=search or SearchOptions())
-
-
-def _train_on(
-    remake: Remaker,
-    pairs: Pairs,
-    out: str | Path | None,
-    options: TrainOptions,
-    *,
-    overwrite: bool,
-    listener: Listener,
-    command: str | None,
-) -> Translator | None:
-    """Train on made pairs; without `out` only make them."""
-    session = _training_session()
-    if out is None:
-        from dragoman.training.preparation import remake_only
-
-        remake_only(pairs, options, remake, listener)
-        return None
-    session.start(pairs, Path(out), options, overwrite=overwrite, listener=listener, command=command, remake=remake)
-    return _finished(Path(out), options, listener)
 
 
 def export(path: str | Path, *, threads: int | None = None) -> Parity:
