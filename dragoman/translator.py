@@ -12,7 +12,7 @@ import logging
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -29,6 +29,7 @@ from dragoman.training.events import Listener, Note, ignore
 from dragoman.translation.choosing import UNREADABLE, by_likeness, by_reverse_model, search_options, with_confidence
 from dragoman.translation.outputs import Candidate, ScoredPair, Translation
 from dragoman.translation.scoring import score_pairs
+from dragoman.translation.streaming import Piece, Traced, stream_text, trace_text
 from dragoman.translation.texts import Texts, batches
 
 if TYPE_CHECKING:
@@ -137,6 +138,26 @@ class Translator:
         if isinstance(sources, str):
             return self._translate([sources], options)[0]
         return self._translate(list(sources), options)
+
+    def stream(self, source: str, *, options: SearchOptions | None = None) -> Iterator[Piece]:
+        """Translate one source, and give its text as it becomes certain: at once with greedy search and sampling; with a
+        beam, when all that can still win begins with it.
+
+        The last piece has the whole `translation`, which is the one that `translate` gives.
+
+            >>> for piece in translator.stream("Go home."): print(piece.text, end="", flush=True)
+        """
+        self._refuse_reverse()
+        return stream_text(self.stepper, self.texts, source, options or SearchOptions())
+
+    def trace(self, source: str, *, options: SearchOptions | None = None) -> Traced:
+        """Translate one source, and keep every step of the beam: candidates, scores, what was pruned and why."""
+        self._refuse_reverse()
+        return trace_text(self.stepper, self.texts, source, options or SearchOptions())
+
+    def _refuse_reverse(self) -> None:
+        if self.reverse is not None:
+            raise OptionError("a `reverse` model chooses among whole outputs: leave it out here")
 
     def evaluate(
         self, sources: Sequence[str], references: Sequence[Sequence[str]], *, options: SearchOptions | None = None
