@@ -678,6 +678,23 @@ class SearchOptions(Options):
         ),
     ] = None
 
+    replace_unknown: Annotated[
+        bool,
+        _group(
+            "Choosing",
+            description="Put the source word that the model looked at most in the place of <unk>; needs attention.",
+        ),
+    ] = False
+    phrase_table: Annotated[
+        str | None,
+        _group(
+            "Choosing",
+            description="File of source words and what to put in the place of <unk> for each; others are copied. Implies"
+            " `replace_unknown`.",
+            min_length=1,
+        ),
+    ] = None
+
     def pool(self) -> int:
         """How many outputs are found when `rerank` or a reverse model chooses among them."""
         if self.num_candidates is not None:

@@ -31,6 +31,7 @@ from dragoman.translation.outputs import Candidate, ScoredPair, Translation
 from dragoman.translation.scoring import score_pairs
 from dragoman.translation.streaming import Piece, Traced, stream_text, trace_text
 from dragoman.translation.texts import Texts, batches
+from dragoman.translation.unknown import UnknownWords
 
 if TYPE_CHECKING:
     from dragoman.evaluation.exposure import Gap
@@ -257,12 +258,15 @@ class Translator:
         inner = search_options(options, reverse=self.reverse is not None)
         temperature = self._temperature(needed=options.min_confidence is not None)
         constraints = self.texts.constraints(inner)
+        attends = self.config["architecture"]["attention"] != "none" or isinstance(self.stepper, EnsembleStepper)
+        unknown = UnknownWords.of(self.texts, options, attends=attends)
         encoded = self.texts.encode_sources(sources)
         results = {place: Translation(sources[place], (), fault) for place, fault in encoded.faults.items()}
         for batch in batches({place: len(ids) for place, ids in encoded.ids.items()}):
             found = search(self.stepper, [encoded.ids[i] for i in batch], options=inner, constraints=constraints)
             for place, hypotheses in zip(batch, found, strict=True):
-                results[place] = self._translation(sources[place], encoded.ids[place], hypotheses)
+                found_here = self._translation(sources[place], encoded.ids[place], hypotheses)
+                results[place] = unknown.replace(found_here) if unknown else found_here
         translations = self._chosen([results[place] for place in range(len(sources))], options)
         if temperature is None:
             return translations
