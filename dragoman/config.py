@@ -411,6 +411,38 @@ class TrainOptions(ReadOptions, MachineOptions):
             le=100,
         ),
     ] = None
+    minimum_risk: Annotated[
+        float | None,
+        _group(
+            "Training",
+            description="Share of the loss that is the expected cost of outputs that the model draws itself (minimum risk, "
+            "Shen et al. 2016), the rest being cross-entropy; needs a trained model to start from.",
+            ge=0,
+            le=1,
+        ),
+    ] = None
+    risk_metric: Annotated[
+        Literal["bleu", "edit", "exact_match"] | None,
+        _group(
+            "Training",
+            description="What an output costs: 1 - sentence BLEU, the share of tokens to edit, or 1 unless it is right; all in "
+            "tokens. Default: bleu for text, edit for symbols.",
+        ),
+    ] = None
+    risk_candidates: Annotated[
+        int | None,
+        _group("Training", description="Different outputs that are drawn for every pair. Default: 8.", ge=2, le=1000),
+    ] = None
+    risk_sharpness: Annotated[
+        float | None,
+        _group(
+            "Training",
+            description="Exponent of the outputs' probabilities in the expected cost; below 1 improbable ones count more. "
+            "Default: 1.",
+            gt=0,
+            le=100,
+        ),
+    ] = None
     bptt: Annotated[
         int | None,
         _group(
@@ -675,6 +707,23 @@ class SearchOptions(Options):
             description="Rather give nothing than an output of less confidence; needs `dragoman calibrate` first.",
             ge=0,
             le=1,
+        ),
+    ] = None
+
+    replace_unknown: Annotated[
+        bool,
+        _group(
+            "Choosing",
+            description="Put the source word that the model looked at most in the place of <unk>; needs attention.",
+        ),
+    ] = False
+    phrase_table: Annotated[
+        str | None,
+        _group(
+            "Choosing",
+            description="File of source words and what to put in the place of <unk> for each; others are copied. Implies"
+            " `replace_unknown`.",
+            min_length=1,
         ),
     ] = None
 

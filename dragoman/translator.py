@@ -12,7 +12,7 @@ import logging
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -29,14 +29,16 @@ from dragoman.training.events import Listener, Note, ignore
 from dragoman.translation.choosing import UNREADABLE, by_likeness, by_reverse_model, search_options, with_confidence
 from dragoman.translation.outputs import Candidate, ScoredPair, Translation
 from dragoman.translation.scoring import score_pairs
+from dragoman.translation.streaming import Piece, Traced, stream_text, trace_text
 from dragoman.translation.texts import Texts, batches
+from dragoman.translation.unknown import UnknownWords
 
 if TYPE_CHECKING:
     from dragoman.evaluation.exposure import Gap
     from dragoman.evaluation.metrics import Scores
     from dragoman.model.seq2seq import Seq2Seq
     from dragoman.runtime.export import Parity
-    from dragoman.training.preparation import Pairs
+    from dragoman.training.preparation import Pairs, Remaker
     from dragoman.translation.calibrating import Calibration
 
 __all__ = ["Candidate", "ScoredPair", "Translation", "Translator", "export", "load", "resume", "train"]
@@ -138,6 +140,26 @@ class Translator:
             return self._translate([sources], options)[0]
         return self._translate(list(sources), options)
 
+    def stream(self, source: str, *, options: SearchOptions | None = None) -> Iterator[Piece]:
+        """Translate one source, and give its text as it becomes certain: at once with greedy search and sampling; with a
+        beam, when all that can still win begins with it.
+
+        The last piece has the whole `translation`, which is the one that `translate` gives.
+
+            >>> for piece in translator.stream("Go home."): print(piece.text, end="", flush=True)
+        """
+        self._refuse_reverse()
+        return stream_text(self.stepper, self.texts, source, options or SearchOptions())
+
+    def trace(self, source: str, *, options: SearchOptions | None = None) -> Traced:
+        """Translate one source, and keep every step of the beam: candidates, scores, what was pruned and why."""
+        self._refuse_reverse()
+        return trace_text(self.stepper, self.texts, source, options or SearchOptions())
+
+    def _refuse_reverse(self) -> None:
+        if self.reverse is not None:
+            raise OptionError("a `reverse` model chooses among whole outputs: leave it out here")
+
     def evaluate(
         self, sources: Sequence[str], references: Sequence[Sequence[str]], *, options: SearchOptions | None = None
     ) -> tuple[Scores, list[Translation]]:
@@ -236,12 +258,15 @@ class Translator:
         inner = search_options(options, reverse=self.reverse is not None)
         temperature = self._temperature(needed=options.min_confidence is not None)
         constraints = self.texts.constraints(inner)
+        attends = self.config["architecture"]["attention"] != "none" or isinstance(self.stepper, EnsembleStepper)
+        unknown = UnknownWords.of(self.texts, options, attends=attends)
         encoded = self.texts.encode_sources(sources)
         results = {place: Translation(sources[place], (), fault) for place, fault in encoded.faults.items()}
         for batch in batches({place: len(ids) for place, ids in encoded.ids.items()}):
             found = search(self.stepper, [encoded.ids[i] for i in batch], options=inner, constraints=constraints)
             for place, hypotheses in zip(batch, found, strict=True):
-                results[place] = self._translation(sources[place], encoded.ids[place], hypotheses)
+                found_here = self._translation(sources[place], encoded.ids[place], hypotheses)
+                results[place] = unknown.replace(found_here) if unknown else found_here
         translations = self._chosen([results[place] for place in range(len(sources))], options)
         if temperature is None:
             return translations
@@ -337,18 +362,21 @@ def train(
     overwrite: bool = False,
     listener: Listener = ignore,
     command: str | None = None,
+    remake: Remaker | None = None,
 ) -> Translator:
     """Train a model on a file, on two aligned files, or on (source, target) pairs.
 
     Without `out` the model lives in memory (and a temporary folder) until `save_pretrained`. With `overwrite` a model
     that stands at `out` is kept as `OUT.old`. `listener` is called with the events of `dragoman.training.events`.
-    `command` is what the model card says made the model.
+    `command` is what the model card says made the model. `remake` makes the pairs that are trained on from the training part's.
 
         >>> train("pairs.tsv", out="model", options=TrainOptions(preset="textbook", max_minutes=5))
     """
     session = _training_session()
     path = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="dragoman-")) / "model"
-    session.start(pairs, path, options or TrainOptions(), overwrite=overwrite, listener=listener, command=command)
+    session.start(
+        pairs, path, options or TrainOptions(), overwrite=overwrite, listener=listener, command=command, remake=remake
+    )
     translator = _finished(path, options or TrainOptions(), listener)
     if out is None:
         weakref.finalize(translator, shutil.rmtree, path.parent, ignore_errors=True)

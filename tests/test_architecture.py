@@ -22,6 +22,7 @@ ROOMS = [
     "runtime",
     "translation",
     "translator",
+    "synthesis",
     "serving",
     "cli",
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,12 @@ def notice(message: str) -> None:
 def warn(message: str) -> None:
     """Tell the user of something that went less well than hoped, in one line."""
     notice(f"dragoman: warning: {' '.join(message.split())}")
+
+
+def try_it(model: Path) -> None:
+    """Say where a new model is, and what to do with it."""
+    place = shlex.quote(str(model))
+    notice(f"the model is in {place}; try it: dragoman translate {place} < sentences.txt")
 
 
 def show_messages() -> None:

@@ -35,6 +35,20 @@ def translate(
     input: Annotated[Path | None, Parameter(help="Text file to translate line by line; - is standard input.")] = None,
     output: Annotated[Path | None, Parameter(help="Where to write. Default: standard output.")] = None,
     as_json: AsJson = False,
+    growing: Annotated[
+        bool,
+        Parameter(
+            name="--stream",
+            help="Show the text as it becomes certain, word by word; one source at a time.",
+            negative=(),
+        ),
+    ] = False,
+    trace: Annotated[
+        Path | None,
+        Parameter(
+            help="Write every step of the beam for SENTENCES as JSON: candidates, scores, what was pruned and why."
+        ),
+    ] = None,
     reading: InputOptions,
     search: SearchOptions,
     others: CompanionOptions,
@@ -48,6 +62,14 @@ def translate(
     """
     if sentences and input is not None:
         raise OptionError("give sentences or `input`, not both")
+    if trace is not None and not sentences:
+        raise OptionError(
+            "`trace` is for sentences in the command: every step is kept, which a file would make too much"
+        )
+    if growing and (as_json or output or trace or "num_hypotheses" in search.model_fields_set):
+        raise OptionError(
+            "`stream` shows the text of one output: leave `json`, `output`, `trace` and `num_hypotheses` out"
+        )
     show_messages()
     from dragoman import load
     from dragoman.corpus.reading import SourceLine, read_sources
@@ -66,6 +88,11 @@ def translate(
     else:
         options = _as_trained(translator, input, reading)
         lines = read_sources(input or "-", options, columns=translator.source_columns)
+    if growing:
+        _show_growing(translator, lines, search)
+        return
+    if trace is not None:
+        _write_trace(translator, sentences, search, trace)
     as_rows = "num_hypotheses" in search.model_fields_set
     most = 1 if input is None and sys.stdin.isatty() else _LINES_AT_ONCE
     busy = output is not None or not sys.stdout.isatty()
@@ -78,6 +105,25 @@ def translate(
                 _write(stream, line.line, translation, as_json=as_json, as_rows=as_rows)
             stream.flush()
             count(len(some))
+
+
+def _show_growing(translator: Translator, lines: Iterable[SourceLine], search: SearchOptions) -> None:
+    """Write every output as it grows, a line each."""
+    for line in lines:
+        for piece in translator.stream(line.text or "", options=search):
+            print(piece.text, end="", flush=True)
+            if piece.translation is not None:
+                print(flush=True)
+                if piece.translation.warning:
+                    warn(f"line {line.line}: {line.reason or piece.translation.warning}")
+
+
+def _write_trace(translator: Translator, sentences: Iterable[str], search: SearchOptions, path: Path) -> None:
+    """Write how the outputs of some sentences were found."""
+    found = [translator.trace(sentence, options=search).as_dict() for sentence in sentences]
+    with written(path) as file:
+        json.dump({"search": search.model_dump(mode="json"), "sources": found}, file, ensure_ascii=False)
+        file.write("\n")
 
 
 def _as_trained(translator: Translator, input: Path | None, reading: InputOptions) -> ReadOptions:

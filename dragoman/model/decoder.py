@@ -48,6 +48,14 @@ class Masks:
     layers: tuple[Tensor | None, ...]
     """(batch, hidden_size) per layer."""
 
+    def select(self, rows: Tensor) -> Masks:
+        """The masks whose row i is the old row `rows[i]`."""
+
+        def pick(part: Tensor | None) -> Tensor | None:
+            return None if part is None else part.index_select(0, rows)
+
+        return Masks(pick(self.embedding), tuple(pick(mask) for mask in self.layers))
+
 
 class Bridge(nn.Module):
     """From the encoder's last states to the decoder's first: the identity where shapes agree, else a learned map.

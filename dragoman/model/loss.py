@@ -62,6 +62,29 @@ def chunked_cross_entropy(
     return Loss(objective, float(cross_entropy), target.numel())
 
 
+def chunked_log_probs(
+    features: Tensor, weight: Tensor, bias: Tensor, target: Tensor, *, pointer: Pointer | None = None
+) -> Tensor:
+    """(tokens,): the log-probability of each id of `target`, (tokens,), given its features, (tokens, width).
+
+    The logits exist for a chunk at a time: the backward pass computes them again. `pointer` is what can be copied.
+    """
+    rows = max(1, _CHUNK_VALUES // weight.size(0))
+    chunks = [
+        checkpoint(
+            _log_probs, features[start : start + rows], weight, bias, target[start : start + rows], use_reentrant=False
+        )
+        for start in range(0, len(target), rows)
+    ]
+    said = torch.cat(chunks)
+    return said if pointer is None else torch.logaddexp(pointer.log_generated() + said, pointer.log_copied(target))
+
+
+def _log_probs(features: Tensor, weight: Tensor, bias: Tensor, target: Tensor) -> Tensor:
+    logits = torch.addmm(bias, features, weight.t())
+    return logits.gather(1, target.unsqueeze(1)).squeeze(1) - torch.logsumexp(logits, dim=1)
+
+
 def chunked_divergence(
     one: Tensor,
     other: Tensor,

@@ -46,6 +46,10 @@ class Earlier:
     def of(cls, options: TrainOptions) -> Earlier | None:
         """The model that `options.from_model` names; an `OptionError` if other options would change its shape."""
         if options.from_model is None:
+            if options.minimum_risk:
+                raise OptionError(
+                    "`minimum_risk` refines what a trained model says: name one that the training starts from (`from`)"
+                )
             return None
         directory = ModelDirectory.open(locate(options.from_model))
         earlier = cls(directory, tokenizers_of(directory))

@@ -30,6 +30,8 @@ class Objective:
     """Whether matrix products are in bfloat16; weights, their gradients and all sums of the loss stay in float32."""
     recompute: bool = False
     """Whether the backward pass computes the activations within layers again instead of finding them in memory."""
+    share: float = 1.0
+    """What all of this counts beside another term."""
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """A context for the forward pass in which products are as exact as asked for."""
@@ -92,14 +94,14 @@ def add_gradients(model: Seq2Seq, batches: Sequence[Batch], device: torch.device
         if objective.bptt:
             sums += _add_truncated(model, Tensors.of(batch, device, times=objective.passes), tokens, objective)
         else:
-            sums.append(_backward(batch_loss(model, batch, device, objective), tokens))
+            sums.append(_backward(batch_loss(model, batch, device, objective), tokens, objective.share))
     total = torch.stack([loss.objective for loss in sums]).sum()
     return Loss(total, sum(loss.cross_entropy for loss in sums), tokens)
 
 
-def _backward(loss: Loss, tokens: int) -> Loss:
-    """Add a loss's gradient, as its share of all `tokens`; returns the loss without its graph."""
-    (loss.objective / tokens).backward()  # type: ignore[no-untyped-call]
+def _backward(loss: Loss, tokens: int, share: float) -> Loss:
+    """Add `share` of a loss's gradient, divided by all `tokens`; returns the loss without its graph."""
+    (loss.objective * (share / tokens)).backward()  # type: ignore[no-untyped-call]
     return Loss(loss.objective.detach(), loss.cross_entropy, loss.tokens)
 
 
@@ -122,7 +124,8 @@ def _add_truncated(model: Seq2Seq, batch: Tensors, tokens: int, objective: Objec
                 batch.target_input[:, chunk], memory, state, masks=masks, recompute=objective.recompute
             )
         output = Output(features, attention, memory.copied)
-        sums.append(_backward(_token_loss(model, output, batch.target_output[:, chunk], objective), tokens))
+        loss = _token_loss(model, output, batch.target_output[:, chunk], objective)
+        sums.append(_backward(loss, tokens, objective.share))
         state = state.detach()
     cut.backward()
     return sums

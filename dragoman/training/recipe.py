@@ -84,6 +84,10 @@ class Recipe:
     recompute: bool = False
     average_checkpoints: int = 0
     copying: bool = False
+    minimum_risk: float = 0.0
+    risk_metric: str = "bleu"
+    risk_candidates: int = 8
+    risk_sharpness: float = 1.0
 
     def model_arguments(self) -> dict[str, Any]:
         """Keyword arguments of `Seq2Seq`, vocabularies apart."""
@@ -148,6 +152,7 @@ def choose(options: TrainOptions, data: DataSummary) -> tuple[Recipe, list[Reaso
     _settle_ties(options, data, values)
     if values["average_checkpoints"] and options.average_decay is None:
         values["average_decay"] = 0.0
+    _settle_risk(options, values, reasons)
     _check(values, data)
     return Recipe(**values), [reason for reason in reasons if values[reason.name] == reason.value]
 
@@ -158,6 +163,18 @@ def _settle_ties(options: TrainOptions, data: DataSummary, values: dict[str, Any
         values["tie_embeddings"] = (
             "none" if data.target_vector_size else values["tie_embeddings"].replace("all", "target")
         )
+
+
+def _settle_risk(options: TrainOptions, values: dict[str, Any], reasons: list[Reason]) -> None:
+    """Minimum risk refines a trained model, so that steps are small."""
+    if values["minimum_risk"]:
+        if options.learning_rate is None:
+            values["learning_rate"] /= 10
+            reasons.append(Reason("learning_rate", values["learning_rate"], "a tenth, as a trained model is refined"))
+        return
+    for name in ("risk_metric", "risk_candidates", "risk_sharpness"):
+        if getattr(options, name) is not None:
+            raise OptionError(f"`{name}` needs `minimum_risk`, but it is 0")
 
 
 def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
@@ -219,6 +236,10 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         "recompute": (False, ""),
         "average_checkpoints": (0, ""),
         "copying": (False, ""),
+        "minimum_risk": (0.0, ""),
+        "risk_metric": ("edit" if symbols else "bleu", ""),
+        "risk_candidates": (8, ""),
+        "risk_sharpness": (1.0, ""),
     }
 
 
@@ -233,8 +254,9 @@ def _check(values: dict[str, Any], data: DataSummary) -> None:
         raise OptionError("`attention_inside` and `input_feeding` exclude each other; choose one")
     if values["r_drop"] and not (values["dropout"] or values["word_dropout"]):
         raise OptionError("`r_drop` compares two passes with dropout, but `dropout` and `word_dropout` are 0")
-    if values["bptt"] and values["scheduled_sampling"]:
-        raise OptionError("`bptt` and `scheduled_sampling` exclude each other; choose one")
+    for name in ("scheduled_sampling", "minimum_risk"):
+        if values["bptt"] and values[name]:
+            raise OptionError(f"`bptt` and `{name}` exclude each other; choose one")
     if values["average_checkpoints"] and values["average_decay"]:
         raise OptionError(
             f"`average_checkpoints` and `average_decay` exclude each other, but are {values['average_checkpoints']} and "

@@ -31,8 +31,9 @@ from dragoman.training.events import Evaluated, Event, Listener, Note
 from dragoman.training.interrupt import stop_on_interrupt
 from dragoman.training.machine import bound_caches, choose_device, multiplies_bfloat16, peak_memory, use_threads
 from dragoman.training.planning import check_weights_fit, forecast
-from dragoman.training.preparation import Pairs, Prepared, prepare, reopen
+from dragoman.training.preparation import Pairs, Prepared, Remaker, prepare, reopen
 from dragoman.training.recipe import DataSummary, Recipe, choose
+from dragoman.training.risk import MinimumRisk
 from dragoman.training.schedule import FALLING
 from dragoman.training.scoring import Evaluator, decode
 from dragoman.training.trainer import LAST, Run, Trainer
@@ -53,10 +54,11 @@ def start(
     listener: Listener,
     command: str | None,
     stop_at: int | None = None,
+    remake: Remaker | None = None,
 ) -> None:
     """Train a new model into `out`. What can be found wrong is found before `out` is touched.
 
-    `stop_at` is a step after which the run stops as if it were interrupted.
+    `stop_at` is a step after which the run stops as if it were interrupted. `remake` makes the pairs that are trained on.
     """
     find_preset(options.preset)
     earlier = Earlier.of(options)
@@ -71,7 +73,15 @@ def start(
         raise StorageError(f"{out} cannot be made: {error.strerror}") from None
     try:
         directory, prepared, model, recipe = _set_up(
-            pairs, workplace, options, listener, earlier=earlier, name=out.name, command=command, device=device
+            pairs,
+            workplace,
+            options,
+            listener,
+            earlier=earlier,
+            name=out.name,
+            command=command,
+            device=device,
+            remake=remake,
         )
         recipe = _plan(directory, prepared, model.to(device), recipe, listener)
         workplace.chmod(0o755)
@@ -135,13 +145,16 @@ def _set_up(
     name: str,
     command: str | None,
     device: torch.device,
+    remake: Remaker | None,
 ) -> tuple[ModelDirectory, Prepared, Seq2Seq, Recipe]:
     """Everything before the first step: data, tokenisers, recipe, configuration and a model with its first weights."""
     source_width = _width(options.source_vectors)
     target_width = _width(options.target_vectors)
     options = earlier.agreed(options) if earlier else options
     data = path / "training" / "data"
-    prepared = prepare(pairs, options, data, listener, tokenizers=earlier.tokenizers if earlier else None)
+    prepared = prepare(
+        pairs, options, data, listener, tokenizers=earlier.tokenizers if earlier else None, remake=remake
+    )
     shared = prepared.source_tokenizer is prepared.target_tokenizer
     summary = DataSummary(
         pairs=len(prepared.train),
@@ -322,6 +335,7 @@ def _train(
             keep=directory.weights,
             listener=log,
             interrupted=lambda: stop() or trainer.run.step == stop_at,
+            risk=_risk(prepared, recipe),
         )
         trainer.resume()
         log.history = trainer.run.history
@@ -333,6 +347,19 @@ def _train(
             raise TrainingError("nothing was trained: the limits end the run before its first step")
         load_weights(model, load_tensors(directory.weights)[0], directory.weights)
         _finish(directory, prepared, model, run, trainer.epochs_done, listener)
+
+
+def _risk(prepared: Prepared, recipe: Recipe) -> MinimumRisk | None:
+    """The expected cost that the recipe has in the loss, if it has any."""
+    if not recipe.minimum_risk:
+        return None
+    return MinimumRisk(
+        prepared.train,
+        weight=recipe.minimum_risk,
+        metric=recipe.risk_metric,
+        candidates=recipe.risk_candidates,
+        sharpness=recipe.risk_sharpness,
+    )
 
 
 def _finish(

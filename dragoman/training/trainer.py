@@ -36,6 +36,7 @@ from dragoman.training.clock import Clock
 from dragoman.training.events import Evaluated, Listener
 from dragoman.training.objective import Objective, add_gradients
 from dragoman.training.recipe import Recipe
+from dragoman.training.risk import MinimumRisk
 from dragoman.training.schedule import SamplingCurve, Schedule
 
 LAST = "last.safetensors"
@@ -86,7 +87,8 @@ class Trainer:
     """Trains one model; `fit` runs until a limit, an early stop or an interrupt, and can go on from any checkpoint.
 
     `batches(epoch, position)` gives an epoch's batches; `evaluate()` scores the model as it is given. `folder` gets the
-    last checkpoint (`last.safetensors`), `keep` the weights of the best evaluation.
+    last checkpoint (`last.safetensors`), `keep` the weights of the best evaluation. `risk` adds the expected cost of the
+    model's own outputs to the loss.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Trainer:
         keep: Path,
         listener: Listener,
         interrupted: Callable[[], bool] = lambda: False,
+        risk: MinimumRisk | None = None,
     ) -> None:
         self.model = model
         self.recipe = recipe
@@ -111,6 +114,7 @@ class Trainer:
         self.keep = keep
         self.listener = listener
         self.interrupted = interrupted
+        self.risk = risk
         self.run = Run()
         self.device = model.decoder.embedding.weight.device
         named = {name: value for name, value in model.named_parameters() if value.requires_grad}
@@ -173,11 +177,15 @@ class Trainer:
 
     def _train_on(self, batches: list[Batch]) -> Loss:
         run, recipe = self.run, self.recipe
-        torch.manual_seed(int(np.random.SeedSequence((recipe.seed, run.step)).generate_state(1)[0]))
+        seed = int(np.random.SeedSequence((recipe.seed, run.step)).generate_state(1)[0])
+        pools = [self.risk.draw(self.model, batch, seed=seed >> 1) for batch in batches] if self.risk else []
+        torch.manual_seed(seed)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         objective = replace(self.objective, own_share=self.sampling.share(run.step))
         loss = add_gradients(self.model, batches, self.device, objective)
+        if self.risk:
+            self.risk.add_gradients(self.model, pools)
         if recipe.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm)
         run.step += 1
@@ -309,6 +317,7 @@ def objective_of(recipe: Recipe) -> Objective:
         r_drop=recipe.r_drop,
         bfloat16=recipe.precision == "bfloat16",
         recompute=recipe.recompute,
+        share=1 - recipe.minimum_risk,
     )
 
 

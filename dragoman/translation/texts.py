@@ -91,6 +91,7 @@ class Texts:
             token_scores=tuple(float(score) for score in hypothesis.token_scores),
             attention=None if attention is None else attention[: len(ids)],
             finished=hypothesis.finished,
+            ids=tuple(ids),
         )
 
     def constraints(self, options: SearchOptions) -> Constraints | None:
