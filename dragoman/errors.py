@@ -13,7 +13,8 @@ A message is one line: what is wrong with which value, then what would be right.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class DragomanError(Exception):
@@ -45,6 +46,20 @@ class MissingExtraError(DragomanError):
 
     def __init__(self, task: str, extra: str) -> None:
         super().__init__(f'{task} needs the {extra} extra: pip install "dragoman[{extra}]"')
+
+
+@contextmanager
+def needs_extra(task: str, extra: str) -> Iterator[None]:
+    """Around imports that only an extra installs: if a library is not there, a `MissingExtraError` names the extra.
+
+    A missing file of our own is no missing extra, but our bug, and is raised as it is.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("dragoman"):
+            raise
+        raise MissingExtraError(task, extra) from error
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

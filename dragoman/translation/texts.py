@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,8 +19,6 @@ from dragoman.translation.outputs import Candidate
 
 LONGEST_SOURCE = 5_000
 """Tokens of the longest source that is translated."""
-_BATCH_ROWS = 64
-_BATCH_TOKENS = 4_000
 
 
 @dataclass(frozen=True)
@@ -126,15 +124,3 @@ def _fault(ids: list[int]) -> str | None:
     if len(ids) > LONGEST_SOURCE:
         return f"the line has {len(ids):,} tokens, more than the {LONGEST_SOURCE:,} that are translated"
     return None
-
-
-def batches(lengths: Mapping[int, int]) -> Iterator[list[int]]:
-    """Places in batches of like lengths, the longest first, so that little is padded; `lengths` is place to length."""
-    batch: list[int] = []
-    for place in sorted(lengths, key=lambda place: -lengths[place]):
-        if batch and (len(batch) == _BATCH_ROWS or lengths[batch[0]] * (len(batch) + 1) > _BATCH_TOKENS):
-            yield batch
-            batch = []
-        batch.append(place)
-    if batch:
-        yield batch
