@@ -3,7 +3,7 @@
     DragomanError                 anything the user can put right; the command line prints it and exits with 2
     ├── OptionError               an option or argument has a value that cannot be used
     ├── DataError                 a data file cannot be read as asked (names the file and line)
-    ├── StorageError              a model directory is missing, damaged, too new or in the way
+    ├── StorageError              a model directory or an output is missing, damaged, too new or in the way
     ├── TrainingError             training cannot go on (the loss diverged, nothing left to train on)
     └── MissingExtraError         an optional part of dragoman is not installed
 
@@ -30,7 +30,7 @@ class DataError(DragomanError):
 
 
 class StorageError(DragomanError):
-    """A model directory is missing, damaged, written by a newer version, or in the way."""
+    """A model directory or an output file is missing, damaged, written by a newer version, or in the way."""
 
 
 class TrainingError(DragomanError):

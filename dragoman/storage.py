@@ -187,6 +187,11 @@ class ModelDirectory:
         except ValueError as error:
             raise StorageError(f"{self.path / name} is damaged: {error}") from None
 
+    def fingerprint(self) -> str:
+        """A checksum of all that outputs come from: configuration, tokenizers, weights."""
+        names = [CONFIG, WEIGHTS, *self.config.get("tokenizer", {}).get("files", [])]
+        return checksum_of("\n".join(checksum(self.path / name) for name in names).encode())
+
     def write_config(self) -> None:
         """Write the configuration as it now is."""
         write_json(self.path / CONFIG, self.config)

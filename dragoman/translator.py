@@ -59,6 +59,7 @@ class Translator:
         self.texts = Texts(self.config, directory.read_text)
         self.reverse: Translator | None = None
         """A model from target to source that helps to choose among outputs."""
+        self._others: list[Translator] = []
 
     @cached_property
     def model(self) -> Seq2Seq:
@@ -233,6 +234,12 @@ class Translator:
         """Upload the model to the Hugging Face Hub as `name` (`someone/model`); returns its address."""
         return upload(self.directory, name, private=private)
 
+    @property
+    def fingerprint(self) -> list[str]:
+        """What tells this model from others: a checksum of it, of those that decide with it, and of the reverse model."""
+        companions = [*self._others, *([self.reverse] if self.reverse else [])]
+        return [each.directory.fingerprint() for each in (self, *companions)]
+
     def join(self, others: Iterable[Translator]) -> None:
         """Make an ensemble: from now on the probabilities of all models are averaged at every token.
 
@@ -247,6 +254,7 @@ class Translator:
                         f"the models of an ensemble must share their vocabularies, but the {side} side of "
                         f"{other.directory.path} has another than that of {self.directory.path}"
                     )
+        self._others += others
         self.stepper = EnsembleStepper([self.stepper, *(other.stepper for other in others)])
 
 

@@ -7,7 +7,7 @@ depends on the sources alone.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ def translate_windows(
     workers: int,
     ahead: bool = True,
     listener: Callable[[int], None] = lambda _: None,
-) -> Iterator[tuple[Sequence[Item], Iterator[Translation]]]:
+) -> Generator[tuple[Sequence[Item], Iterator[Translation]], None, None]:
     """Every window with its translations, which come in order, each as soon as it and all before it are there.
 
     `text` is the source of an item. With several `workers` so many threads compute batches. With `ahead` the next window is
