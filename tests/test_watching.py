@@ -23,7 +23,14 @@ def speaking(tmp_path_factory: pytest.TempPathFactory) -> dragoman.Translator:
     out = tmp_path_factory.mktemp("speaking") / "model"
     pairs = [(f"turn {i} left", f"tourne {i} fois") for i in range(60)]
     run: Any = {"hidden_size": 24, "embedding_size": 16, "layers": 1, "learning_rate": 0.02, "batch_tokens": 100}
-    machine: Any = {"device": "cpu", "threads": 1, "eval_every": 80, "max_steps": 80, "average_decay": 0.0}
+    machine: Any = {
+        "device": "cpu",
+        "threads": 1,
+        "eval_every": 80,
+        "max_steps": 80,
+        "average_decay": 0.0,
+        "schedule": "constant",
+    }
     return dragoman.train(pairs, out=out, options=TrainOptions(**run, **machine))
 
 

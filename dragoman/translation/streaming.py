@@ -8,7 +8,6 @@ from typing import Any
 
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
-from dragoman.generation.hypothesis import Hypothesis
 from dragoman.generation.search import search
 from dragoman.generation.stepper import Stepper
 from dragoman.generation.streaming import stream
@@ -62,7 +61,7 @@ def stream_text(stepper: Stepper, texts: Texts, source: str, options: SearchOpti
                     yield Piece(text[len(shown) :])
                     shown = text
             else:
-                whole = _translation(texts, source, encoded.ids[0], [each.hypothesis])
+                whole = texts.translation(source, encoded.ids[0], [each.hypothesis])
                 yield Piece(whole.text[len(shown) :], whole)
 
     return pieces()
@@ -78,7 +77,7 @@ def trace_text(stepper: Stepper, texts: Texts, source: str, options: SearchOptio
     trace = Trace()
     found = search(stepper, [encoded.ids[0]], options=options, constraints=constraints, trace=trace)
     history = trace.as_dict(lambda token: texts.target_tokenizer.tokens([token])[0])
-    return Traced(_translation(texts, source, encoded.ids[0], found[0]), history["sources"][0])
+    return Traced(texts.translation(source, encoded.ids[0], found[0]), history["sources"][0])
 
 
 def _refuse(options: SearchOptions, why: str) -> None:
@@ -91,10 +90,3 @@ def _certain(texts: Texts, ids: list[int]) -> str:
     """The text of these ids as far as ids that follow cannot change it: unfinished characters may still become others."""
     text = texts.target_tokenizer.decode(ids).rstrip("\ufffd")  # bytes of a character that is not yet whole
     return text[:-1] if any(texts.target_tokenizer.config()["jamo"]) else text  # a syllable may get a last consonant
-
-
-def _translation(texts: Texts, source: str, ids: list[int], hypotheses: list[Hypothesis]) -> Translation:
-    candidates = tuple(texts.candidate(hypothesis) for hypothesis in hypotheses)
-    cut = candidates and not candidates[0].finished
-    warning = "the output was cut at the maximum length" if cut else None
-    return Translation(source, candidates, warning, tuple(texts.source_tokenizer.tokens(ids)))
