@@ -15,6 +15,7 @@ from dragoman.errors import OptionError
 from dragoman.generation.hypothesis import Hypothesis
 from dragoman.generation.streaming import Streamed
 from dragoman.translation import streaming
+from dragoman.translation.texts import Texts
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +68,8 @@ def test_a_source_that_cannot_be_used_is_one_piece_with_its_warning(speaking: dr
     assert (piece.text, piece.translation.warning) == ("", "the line is empty")
 
 
-class Ids:
-    """Stands for texts whose target tokens are bytes or jamo."""
+class Ids(Texts):
+    """Texts whose target tokens are bytes or jamo."""
 
     def __init__(self, *, jamo: bool, parts: list[bytes] | list[str]) -> None:
         self.target_tokenizer = self.source_tokenizer = self
