@@ -22,7 +22,7 @@ from dragoman.training.trainer import DevScore
 
 DEV_SOURCES = 500
 """Dev sources that are decoded at each evaluation."""
-DEV_LOSS_PAIRS = 2_000
+DEV_LOSS_PAIRS = 1_000
 """Dev pairs the dev loss is measured on at most."""
 DECODED_AT_ONCE = 64
 GREEDY = SearchOptions(beam_size=1)
