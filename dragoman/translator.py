@@ -26,6 +26,7 @@ from dragoman.generation.search import search
 from dragoman.generation.stepper import Stepper
 from dragoman.storage import CARD, GRAPHS, TRAINING, WEIGHTS, ModelDirectory, atomic, claim, locate, write_text
 from dragoman.training.events import Listener, Note, ignore
+from dragoman.training.launch import launched
 from dragoman.translation.choosing import UNREADABLE, by_likeness, by_reverse_model, search_options, with_confidence
 from dragoman.translation.outputs import Candidate, ScoredPair, Translation
 from dragoman.translation.scoring import score_pairs
@@ -347,6 +348,8 @@ def train(
         >>> train("pairs.tsv", out="model", options=TrainOptions(preset="textbook", max_minutes=5))
     """
     session = _training_session()
+    if out is None and launched().world > 1:
+        raise OptionError("`out` is missing: several processes need a directory that all of them see")
     path = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="dragoman-")) / "model"
     session.start(pairs, path, options or TrainOptions(), overwrite=overwrite, listener=listener, command=command)
     translator = _finished(path, options or TrainOptions(), listener)
@@ -390,10 +393,11 @@ def export(path: str | Path, *, threads: int | None = None) -> Parity:
 
 def _finished(path: Path, options: TrainOptions, listener: Listener) -> Translator:
     """Export what was trained, which must not spoil the training if it fails, and load it."""
-    try:
-        listener(Note(f"ONNX graphs: {export(path, threads=options.threads)}"))
-    except DragomanError as error:
-        listener(Note(f"the model has no ONNX graphs: {error}", warning=True))
+    if launched().main:
+        try:
+            listener(Note(f"ONNX graphs: {export(path, threads=options.threads)}"))
+        except DragomanError as error:
+            listener(Note(f"the model has no ONNX graphs: {error}", warning=True))
     return load(path, device=options.device, threads=options.threads)
 
 

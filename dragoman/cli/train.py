@@ -15,6 +15,7 @@ from dragoman.cli.output import notice, show_messages
 from dragoman.cli.progress import watcher
 from dragoman.config import TrainOptions
 from dragoman.errors import OptionError
+from dragoman.training.launch import launched
 
 
 @flags_of_models
@@ -62,6 +63,8 @@ def train(
             translator = dragoman.train(
                 list(pairs), out=out, options=options, overwrite=overwrite, listener=listener, command=_command()
             )
+    if not launched().main:
+        return
     place = shlex.quote(str(resume or out))
     if as_json:
         print(json.dumps(translator.config, ensure_ascii=False))

@@ -7,6 +7,7 @@ import platform
 import torch
 
 from dragoman.errors import OptionError
+from dragoman.training.launch import launched
 
 
 def use_threads(threads: int | None) -> None:
@@ -16,9 +17,14 @@ def use_threads(threads: int | None) -> None:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called `name`; `auto` is a CUDA GPU if there is one, else the CPU."""
+    """The device called `name`; `auto` is a CUDA GPU if there is one, else the CPU.
+
+    Of several processes on one machine each has a GPU of its own, unless `name` says which.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and launched().world > 1:
+        name = f"cuda:{launched().local_rank}"
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)

@@ -27,10 +27,11 @@ from dragoman.storage import CARD, CURVES, FORMAT_VERSION, TEST, ModelDirectory,
 from dragoman.training.card import model_card
 from dragoman.training.checkpoint import load_tensors, load_weights
 from dragoman.training.continuing import Earlier, tokenizers_of, unknown_share
-from dragoman.training.events import Evaluated, Event, Listener, Note
+from dragoman.training.events import Evaluated, Event, Listener, Note, ignore
 from dragoman.training.interrupt import stop_on_interrupt
 from dragoman.training.machine import choose_device, multiplies_bfloat16, use_threads
 from dragoman.training.preparation import Pairs, Prepared, prepare, reopen
+from dragoman.training.processes import Processes, joined
 from dragoman.training.recipe import DataSummary, Recipe, choose
 from dragoman.training.scoring import Evaluator, decode
 from dragoman.training.trainer import Run, Trainer
@@ -54,8 +55,23 @@ def start(
 ) -> None:
     """Train a new model into `out`. What can be found wrong is found before `out` is touched.
 
-    `stop_at` is a step after which the run stops as if it were interrupted.
+    `stop_at` is a step after which the run stops as if it were interrupted. Of several processes the main one prepares
+    everything in `out`, and the others go on from what it wrote there.
     """
+    with joined(choose_device(options.device)) as processes:
+        if processes.main:
+            with processes.leading():
+                run = _begin(pairs, out, options, overwrite=overwrite, listener=listener, command=command)
+        else:
+            processes.follow()
+            run = _reopened(out, TrainOptions(device=options.device, threads=options.threads))
+        _train(*run, listener, processes, stop_at=stop_at)
+
+
+def _begin(
+    pairs: Pairs, out: Path, options: TrainOptions, *, overwrite: bool, listener: Listener, command: str | None
+) -> tuple[ModelDirectory, Prepared, Seq2Seq, Recipe]:
+    """Make the model directory of a new run."""
     find_preset(options.preset)
     earlier = Earlier.of(options)
     device = choose_device(options.device)
@@ -78,12 +94,17 @@ def start(
         shutil.rmtree(workplace, ignore_errors=True)
         raise
     prepared = reopen(out / "training" / "data", prepared.source_tokenizer, prepared.target_tokenizer)
-    directory = ModelDirectory(out, directory.config)
-    _train(directory, prepared, model.to(device), recipe, listener, stop_at=stop_at)
+    return ModelDirectory(out, directory.config), prepared, model.to(device), recipe
 
 
 def go_on(path: Path, options: TrainOptions, *, listener: Listener, stop_at: int | None = None) -> None:
     """Resume the run in `path` with its stored options; `stop_at` as for `start`."""
+    with joined(choose_device(options.device)) as processes:
+        _train(*_reopened(path, options), listener, processes, stop_at=stop_at)
+
+
+def _reopened(path: Path, options: TrainOptions) -> tuple[ModelDirectory, Prepared, Seq2Seq, Recipe]:
+    """A run as its directory has it; the checkpoint has the weights."""
     directory = ModelDirectory.open(path, weights=False)
     if not (directory.training / "data").is_dir():
         raise StorageError(f"{path} cannot be resumed: it has no {directory.training.name}/data")
@@ -92,7 +113,7 @@ def go_on(path: Path, options: TrainOptions, *, listener: Listener, stop_at: int
     prepared = reopen(directory.training / "data", *tokenizers_of(directory))
     torch.manual_seed(recipe.seed)
     model = _build(directory.config["architecture"], directory).to(choose_device(options.device))
-    _train(directory, prepared, model, recipe, listener, stop_at=stop_at)
+    return directory, prepared, model, recipe
 
 
 def _stored_recipe(directory: ModelDirectory, options: TrainOptions) -> Recipe:
@@ -240,10 +261,12 @@ def _train(
     model: Seq2Seq,
     recipe: Recipe,
     listener: Listener,
+    processes: Processes,
     *,
     stop_at: int | None,
 ) -> None:
     training = directory.training
+    listener = listener if processes.main else ignore
     log = _Log(directory, listener)
     device = model.decoder.embedding.weight.device
     if recipe.precision == "bfloat16" and not multiplies_bfloat16(device):
@@ -266,17 +289,23 @@ def _train(
             keep=directory.weights,
             listener=log,
             interrupted=lambda: stop() or trainer.run.step == stop_at,
+            processes=processes,
         )
         trainer.resume()
         log.history = trainer.run.history
         run = trainer.fit()
-        log.draw(run.history)
+        if processes.main:
+            log.draw(run.history)
         if not run.finished:
             raise Interrupted(f"stopped at step {run.step:,}; go on with: dragoman train --resume {directory.path}")
-        if run.best is None:
-            raise TrainingError("nothing was trained: the limits end the run before its first step")
-        load_weights(model, load_tensors(directory.weights)[0], directory.weights)
-        _finish(directory, prepared, model, run, trainer.epochs_done, listener)
+        if not processes.main:
+            processes.follow()
+            return
+        with processes.leading():
+            if run.best is None:
+                raise TrainingError("nothing was trained: the limits end the run before its first step")
+            load_weights(model, load_tensors(directory.weights)[0], directory.weights)
+            _finish(directory, prepared, model, run, trainer.epochs_done, listener)
 
 
 def _finish(
