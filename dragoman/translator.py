@@ -24,6 +24,7 @@ from dragoman.generation.ensemble import EnsembleStepper
 from dragoman.generation.stepper import Stepper
 from dragoman.storage import CARD, ModelDirectory, copy_model, locate, upload, write_text
 from dragoman.training.events import Listener, Note, ignore
+from dragoman.training.launch import launched
 from dragoman.translation.batches import windows
 from dragoman.translation.job import Job
 from dragoman.translation.loading import choose_engine, load_model, training_session
@@ -328,6 +329,8 @@ def train(
         >>> train("pairs.tsv", out="model", options=TrainOptions(preset="textbook", max_minutes=5))
     """
     session = training_session()
+    if out is None and launched().world > 1:
+        raise OptionError("`out` is missing: several processes need a directory that all of them see")
     path = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="dragoman-")) / "model"
     session.start(
         pairs, path, options or TrainOptions(), overwrite=overwrite, listener=listener, command=command, remake=remake
@@ -369,8 +372,9 @@ def export(path: str | Path, *, threads: int | None = None) -> Parity:
 
 def _finished(path: Path, options: TrainOptions, listener: Listener) -> Translator:
     """Export what was trained, which must not spoil the training if it fails, and load it."""
-    try:
-        listener(Note(f"ONNX graphs: {export(path, threads=options.threads)}"))
-    except DragomanError as error:
-        listener(Note(f"the model has no ONNX graphs: {error}", warning=True))
+    if launched().main:
+        try:
+            listener(Note(f"ONNX graphs: {export(path, threads=options.threads)}"))
+        except DragomanError as error:
+            listener(Note(f"the model has no ONNX graphs: {error}", warning=True))
     return load(path, device=options.device, threads=options.threads)

@@ -9,36 +9,26 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from dragoman.cli.output import console, notice, warn
+from dragoman.training.events import ignore
+from dragoman.training.launch import launched
 
 if TYPE_CHECKING:
-    from dragoman.training.events import Evaluated, Event, Note, Progress, Stage
+    from dragoman.training.events import Evaluated, Event, Listener, Note, Progress, Stage
 
 _SECONDS_BETWEEN_LINES = 20.0
 _WORTH_A_WORD = 2.0
 """Seconds after which going through a file is work that somebody waits for."""
 
 
-class Watcher(Protocol):
-    """Listens to training while it is entered."""
-
-    def __enter__(self) -> Watcher:
-        """Begin."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End, whatever happened."""
-
-    def __call__(self, event: Event) -> None:
-        """Take one event."""
-
-
-def watcher() -> Watcher:
-    """A bar if stderr is a terminal, otherwise lines."""
+def watcher() -> AbstractContextManager[Listener]:
+    """A bar if stderr is a terminal, otherwise lines; silence in all processes but the main one."""
+    if not launched().main:
+        return nullcontext(ignore)
     return Bar() if sys.stderr.isatty() else Lines()
 
 

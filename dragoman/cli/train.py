@@ -14,6 +14,7 @@ from dragoman.cli.output import show_messages, try_it
 from dragoman.cli.progress import watcher
 from dragoman.config import TrainOptions
 from dragoman.errors import OptionError
+from dragoman.training.launch import launched
 
 
 @flags_of_models
@@ -61,6 +62,8 @@ def train(
             translator = dragoman.train(
                 list(pairs), out=out, options=options, overwrite=overwrite, listener=listener, command=as_typed()
             )
+    if not launched().main:
+        return
     if as_json:
         print(json.dumps(translator.config, ensure_ascii=False))
     try_it(translator.directory.path)

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from dragoman.errors import OptionError
+from dragoman.training.launch import launched
 
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -29,9 +30,14 @@ def bound_caches() -> None:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called `name`; `auto` is a CUDA GPU if there is one, else the CPU."""
+    """The device called `name`; `auto` is a CUDA GPU if there is one, else the CPU.
+
+    Of several processes on one machine each has a GPU of its own, unless `name` says which.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and launched().world > 1:
+        name = f"cuda:{launched().local_rank}"
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)

@@ -82,20 +82,23 @@ def batch_loss(model: Seq2Seq, batch: Batch, device: torch.device, objective: Ob
     return _token_loss(model, output, tensors.target_output, objective)
 
 
-def add_gradients(model: Seq2Seq, batches: Sequence[Batch], device: torch.device, objective: Objective) -> Loss:
+def add_gradients(
+    model: Seq2Seq, batches: Sequence[Batch], device: torch.device, objective: Objective, *, tokens: int | None = None
+) -> Loss:
     """Add the gradient of the mean loss per token over all `batches` to the parameters' `grad`; return the sums.
 
     Every token counts the same, whichever batch it stands in: each batch's sum is divided by the tokens of all, so
-    several batches give the gradient of the one batch that holds all their pairs.
+    several batches give the gradient of the one batch that holds all their pairs. `tokens` are those of all processes'
+    batches, where others have some too; then the sum over processes is that gradient.
     """
-    tokens = sum(batch.target_tokens for batch in batches)
+    tokens = tokens or sum(batch.target_tokens for batch in batches)
     sums = []
     for batch in batches:
         if objective.bptt:
             sums += _add_truncated(model, Tensors.of(batch, device, times=objective.passes), tokens, objective)
         else:
             sums.append(_backward(batch_loss(model, batch, device, objective), tokens, objective.share))
-    total = torch.stack([loss.objective for loss in sums]).sum()
+    total = torch.stack([loss.objective for loss in sums]).sum() if sums else torch.zeros(())
     return Loss(total, sum(loss.cross_entropy for loss in sums), tokens)
 
 

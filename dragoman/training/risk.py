@@ -92,9 +92,12 @@ class MinimumRisk:
                 costs.append(self.cost(hypothesis.ids[: len(hypothesis.ids) - hypothesis.finished], references))
         return Pool(batch.source_ids, batch.source_lengths, np.array(rows, np.int64), outputs, costs)
 
-    def add_gradients(self, model: Seq2Seq, pools: Sequence[Pool]) -> float:
-        """Add the gradient of `weight` times the mean risk of all sources to the parameters' `grad`; return that risk."""
-        sources = sum(len(pool.source_lengths) for pool in pools)
+    def add_gradients(self, model: Seq2Seq, pools: Sequence[Pool], *, sources: int | None = None) -> float:
+        """Add the gradient of `weight` times the mean risk to the parameters' `grad`; return that risk.
+
+        The mean is over so many `sources`, those of other processes included; by default those of the pools.
+        """
+        sources = sources or sum(len(pool.source_lengths) for pool in pools)
         total = 0.0
         for pool in pools:
             risk = self.risk(model, pool)

@@ -27,11 +27,13 @@ from dragoman.storage import CARD, CURVES, FORMAT_VERSION, TEST, ModelDirectory,
 from dragoman.training.card import model_card
 from dragoman.training.checkpoint import load_tensors, load_weights, read_progress
 from dragoman.training.continuing import Earlier, tokenizers_of, unknown_share
-from dragoman.training.events import Evaluated, Event, Listener, Note
+from dragoman.training.events import Evaluated, Event, Listener, Note, ignore
 from dragoman.training.interrupt import stop_on_interrupt
+from dragoman.training.launch import launched
 from dragoman.training.machine import bound_caches, choose_device, multiplies_bfloat16, peak_memory, use_threads
 from dragoman.training.planning import check_weights_fit, forecast
 from dragoman.training.preparation import Pairs, Prepared, Remaker, prepare, reopen
+from dragoman.training.processes import Processes, joined
 from dragoman.training.recipe import DataSummary, Recipe, choose
 from dragoman.training.risk import MinimumRisk
 from dragoman.training.schedule import FALLING
@@ -43,6 +45,8 @@ LIMITS = frozenset({"epochs", "max_steps", "max_minutes", "patience"})
 DRAW_SECONDS = 30.0
 _MANY_UNKNOWN = 0.05
 BEAM = SearchOptions()
+Opened = tuple[ModelDirectory, Prepared, Seq2Seq, Recipe]
+"""A run that may begin or go on."""
 
 
 def start(
@@ -59,7 +63,30 @@ def start(
     """Train a new model into `out`. What can be found wrong is found before `out` is touched.
 
     `stop_at` is a step after which the run stops as if it were interrupted. `remake` makes the pairs that are trained on.
+    Of several processes the main one prepares everything in `out`, and the others go on from what it wrote there.
     """
+    with joined(choose_device(options.device)) as processes:
+        if processes.main:
+            with processes.leading():
+                run = _begin(
+                    pairs, out, options, overwrite=overwrite, listener=listener, command=command, remake=remake
+                )
+        else:
+            run = _followed(out, options, processes)
+        _train(*run, listener, processes, stop_at=stop_at)
+
+
+def _begin(
+    pairs: Pairs,
+    out: Path,
+    options: TrainOptions,
+    *,
+    overwrite: bool,
+    listener: Listener,
+    command: str | None,
+    remake: Remaker | None,
+) -> Opened:
+    """Make the model directory of a new run."""
     find_preset(options.preset)
     earlier = Earlier.of(options)
     device = choose_device(options.device)
@@ -92,12 +119,28 @@ def start(
         shutil.rmtree(workplace, ignore_errors=True)
         raise
     prepared = reopen(out / "training" / "data", prepared.source_tokenizer, prepared.target_tokenizer)
-    directory = ModelDirectory(out, directory.config)
-    _train(directory, prepared, model, recipe, listener, stop_at=stop_at)
+    return ModelDirectory(out, directory.config), prepared, model, recipe
 
 
 def go_on(path: Path, options: TrainOptions, *, listener: Listener, stop_at: int | None = None) -> None:
     """Resume the run in `path` with its stored options; `stop_at` as for `start`."""
+    with joined(choose_device(options.device)) as processes:
+        if processes.main:
+            with processes.leading():
+                run = _reopened(path, options, listener)
+        else:
+            run = _followed(path, options, processes)
+        _train(*run, listener, processes, stop_at=stop_at)
+
+
+def _followed(path: Path, options: TrainOptions, processes: Processes) -> Opened:
+    """A run as the main process left it in its directory."""
+    processes.follow()
+    return _reopened(path, TrainOptions(device=options.device, threads=options.threads), ignore)
+
+
+def _reopened(path: Path, options: TrainOptions, listener: Listener) -> Opened:
+    """A run as its directory has it, planned anew if it is given other limits; the checkpoint has the weights."""
     directory = ModelDirectory.open(path, weights=False)
     if not (directory.training / "data").is_dir():
         raise StorageError(f"{path} cannot be resumed: it has no {directory.training.name}/data")
@@ -114,7 +157,7 @@ def go_on(path: Path, options: TrainOptions, *, listener: Listener, stop_at: int
         recipe = _plan(directory, prepared, model, replace(recipe, planned_steps=None), listener, run=run)
         if recipe.schedule in FALLING:
             listener(Note("with other limits the learning rate falls more slowly, and so rises now", warning=True))
-    _train(directory, prepared, model, recipe, listener, stop_at=stop_at)
+    return directory, prepared, model, recipe
 
 
 def _stored_recipe(directory: ModelDirectory, options: TrainOptions) -> Recipe:
@@ -234,6 +277,7 @@ def _plan(
         plan,
         next(model.parameters()).device,
         evaluation_seconds=Evaluator(prepared, recipe).expected_seconds(model),
+        processes=launched().world,
         steps_done=done["step"],
         seconds_done=done["seconds"],
     )
@@ -309,10 +353,12 @@ def _train(
     model: Seq2Seq,
     recipe: Recipe,
     listener: Listener,
+    processes: Processes,
     *,
     stop_at: int | None,
 ) -> None:
     training = directory.training
+    listener = listener if processes.main else ignore
     log = _Log(directory, listener)
     device = model.decoder.embedding.weight.device
     if recipe.precision == "bfloat16" and not multiplies_bfloat16(device):
@@ -336,17 +382,23 @@ def _train(
             listener=log,
             interrupted=lambda: stop() or trainer.run.step == stop_at,
             risk=_risk(prepared, recipe),
+            processes=processes,
         )
         trainer.resume()
         log.history = trainer.run.history
         run = trainer.fit()
-        log.draw(run.history)
+        if processes.main:
+            log.draw(run.history)
         if not run.finished:
             raise Interrupted(f"stopped at step {run.step:,}; go on with: dragoman train --resume {directory.path}")
-        if run.best is None:
-            raise TrainingError("nothing was trained: the limits end the run before its first step")
-        load_weights(model, load_tensors(directory.weights)[0], directory.weights)
-        _finish(directory, prepared, model, run, trainer.epochs_done, listener)
+        if not processes.main:
+            processes.follow()
+            return
+        with processes.leading():
+            if run.best is None:
+                raise TrainingError("nothing was trained: the limits end the run before its first step")
+            load_weights(model, load_tensors(directory.weights)[0], directory.weights)
+            _finish(directory, prepared, model, run, trainer.epochs_done, listener)
 
 
 def _risk(prepared: Prepared, recipe: Recipe) -> MinimumRisk | None:

@@ -35,6 +35,7 @@ from dragoman.training.checkpoint import (
 from dragoman.training.clock import Clock
 from dragoman.training.events import Evaluated, Listener
 from dragoman.training.objective import Objective, add_gradients
+from dragoman.training.processes import ALONE, Processes
 from dragoman.training.recipe import Recipe
 from dragoman.training.risk import MinimumRisk
 from dragoman.training.schedule import SamplingCurve, Schedule
@@ -88,7 +89,7 @@ class Trainer:
 
     `batches(epoch, position)` gives an epoch's batches; `evaluate()` scores the model as it is given. `folder` gets the
     last checkpoint (`last.safetensors`), `keep` the weights of the best evaluation. `risk` adds the expected cost of the
-    model's own outputs to the loss.
+    model's own outputs to the loss. Of several `processes` only the main one evaluates and writes.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Trainer:
         listener: Listener,
         interrupted: Callable[[], bool] = lambda: False,
         risk: MinimumRisk | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         self.model = model
         self.recipe = recipe
@@ -115,13 +117,14 @@ class Trainer:
         self.listener = listener
         self.interrupted = interrupted
         self.risk = risk
+        self.processes = processes
         self.run = Run()
         self.device = model.decoder.embedding.weight.device
         named = {name: value for name, value in model.named_parameters() if value.requires_grad}
         self.names = list(named)
         self.parameters: list[Tensor] = list(named.values())
         self.optimizer = build_optimizer(recipe, self.parameters)
-        self.average = [value.detach().clone() for value in self.parameters] if recipe.average_decay else []
+        self.average = [value.detach().clone() for value in self.parameters] if self._averages else []
         self.recent = RecentWeights(recipe.average_checkpoints)
         limit = limit_in_steps(recipe, math.ceil(batches_per_epoch / recipe.accumulate))
         self.total_steps = min(limit, recipe.planned_steps or limit)
@@ -131,8 +134,12 @@ class Trainer:
         self.sampling = SamplingCurve(recipe.sampling_curve, recipe.scheduled_sampling, recipe.sampling_steps)
 
     def resume(self) -> None:
-        """Go on from the last checkpoint, if there is one."""
-        if not self.checkpoint_path.exists():
+        """Go on from the last checkpoint; where there is none yet, write the one that all processes begin from."""
+        first = self.processes.main and not self.checkpoint_path.exists()
+        if first:
+            self.save()  # also for a run that is killed before its next checkpoint
+        self.processes.meet()
+        if first:
             return
         checkpoint = load_checkpoint(self.checkpoint_path)
         load_weights(self.model, checkpoint.weights, self.checkpoint_path)
@@ -149,6 +156,8 @@ class Trainer:
 
     def save(self) -> None:
         """Write the last checkpoint."""
+        if not self.processes.main:
+            return
         average = self.recent.tensors(self.names) or dict(zip(self.names, self.average, strict=False))
         optimizer = optimizer_tensors(self.optimizer, self.names)
         save_checkpoint(
@@ -157,41 +166,55 @@ class Trainer:
 
     def fit(self) -> Run:
         """Train until a limit; the reason is in the returned run's `finished`, empty after an interrupt."""
-        if not self.checkpoint_path.exists():
-            self.save()  # so that a run killed before its first checkpoint can be resumed too
-        self.run.finished = self._limit()
         clock = Clock(self.run)
-        while not self.run.finished:
+        over = self._over()
+        while not over:
             for group in _groups(self.batches(self.run.epoch, self.run.position), self.recipe.accumulate):
                 self._guard(self._train_on(group))
                 self.run.position += len(group)
-                if self.run.step % self.eval_every == 0:
-                    self._assess(clock)
-                clock.report(self)  # may save, so it comes after all that this step decides
-                self.run.finished = self._limit()
-                if self.run.finished or self.interrupted():
+                if self.processes.main:
+                    if self.run.step % self.eval_every == 0:
+                        self._assess(clock)
+                    clock.report(self)  # may save, so it comes after all that this step decides
+                over = self._over()
+                if over:
                     return self._end(clock)
             self.run.epoch, self.run.position = self.run.epoch + 1, 0
-            self.run.finished = self._limit()
+            over = self._over()
         return self._end(clock)
+
+    def _over(self) -> bool:
+        """Whether to stop, the same in every process: the main one knows the limits, any may be interrupted."""
+        run, main = self.run, self.processes.main
+        run.finished = self._limit() if main else ""
+        at_limit, interrupts, rate_scale, landing = self.processes.sum(
+            bool(run.finished), self.interrupted(), run.rate_scale if main else 0.0, run.landing if main else 0
+        )
+        run.rate_scale, run.landing = rate_scale, int(landing)
+        if at_limit and not main:
+            run.finished = "when the main process did"
+        return bool(at_limit or interrupts)
 
     def _train_on(self, batches: list[Batch]) -> Loss:
         run, recipe = self.run, self.recipe
-        seed = int(np.random.SeedSequence((recipe.seed, run.step)).generate_state(1)[0])
-        pools = [self.risk.draw(self.model, batch, seed=seed >> 1) for batch in batches] if self.risk else []
+        seed = int(np.random.SeedSequence((recipe.seed, run.step, self.processes.rank)).generate_state(1)[0])
+        own = self.processes.share(batches)
+        pools = [self.risk.draw(self.model, batch, seed=seed >> 1) for batch in own] if self.risk else []
         torch.manual_seed(seed)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         objective = replace(self.objective, own_share=self.sampling.share(run.step))
-        loss = add_gradients(self.model, batches, self.device, objective)
+        tokens = sum(batch.target_tokens for batch in batches)
+        loss = add_gradients(self.model, own, self.device, objective, tokens=tokens)
         if self.risk:
-            self.risk.add_gradients(self.model, pools)
+            self.risk.add_gradients(self.model, pools, sources=sum(map(len, batches)))
+        loss = self.processes.combine(self.parameters, loss)
         if recipe.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm)
         run.step += 1
         self.optimizer.param_groups[0]["lr"] = self.rate
         self.optimizer.step()
-        if recipe.average_decay:
+        if self._averages:
             # The warm-up of the decay lets the average forget the random start (as in TensorFlow's moving average).
             decay = min(recipe.average_decay, (1 + run.step) / (10 + run.step))
             torch._foreach_lerp_(self.average, self.parameters, 1 - decay)
@@ -229,7 +252,11 @@ class Trainer:
         return ""
 
     def _end(self, clock: Clock) -> Run:
-        if self.run.finished and (not self.run.history or self.run.history[-1]["step"] != self.run.step):
+        if (
+            self.processes.main
+            and self.run.finished
+            and (not self.run.history or self.run.history[-1]["step"] != self.run.step)
+        ):
             self._assess(clock)
         clock.pause()
         self.save()
@@ -286,6 +313,11 @@ class Trainer:
     def epochs_done(self) -> float:
         """Passes over the data so far."""
         return self.run.epoch + min(1.0, self.run.position / self.batches_per_epoch)
+
+    @property
+    def _averages(self) -> bool:
+        """Whether a running average is kept: only the main process has a use for it."""
+        return self.recipe.average_decay > 0 and self.processes.main
 
     def averaged(self) -> _Swapped:
         """A context in which the model's weights are the average, if there is one."""
