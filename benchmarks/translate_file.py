@@ -5,7 +5,7 @@
 
 The model has random weights (one step of training, so that its directory is a real one) and the text is made up: words of a
 Zipf distribution, 1 to 60 in a sentence, 11 on average. Random outputs never end, so they are cut at 1.2 times the source.
-All ways run in every round, one after another: what counts are ratios within one run.
+All ways run in every round, one after another: what counts are ratios within one run. The CPU seconds are this process's alone.
 
 `--whole` translates a quarter of so many lines and then all with the real command, and prints the memory that each took; then all
 once more, killed with kill -9 again and again and gone on with, and compares the bytes.
@@ -155,15 +155,18 @@ def compare(model: Path, arguments: argparse.Namespace) -> None:
     with multiprocessing.get_context("spawn").Pool(arguments.threads, load_in_process, (model, options)) as pool:
         named = ways.named(pool)
         seconds: dict[str, list[float]] = {name: [] for name in named}
+        computing: dict[str, list[float]] = {name: [] for name in named}
         for _ in range(arguments.rounds):
             for name, way in named.items():
-                began = time.perf_counter()
+                began, began_computing = time.perf_counter(), time.process_time()
                 assert way() == len(sources)
                 seconds[name].append(time.perf_counter() - began)
+                computing[name].append(time.process_time() - began_computing)
     base = statistics.median(seconds[next(iter(named))])
+    print(f"{'':<58} {'lines/s':>8} {'times':>6} {'best s':>7} {'CPU s':>7}")
     for name, times in seconds.items():
-        middle = statistics.median(times)
-        print(f"{name:<58} {len(sources) / middle:>8.1f} lines/s {base / middle:>6.2f} x  (best {min(times):.2f} s)")
+        middle, cpu = statistics.median(times), statistics.median(computing[name])
+        print(f"{name:<58} {len(sources) / middle:>8.1f} {base / middle:>6.2f} {min(times):>7.2f} {cpu:>7.2f}")
 
 
 def whole(model: Path, folder: Path, arguments: argparse.Namespace) -> None:

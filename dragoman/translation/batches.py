@@ -13,7 +13,7 @@ WINDOW_LINES = 2_048
 """Most sources that are sorted together: more is less padding, fewer is less to wait for and to do again."""
 WINDOW_CHARACTERS = 1 << 18
 """Most characters of a window, unless its first source has more: what bounds memory where lines are long."""
-BATCH_TOKENS = 8_000
+BATCH_TOKENS = 4_000
 """Most tokens of a batch, padding and all the outputs under way (a beam's width) counted."""
 SHORTEST = 8
 """A source counts as so many tokens at least: what a step costs is rows times vocabulary, however short they are."""
