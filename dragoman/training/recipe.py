@@ -77,6 +77,7 @@ class Recipe:
     bptt: int = 0
     r_drop: float = 0.0
     copying: bool = False
+    subword_dropout: float = 0.0
 
     def model_arguments(self) -> dict[str, Any]:
         """Keyword arguments of `Seq2Seq`, vocabularies apart."""
@@ -197,6 +198,7 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         "bptt": (0, ""),
         "r_drop": (0.0, ""),
         "copying": (False, ""),
+        "subword_dropout": (0.0, ""),
     }
 
 

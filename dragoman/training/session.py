@@ -17,6 +17,7 @@ import torch
 import dragoman
 from dragoman.config import MachineOptions, SearchOptions, TrainOptions
 from dragoman.corpus.batching import Batch, BatchPlan
+from dragoman.corpus.subword_dropout import SplitAnew, check_subword_dropout
 from dragoman.corpus.vectors import load_vectors, read_vector_words
 from dragoman.errors import Interrupted, OptionError, StorageError, TrainingError
 from dragoman.evaluation.plots import training_svg
@@ -141,6 +142,7 @@ def _set_up(
         target_vector_size=target_width,
     )
     recipe, reasons = choose(earlier.shaped(options) if earlier else options, summary)
+    check_subword_dropout(prepared.source_tokenizer, prepared.target_tokenizer, recipe.subword_dropout)
     for reason in reasons:
         listener(Note(f"{reason.name} = {reason.value}: {reason.why}"))
     architecture = recipe.model_arguments() | {
@@ -261,7 +263,9 @@ def _train(
     def batches(epoch: int, position: int) -> Iterator[Batch]:
         yield from plan.epoch(epoch, start=position)
 
-    plan = BatchPlan(prepared.train, batch_tokens=recipe.batch_tokens, seed=recipe.seed)
+    sides, share = (prepared.source_tokenizer, prepared.target_tokenizer), recipe.subword_dropout
+    pairs = SplitAnew(prepared.train, *sides, share=share, seed=recipe.seed) if share else prepared.train
+    plan = BatchPlan(pairs, batch_tokens=recipe.batch_tokens, seed=recipe.seed)
     evaluator = Evaluator(prepared, recipe)
     with stop_on_interrupt() as stop:
         trainer = Trainer(
