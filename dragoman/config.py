@@ -238,6 +238,16 @@ class TrainOptions(ReadOptions, MachineOptions):
             "Tokenisation", description="Decompose Hangul syllables into jamo, and compose them back in the output."
         ),
     ] = None
+    subword_dropout: Annotated[
+        float | None,
+        _group(
+            "Tokenisation",
+            description="Share of merges left out when training texts are split, anew in every epoch (bpe; Provilkov et al. "
+            "2020); 0 always splits alike.",
+            ge=0,
+            lt=1,
+        ),
+    ] = None
 
     # Embeddings
     source_vectors: Annotated[

@@ -93,6 +93,10 @@ class Tokenizer:
         """How each column is split."""
         return tuple(column.method for column in self._columns)
 
+    def columns(self) -> list[tuple[TokenizerColumn, int]]:
+        """Each column, and what is added to its own ids above the special ones to give this tokenizer's."""
+        return list(zip(self._columns, self._shifts, strict=True))
+
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, without `<s>` and `</s>`; raises `DataError` if it has not one text per column."""
         return self.encode_batch([text])[0]

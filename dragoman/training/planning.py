@@ -87,7 +87,7 @@ def forecast(
     Of several `processes` this one's rows of each batch are timed; `steps_done` and `seconds_done` are behind a run that is resumed. Raises `TrainingError`, with advice, if it cannot
     fit into memory. Weights stay as they are; gradients are dropped.
     """
-    batches = [batch.slice(0, processes) for batch in _spread(plan)]
+    batches = [batch.slice(0, processes) for batch in plan.sample(TIMED + 1)]
     model.train()
     seconds = []
     for number, batch in enumerate(batches):
@@ -120,13 +120,6 @@ def forecast(
         steps=steps,
         seconds=seconds_done + to_come * per_step + evaluations * evaluation_seconds,
     )
-
-
-def _spread(plan: BatchPlan) -> list[Batch]:
-    """A few batches of the first epoch, in its order, and the one with most positions last."""
-    epoch = plan.plan(0)
-    chosen = np.unique(np.linspace(0, len(epoch) - 1, TIMED + 1).astype(int))
-    return [*(plan.batch(epoch[i]) for i in chosen), plan.batch(max(epoch, key=plan.positions))]
 
 
 def _timed(model: Seq2Seq, recipe: Recipe, batch: Batch, device: torch.device) -> float:

@@ -88,6 +88,7 @@ class Recipe:
     risk_metric: str = "bleu"
     risk_candidates: int = 8
     risk_sharpness: float = 1.0
+    subword_dropout: float = 0.0
 
     def model_arguments(self) -> dict[str, Any]:
         """Keyword arguments of `Seq2Seq`, vocabularies apart."""
@@ -240,6 +241,7 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         "risk_metric": ("edit" if symbols else "bleu", ""),
         "risk_candidates": (8, ""),
         "risk_sharpness": (1.0, ""),
+        "subword_dropout": (0.0, ""),
     }
 
 

@@ -17,6 +17,7 @@ import torch
 import dragoman
 from dragoman.config import MachineOptions, SearchOptions, TrainOptions
 from dragoman.corpus.batching import Batch, BatchPlan
+from dragoman.corpus.subword_dropout import SplitAnew, check_subword_dropout
 from dragoman.corpus.vectors import load_vectors, read_vector_words
 from dragoman.errors import Interrupted, OptionError, StorageError, TrainingError
 from dragoman.evaluation.plots import training_svg
@@ -210,6 +211,7 @@ def _set_up(
         target_vector_size=target_width,
     )
     recipe, reasons = choose(earlier.shaped(options) if earlier else options, summary)
+    check_subword_dropout(prepared.source_tokenizer, prepared.target_tokenizer, recipe.subword_dropout)
     for reason in reasons:
         listener(Note(f"{reason.name} = {reason.value}: {reason.why}"))
     architecture = recipe.model_arguments() | {
@@ -269,7 +271,7 @@ def _plan(
     run: dict[str, Any] | None = None,
 ) -> Recipe:
     """Say what the run will cost; a limit in minutes becomes one in steps, where the schedule must know it."""
-    plan = BatchPlan(prepared.train, batch_tokens=recipe.batch_tokens, seed=recipe.seed)
+    plan = _batch_plan(prepared, recipe)
     done = run or {"step": 0, "seconds": 0.0}
     expected = forecast(
         model,
@@ -287,6 +289,13 @@ def _plan(
     directory.config["recipe"], directory.config["forecast"] = recipe.as_dict(), expected.as_dict()
     directory.write_config()
     return recipe
+
+
+def _batch_plan(prepared: Prepared, recipe: Recipe) -> BatchPlan:
+    """Which pairs are trained on together, in every epoch."""
+    sides, share = (prepared.source_tokenizer, prepared.target_tokenizer), recipe.subword_dropout
+    pairs = SplitAnew(prepared.train, *sides, share=share, seed=recipe.seed) if share else prepared.train
+    return BatchPlan(pairs, batch_tokens=recipe.batch_tokens, seed=recipe.seed)
 
 
 def _build(architecture: dict[str, Any], directory: ModelDirectory) -> Seq2Seq:
@@ -368,7 +377,7 @@ def _train(
     def batches(epoch: int, position: int) -> Iterator[Batch]:
         yield from plan.epoch(epoch, start=position)
 
-    plan = BatchPlan(prepared.train, batch_tokens=recipe.batch_tokens, seed=recipe.seed)
+    plan = _batch_plan(prepared, recipe)
     evaluator = Evaluator(prepared, recipe)
     with stop_on_interrupt() as stop:
         trainer = Trainer(
