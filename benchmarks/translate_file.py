@@ -93,8 +93,7 @@ class Ways:
 
     def job(self, stepper: OnnxStepper) -> Job:
         """The work, done by a stepper with so many threads."""
-        self.translator.stepper = stepper
-        return self.translator.job(self.options)
+        return Job(self.translator.directory, stepper, self.translator.texts, options=self.options)
 
     def as_they_come(self) -> int:
         """Batches of 64 lines, unsorted."""
@@ -162,6 +161,7 @@ def compare(model: Path, arguments: argparse.Namespace) -> None:
                 assert way() == len(sources)
                 seconds[name].append(time.perf_counter() - began)
                 computing[name].append(time.process_time() - began_computing)
+                print(f"{name}: {seconds[name][-1]:.2f} s", file=sys.stderr, flush=True)
     base = statistics.median(seconds[next(iter(named))])
     print(f"{'':<58} {'lines/s':>8} {'times':>6} {'best s':>7} {'CPU s':>7}")
     for name, times in seconds.items():

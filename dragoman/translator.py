@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
@@ -78,6 +78,16 @@ class Translator:
         from dragoman.model.stepper import TorchStepper
 
         return TorchStepper(model)
+
+    @cached_property
+    def _one_of_many(self) -> Stepper:
+        """What computes each of several batches at once: with a single thread, so that results do not depend on their number."""
+        if self.workers == 1:
+            return self.stepper
+        from dragoman.runtime.engine import OnnxStepper
+
+        mine = OnnxStepper.open(self.directory, threads=1)
+        return EnsembleStepper([mine, *(other._one_of_many for other in self._others)]) if self._others else mine
 
     @property
     def source_tokenizer(self) -> Tokenizer:
@@ -154,10 +164,15 @@ class Translator:
         some = translate_windows(job, windows(sources, size=len), text=str, workers=self.workers)
         return chain.from_iterable(translations for _, translations in some)
 
-    def job(self, options: SearchOptions) -> Job:
-        """What `translate` does under these options, checked, for `dragoman.translation.stream`."""
-        reverse = None if self.reverse is None else self.reverse.score
-        return Job(self.directory, self.stepper, self.texts, options=options, reverse=reverse)
+    def job(self, options: SearchOptions, *, many: bool = True) -> Job:
+        """Translating under these options, which are checked: for `dragoman.translation.stream`, with `workers` if `many`."""
+        reverse = None
+        if self.reverse is not None:
+            reverse = partial(
+                score_pairs, self.reverse._one_of_many if many else self.reverse.stepper, self.reverse.texts
+            )
+        stepper = self._one_of_many if many else self.stepper
+        return Job(self.directory, stepper, self.texts, options=options, reverse=reverse)
 
     def stream(self, source: str, *, options: SearchOptions | None = None) -> Iterator[Piece]:
         """Translate one source, and give its text as it becomes certain: at once with greedy search and sampling; with a
@@ -277,6 +292,7 @@ class Translator:
                         f"{other.directory.path} has another than that of {self.directory.path}"
                     )
         self._others += others
+        self.__dict__.pop("_one_of_many", None)
         self.stepper = EnsembleStepper([self.stepper, *(other.stepper for other in others)])
 
 

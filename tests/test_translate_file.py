@@ -294,6 +294,14 @@ def test_every_line_has_its_output_in_its_place(trained: Path, file: Path, tmp_p
     assert parts(out) == []
 
 
+def test_an_empty_file_gives_an_empty_file(trained: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "in.txt", tmp_path / "out.txt"
+    file.touch()
+    assert main(["translate", str(trained), "--input", str(file), "--output", str(out)]) == 0
+    assert out.read_bytes() == b""
+    assert parts(out) == []
+
+
 def test_the_number_of_threads_changes_no_byte(trained: Path, file: Path, tmp_path: Path) -> None:
     for threads in (1, 2, 5):
         assert translate(trained, file, tmp_path / f"{threads}.json", "--json", "--threads", threads).code == 0

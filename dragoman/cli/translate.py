@@ -122,7 +122,7 @@ def translate(
             found = translate_windows(job, some, text=_text, workers=translator.workers, ahead=steady, listener=count)
             with contextlib.closing(found):
                 _write(found, sink, form)
-            if file is not None and output is not None:
+            if file is not None and sink.done:
                 file.check(f"remove {output}.part to begin anew")
     except KeyboardInterrupt:
         if sink is None or not sink.done:
