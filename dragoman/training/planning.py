@@ -93,7 +93,7 @@ def forecast(
     for number, batch in enumerate(batches):
         if number == 1:  # the first one warms up, and says how much memory the largest will take
             _refuse_if_too_large(_bytes_needed(model, recipe, batches), device, recipe)
-        seconds.append(min(_timed(model, recipe, batch, device) for _ in range(2)))  # the first prepares for its shape
+        seconds.append(_timed(model, recipe, batch, device))
     parameters = [value for value in model.parameters() if value.requires_grad]
     states = _bytes_of_states(recipe, sum(value.numel() for value in parameters))
     update = _timed_update(recipe, parameters)
