@@ -123,7 +123,8 @@ def translate(model: Path, file: Path, out: Path, *words: object, **how: object)
 
 
 def parts(out: Path) -> list[str]:
-    return sorted(path.name for path in out.parent.iterdir() if path.name.startswith(f"{out.name}."))
+    """What stands beside an output because of it, half-written files included."""
+    return sorted(path.name for path in out.parent.iterdir() if path.name.lstrip(".").startswith(f"{out.name}."))
 
 
 # What is computed together
