@@ -89,7 +89,8 @@ def translate(
         reverse=others.reverse,
         engine=machine.engine,
     )
-    job = translator.job(search)
+    typed = not sentences and input is None and sys.stdin.isatty()
+    job = translator.job(search, many=len(sentences) != 1 and not typed)
     form = _Form(as_json, "num_hypotheses" in search.model_fields_set)
     steady = bool(sentences) or is_plain_file(input)
     lines: Iterator[SourceLine]
@@ -118,7 +119,7 @@ def translate(
             if sink.done:
                 notice(f"{output}.part has the output of {sink.done:,} lines already; going on after them")
             rest = itertools.islice(lines, sink.done, None)
-            some = _windows(rest) if steady else _as_sent(rest, one_by_one=input is None and sys.stdin.isatty())
+            some = _windows(rest) if steady else _as_sent(rest, one_by_one=typed)
             found = translate_windows(job, some, text=_text, workers=translator.workers, ahead=steady, listener=count)
             with contextlib.closing(found):
                 _write(found, sink, form)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -55,12 +56,18 @@ class PartFile:
         with _failing(self._out):
             os.fsync(self._file.fileno())
             self._part.replace(self._out)
-            self._record.unlink(missing_ok=True)
+            self._clear()
 
     def forget(self) -> None:
         """Remove a part that nothing is certain of."""
-        for path in (self._part, self._record):
-            path.unlink(missing_ok=True)
+        self._part.unlink(missing_ok=True)
+        self._clear()
+
+    def _clear(self) -> None:
+        """Remove the record, and records that were half written when something was killed."""
+        self._record.unlink(missing_ok=True)
+        for leftover in self._record.parent.glob(f".{glob.escape(self._record.name)}.*.tmp"):
+            leftover.unlink(missing_ok=True)
 
     def _go_on(self) -> None:
         """Find out how much of the part is certain, and cut off the rest."""
@@ -138,7 +145,7 @@ def _lock(file: FileIO, path: Path) -> None:
         import fcntl
     except ModuleNotFoundError:  # not on Windows
         return
-    busy = StorageError(f"{path} is being written by another process; wait for it, or give another --output")
+    busy = StorageError(f"{path} is being written by another process; wait for it, or write to another file")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
