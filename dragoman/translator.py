@@ -24,7 +24,18 @@ from dragoman.generation.ensemble import EnsembleStepper
 from dragoman.generation.hypothesis import Hypothesis
 from dragoman.generation.search import search
 from dragoman.generation.stepper import Stepper
-from dragoman.storage import CARD, GRAPHS, TRAINING, WEIGHTS, ModelDirectory, atomic, claim, locate, write_text
+from dragoman.storage import (
+    CARD,
+    GRAPHS,
+    PRECISIONS,
+    TRAINING,
+    WEIGHTS,
+    ModelDirectory,
+    atomic,
+    claim,
+    locate,
+    write_text,
+)
 from dragoman.training.events import Listener, Note, ignore
 from dragoman.translation.choosing import UNREADABLE, by_likeness, by_reverse_model, search_options, with_confidence
 from dragoman.translation.outputs import Candidate, ScoredPair, Translation
@@ -35,7 +46,7 @@ if TYPE_CHECKING:
     from dragoman.evaluation.exposure import Gap
     from dragoman.evaluation.metrics import Scores
     from dragoman.model.seq2seq import Seq2Seq
-    from dragoman.runtime.export import Parity
+    from dragoman.runtime.parity import Parity
     from dragoman.training.preparation import Pairs
     from dragoman.translation.calibrating import Calibration
 
@@ -48,12 +59,20 @@ class Translator:
     """A loaded model: translates, scores, saves. Made by `load` or `train`."""
 
     def __init__(
-        self, directory: ModelDirectory, *, device: str = "auto", threads: int | None = None, engine: str = "auto"
+        self,
+        directory: ModelDirectory,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        engine: str = "auto",
+        precision: str = "auto",
     ) -> None:
         self.directory = directory
         self.config = directory.config
         self._machine = (device, threads)
-        self.engine = _choose_engine(directory, engine, device=device)
+        self.engine = _choose_engine(directory, engine, device=device, precision=precision)
+        self.precision = directory.choose_precision(precision) if self.engine == "onnx" else "float32"
+        """What the numbers of the model that runs are."""
         self.stepper: Stepper = self._stepper(threads)
         self.texts = Texts(self.config, directory.read_text)
         self.reverse: Translator | None = None
@@ -69,7 +88,7 @@ class Translator:
         if self.engine == "onnx":
             from dragoman.runtime.engine import OnnxStepper
 
-            return OnnxStepper.open(self.directory, threads=threads)
+            return OnnxStepper.open(self.directory, precision=self.precision, threads=threads)
         model = self.model  # first, because it says what is missing if torch is
         from dragoman.model.stepper import TorchStepper
 
@@ -206,6 +225,7 @@ class Translator:
     def save_pretrained(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the model directory, without what only resuming needs."""
         path = Path(path)
+        self.directory.require_folder("saving a copy")
         if path.resolve() == self.directory.path.resolve():
             return path
         claim(path, overwrite=overwrite)
@@ -224,6 +244,7 @@ class Translator:
         from huggingface_hub import HfApi
         from huggingface_hub.errors import HfHubHTTPError
 
+        self.directory.require_folder("the hub")
         api = HfApi()
         try:
             address = api.create_repo(name, private=private, exist_ok=True)
@@ -305,27 +326,29 @@ def load(
     device: str = "auto",
     threads: int | None = None,
     engine: str = "auto",
+    precision: str = "auto",
     ensemble: Sequence[str | Path] = (),
     reverse: str | Path | None = None,
 ) -> Translator:
-    """Load a model directory, or a model of the Hugging Face Hub such as `someone/model`.
+    """Load a model directory, a bundle, or a model of the Hugging Face Hub such as `someone/model`.
 
     `engine` is onnx (ONNX Runtime on the CPU, no PyTorch), torch, or auto: onnx if the directory has graphs of its
-    weights and `device` is auto or cpu, else torch.
+    weights and `device` is auto or cpu, else torch. `precision` says which graphs onnx runs: float32, int8, float16, or auto for
+    those that the export found best.
 
     `ensemble` names models with the same vocabularies that decide with it, `reverse` one from target to source that helps
     to choose among outputs. Raises `StorageError` if there is none, or it is damaged, unfinished or too new.
     """
-    translator = Translator(ModelDirectory.open(locate(name)), device=device, threads=threads, engine=engine)
+
+    def opened(one: str | Path) -> Translator:
+        directory = ModelDirectory.open(locate(one))
+        return Translator(directory, device=device, threads=threads, engine=engine, precision=precision)
+
+    translator = opened(name)
     if ensemble:
-        translator.join(
-            Translator(ModelDirectory.open(locate(other)), device=device, threads=threads, engine=engine)
-            for other in ensemble
-        )
+        translator.join(opened(other) for other in ensemble)
     if reverse is not None:
-        translator.reverse = Translator(
-            ModelDirectory.open(locate(reverse)), device=device, threads=threads, engine=engine
-        )
+        translator.reverse = opened(reverse)
     return translator
 
 
@@ -365,33 +388,48 @@ def resume(path: str | Path, *, options: TrainOptions | None = None, listener: L
     return _finished(Path(path), options or TrainOptions(), listener)
 
 
-def export(path: str | Path, *, threads: int | None = None) -> Parity:
+def export(
+    path: str | Path,
+    *,
+    precision: str = "auto",
+    bundle: str | Path | None = None,
+    threads: int | None = None,
+) -> dict[str, Parity]:
     """Write a model's ONNX graphs into its directory, so that it translates without PyTorch.
 
-    They are held against PyTorch on sentences of the model's development data (random ones, if it has none any more);
-    the result is returned, and stands in the configuration and the model card. Raises `StorageError` if they differ.
+    `precision` is float32, int8, float16, or auto for float32 and int8. They are held against PyTorch on sentences of the model's
+    development data (random ones, if it has none any more); the result is returned by precision, and stands in the
+    configuration and the model card. Graphs of other precisions stay if they are of the same weights. `bundle` names a file to
+    write besides: all that translating needs, with the graphs of that precision (auto: of the default). Raises `StorageError`
+    if the graphs differ from PyTorch.
     """
     try:
-        from dragoman.runtime.export import check_sources, export_graphs
+        from dragoman.runtime.export import STANDARD, check_sample, export_graphs
         from dragoman.training.card import model_card
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("dragoman"):
             raise
         raise MissingExtraError("exporting", "train") from error
+    _check_precision(precision)
     directory = ModelDirectory.open(path)
+    directory.require_folder("exporting")
     texts = Texts(directory.config, directory.read_text)
     model = _load_model(directory, device="cpu", threads=threads)
-    sources = check_sources(directory, lambda some: list(texts.encode_sources(some).ids.values()))
-    parity = export_graphs(directory, model, sources, threads=threads)
+    sample = check_sample(directory, lambda some: texts.encode_sources(some).ids, texts.target_tokenizer.decode)
+    precisions = STANDARD if precision == "auto" else (precision,)
+    found = export_graphs(directory, model, sample, precisions=precisions, threads=threads)
     directory.write_config()
     write_text(directory.path / CARD, model_card(directory.config))
-    return parity
+    if bundle is not None:
+        directory.write_bundle(Path(bundle), precision=precision)
+    return found
 
 
 def _finished(path: Path, options: TrainOptions, listener: Listener) -> Translator:
     """Export what was trained, which must not spoil the training if it fails, and load it."""
     try:
-        listener(Note(f"ONNX graphs: {export(path, threads=options.threads)}"))
+        for precision, parity in export(path, threads=options.threads).items():
+            listener(Note(f"ONNX graphs, {precision}: {parity}"))
     except DragomanError as error:
         listener(Note(f"the model has no ONNX graphs: {error}", warning=True))
     return load(path, device=options.device, threads=options.threads)
@@ -407,21 +445,40 @@ def _training_session() -> Any:
     return session
 
 
-def _choose_engine(directory: ModelDirectory, engine: str, *, device: str) -> str:
+def _choose_engine(directory: ModelDirectory, engine: str, *, device: str, precision: str) -> str:
     """Onnx or torch; `auto` is onnx if the model has graphs of these weights, and no other device is asked for."""
     if engine not in ("auto", "onnx", "torch"):
         raise OptionError(f'`engine` must be auto, onnx or torch, but is "{engine}"')
+    _check_precision(precision)
     on_cpu = device in ("auto", "cpu")
     if engine == "onnx" and not on_cpu:
         raise OptionError(f'`engine` onnx computes on the cpu, but `device` is "{device}"')
+    if precision != "auto":
+        if engine == "torch" or not on_cpu:
+            raise OptionError(
+                "`precision` is of the graphs that `engine` onnx runs on the cpu, but another is asked for"
+            )
+        return "onnx"
     if engine != "auto":
         return engine
+    if directory.is_bundle:
+        if not on_cpu:
+            directory.require_folder("another device")
+        return "onnx"
     if not on_cpu or not directory.has_graphs:
         return "torch"
     if directory.graphs_are_stale:
-        _log.warning("the ONNX graphs are of other weights, so PyTorch runs the model; %s", directory.renewal)
+        _log.warning(
+            "the ONNX graphs are of other weights or an older dragoman, so PyTorch runs the model; %s",
+            directory.renewal,
+        )
         return "torch"
     return "onnx"
+
+
+def _check_precision(precision: str) -> None:
+    if precision not in ("auto", *PRECISIONS):
+        raise OptionError(f'`precision` must be auto, {", ".join(PRECISIONS)}, but is "{precision}"')
 
 
 def _load_model(directory: ModelDirectory, *, device: str, threads: int | None) -> Seq2Seq:

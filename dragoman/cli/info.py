@@ -54,7 +54,7 @@ def _facts(config: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(
             (
                 "ONNX graphs",
-                f"{config['onnx']['precision']}, checked on {config['onnx']['parity']['sources']:,} sources",
+                f"{', '.join(config['onnx']['precisions'])}; {config['onnx']['default']} runs by default",
             )
         )
     if config.get("command"):

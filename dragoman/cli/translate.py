@@ -59,6 +59,7 @@ def translate(
         ensemble=others.ensemble,
         reverse=others.reverse,
         engine=machine.engine,
+        precision=machine.precision,
     )
     lines: Iterable[SourceLine]
     if sentences:
