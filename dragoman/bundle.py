@@ -44,7 +44,7 @@ class Bundle:
                 f"{path} was bundled by a newer dragoman (format {version}, this one reads up to {BUNDLE_VERSION}): "
                 "upgrade with: pip install --upgrade dragoman"
             )
-        if expected != found:
+        if version < 1 or expected != found:
             raise _damaged(path, "its checksum is another")
         try:
             return cls(path, zipfile.ZipFile(path))

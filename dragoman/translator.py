@@ -482,6 +482,7 @@ def _check_precision(precision: str) -> None:
 
 
 def _load_model(directory: ModelDirectory, *, device: str, threads: int | None) -> Seq2Seq:
+    directory.require_folder("PyTorch")
     try:
         from dragoman.model.seq2seq import Seq2Seq
         from dragoman.training.checkpoint import load_tensors, load_weights

@@ -85,6 +85,7 @@ def start(
 def go_on(path: Path, options: TrainOptions, *, listener: Listener, stop_at: int | None = None) -> None:
     """Resume the run in `path` with its stored options; `stop_at` as for `start`."""
     directory = ModelDirectory.open(path, weights=False)
+    directory.require_folder("resuming")
     if not (directory.training / "data").is_dir():
         raise StorageError(f"{path} cannot be resumed: it has no {directory.training.name}/data")
     recipe = _stored_recipe(directory, options)
