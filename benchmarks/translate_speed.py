@@ -19,6 +19,7 @@ With `--model DIR` the start of the command is measured instead: `dragoman trans
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import statistics
@@ -200,8 +201,7 @@ def open_ours(engine: str, folder: Path, threads: int) -> Translate:
 
 def open_theirs(engine: str, folder: Path, threads: int) -> Translate:
     """A Transformer of random weights in CTranslate2."""
-    import ctranslate2
-
+    ctranslate2: Any = importlib.import_module("ctranslate2")  # which is no dependency of ours
     path = folder / engine.replace(" ", "_")
     if not path.exists():
         write_transformer(path, *THEIRS[engine])
@@ -221,9 +221,9 @@ def open_theirs(engine: str, folder: Path, threads: int) -> Translate:
 
 def write_transformer(path: Path, layers: int, width: int, heads: int) -> None:
     """Weights drawn as a training would start from, quantised as CTranslate2's converters do."""
-    import ctranslate2
     import numpy as np
 
+    ctranslate2: Any = importlib.import_module("ctranslate2")
     spec = ctranslate2.specs.TransformerSpec.from_config((layers, layers), heads, pre_norm=True)
     draw = np.random.default_rng(1)
 
