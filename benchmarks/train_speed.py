@@ -72,11 +72,18 @@ def corpus(vocab: int, pairs: int) -> EncodedPairs:
     return EncodedPairs.of(rows)
 
 
-def ours(vocab: int, size: int) -> Step:
+def ours(vocab: int, size: int, *, copying: bool = False) -> Step:
     """A step of dragoman."""
     model = Seq2Seq(
-        source_vocab_size=vocab, target_vocab_size=vocab, embedding_size=size, hidden_size=size, attention="general"
+        source_vocab_size=vocab,
+        target_vocab_size=vocab,
+        embedding_size=size,
+        hidden_size=size,
+        attention="general",
+        copying=copying,
     )
+    if copying:
+        model.set_copy_ids([0, 0, 0, 0, *range(4, vocab)])
     update = updater(model)
 
     def step(batch: Batch) -> None:
@@ -153,6 +160,7 @@ def main() -> None:
     parser.add_argument("--batch-tokens", type=int, default=1_000)
     parser.add_argument("--batches", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--copy", action="store_true", help="measure ours with --copy too")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(1)
@@ -160,16 +168,18 @@ def main() -> None:
     plan = BatchPlan(corpus(vocab, 4_000), batch_tokens=arguments.batch_tokens, seed=1)
     batches = [batch for batch, _ in zip(plan.epoch(0), range(arguments.batches), strict=False)]
     steps = {"ours": ours(vocab, size), "steps": stepped(vocab, size), "floor": floor(vocab, size)}
+    if arguments.copy:
+        steps["copying"] = ours(vocab, size, copying=True)
     speeds = measure(steps, batches, arguments.repeats)
     print(
         f"torch {torch.__version__}, {arguments.threads} thread(s), hidden {size}, vocabulary {vocab:,}, "
         f"medians of {arguments.repeats}"
     )
     medians = {name: statistics.median(values) for name, values in speeds.items()}
-    print(f"{'':>6} {'tokens/s':>9} {'lowest':>9} {'highest':>9} {'ours is':>8}")
+    print(f"{'':>7} {'tokens/s':>9} {'lowest':>9} {'highest':>9} {'ours is':>8}")
     for name, values in speeds.items():
         ratio = medians["ours"] / medians[name]
-        print(f"{name:>6} {medians[name]:>9,.0f} {min(values):>9,.0f} {max(values):>9,.0f} {ratio:>7.2f}x")
+        print(f"{name:>7} {medians[name]:>9,.0f} {min(values):>9,.0f} {max(values):>9,.0f} {ratio:>7.2f}x")
 
 
 if __name__ == "__main__":

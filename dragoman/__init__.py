@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dragoman.config import ReadOptions, SearchOptions, TrainOptions
     from dragoman.errors import DragomanError
+    from dragoman.synthesis import backtranslate, distill
     from dragoman.translator import Translation, Translator, load, resume, train
 
 __version__ = "0.1.0"
@@ -19,6 +20,8 @@ __all__ = [
     "TrainOptions",
     "Translation",
     "Translator",
+    "backtranslate",
+    "distill",
     "export",
     "load",
     "resume",
@@ -32,6 +35,8 @@ _HOME = {
     "TrainOptions": "dragoman.config",
     "Translation": "dragoman.translator",
     "Translator": "dragoman.translator",
+    "backtranslate": "dragoman.synthesis",
+    "distill": "dragoman.synthesis",
     "export": "dragoman.translator",
     "load": "dragoman.translator",
     "resume": "dragoman.translator",

@@ -246,6 +246,16 @@ class TrainOptions(ReadOptions, MachineOptions):
             "Tokenisation", description="Decompose Hangul syllables into jamo, and compose them back in the output."
         ),
     ] = None
+    subword_dropout: Annotated[
+        float | None,
+        _group(
+            "Tokenisation",
+            description="Share of merges left out when training texts are split, anew in every epoch (bpe; Provilkov et al. "
+            "2020); 0 always splits alike.",
+            ge=0,
+            lt=1,
+        ),
+    ] = None
 
     # Embeddings
     source_vectors: Annotated[
@@ -314,6 +324,13 @@ class TrainOptions(ReadOptions, MachineOptions):
     ] = None
     peek: Annotated[
         bool | None, _group("Model", description="Show the context vector to the decoder at every step.")
+    ] = None
+    copying: Annotated[
+        bool | None,
+        _group(
+            "Model",
+            description="Let words be copied from where attention points, of tokens that both sides share (See et al. 2017).",
+        ),
     ] = None
     reverse_source: Annotated[
         bool | None, _group("Model", description="Read the source backwards (Sutskever et al. 2014).")
@@ -385,6 +402,23 @@ class TrainOptions(ReadOptions, MachineOptions):
             lt=1,
         ),
     ] = None
+    average_checkpoints: Annotated[
+        int | None,
+        _group(
+            "Training",
+            description="Keep as the model the mean of the weights at so many last evaluations, instead of a running average; "
+            "0 averages nothing.",
+            ge=0,
+            le=100,
+        ),
+    ] = None
+    precision: Annotated[
+        Literal["float32", "bfloat16"] | None,
+        _group(
+            "Training",
+            description="What matrix products are computed in; weights, optimiser and sums stay in float32.",
+        ),
+    ] = None
     r_drop: Annotated[
         float | None,
         _group(
@@ -395,6 +429,38 @@ class TrainOptions(ReadOptions, MachineOptions):
             le=100,
         ),
     ] = None
+    minimum_risk: Annotated[
+        float | None,
+        _group(
+            "Training",
+            description="Share of the loss that is the expected cost of outputs that the model draws itself (minimum risk, "
+            "Shen et al. 2016), the rest being cross-entropy; needs a trained model to start from.",
+            ge=0,
+            le=1,
+        ),
+    ] = None
+    risk_metric: Annotated[
+        Literal["bleu", "edit", "exact_match"] | None,
+        _group(
+            "Training",
+            description="What an output costs: 1 - sentence BLEU, the share of tokens to edit, or 1 unless it is right; all in "
+            "tokens. Default: bleu for text, edit for symbols.",
+        ),
+    ] = None
+    risk_candidates: Annotated[
+        int | None,
+        _group("Training", description="Different outputs that are drawn for every pair. Default: 8.", ge=2, le=1000),
+    ] = None
+    risk_sharpness: Annotated[
+        float | None,
+        _group(
+            "Training",
+            description="Exponent of the outputs' probabilities in the expected cost; below 1 improbable ones count more. "
+            "Default: 1.",
+            gt=0,
+            le=100,
+        ),
+    ] = None
     bptt: Annotated[
         int | None,
         _group(
@@ -402,6 +468,14 @@ class TrainOptions(ReadOptions, MachineOptions):
             description="Steps of the decoder that a gradient flows back through at most: its activations are held for so "
             "many at a time; 0 sets no limit.",
             ge=0,
+        ),
+    ] = None
+    recompute: Annotated[
+        bool | None,
+        _group(
+            "Training",
+            description="Compute the activations within layers again in the backward pass instead of holding them: less "
+            "memory, more time.",
         ),
     ] = None
     scheduled_sampling: Annotated[
@@ -651,6 +725,23 @@ class SearchOptions(Options):
             description="Rather give nothing than an output of less confidence; needs `dragoman calibrate` first.",
             ge=0,
             le=1,
+        ),
+    ] = None
+
+    replace_unknown: Annotated[
+        bool,
+        _group(
+            "Choosing",
+            description="Put the source word that the model looked at most in the place of <unk>; needs attention.",
+        ),
+    ] = False
+    phrase_table: Annotated[
+        str | None,
+        _group(
+            "Choosing",
+            description="File of source words and what to put in the place of <unk> for each; others are copied. Implies"
+            " `replace_unknown`.",
+            min_length=1,
         ),
     ] = None
 

@@ -3,7 +3,7 @@
     DragomanError                 anything the user can put right; the command line prints it and exits with 2
     ├── OptionError               an option or argument has a value that cannot be used
     ├── DataError                 a data file cannot be read as asked (names the file and line)
-    ├── StorageError              a model directory is missing, damaged, too new or in the way
+    ├── StorageError              a model directory or an output is missing, damaged, too new or in the way
     ├── TrainingError             training cannot go on (the loss diverged, nothing left to train on)
     └── MissingExtraError         an optional part of dragoman is not installed
 
@@ -13,7 +13,8 @@ A message is one line: what is wrong with which value, then what would be right.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class DragomanError(Exception):
@@ -29,7 +30,7 @@ class DataError(DragomanError):
 
 
 class StorageError(DragomanError):
-    """A model directory is missing, damaged, written by a newer version, or in the way."""
+    """A model directory or an output file is missing, damaged, written by a newer version, or in the way."""
 
 
 class TrainingError(DragomanError):
@@ -45,6 +46,20 @@ class MissingExtraError(DragomanError):
 
     def __init__(self, task: str, extra: str) -> None:
         super().__init__(f'{task} needs the {extra} extra: pip install "dragoman[{extra}]"')
+
+
+@contextmanager
+def needs_extra(task: str, extra: str) -> Iterator[None]:
+    """Around imports that only an extra installs: if a library is not there, a `MissingExtraError` names the extra.
+
+    A missing file of our own is no missing extra, but our bug, and is raised as it is.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("dragoman"):
+            raise
+        raise MissingExtraError(task, extra) from error
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

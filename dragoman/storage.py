@@ -304,6 +304,13 @@ class ModelDirectory:
         except ValueError as error:
             raise StorageError(f"{self.path / name} is damaged: {error}") from None
 
+    def fingerprint(self) -> str:
+        """A checksum of all that outputs come from: configuration, tokenizers, weights."""
+        if self.is_bundle:
+            return checksum(self.path)
+        names = [CONFIG, WEIGHTS, *self.config.get("tokenizer", {}).get("files", [])]
+        return checksum_of("\n".join(checksum(self.path / name) for name in names).encode())
+
     def write_config(self) -> None:
         """Write the configuration as it now is."""
         self.require_folder("a change")
@@ -392,6 +399,37 @@ def locate(name: str | Path) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise StorageError(f"there is no model at {name}, and the hub gave none: {reason}") from None
+
+
+def copy_model(directory: ModelDirectory, path: Path, *, overwrite: bool) -> None:
+    """Write a model directory to `path`, without what only resuming needs."""
+    import shutil
+
+    directory.require_folder("saving a copy")
+    claim(path, overwrite=overwrite)
+    for folder in (Path(), Path(GRAPHS)):
+        files = sorted((directory.path / folder).glob("*"))
+        if files:
+            (path / folder).mkdir(exist_ok=True)
+        for file in files:
+            if file.is_file() and not file.name.startswith("."):
+                with atomic(path / folder / file.name) as temporary:
+                    shutil.copyfile(file, temporary)
+
+
+def upload(directory: ModelDirectory, name: str, *, private: bool) -> str:
+    """Upload a model directory, without what only resuming needs, to the Hugging Face Hub; returns its address."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    directory.require_folder("the hub")
+    api = HfApi()
+    try:
+        address = api.create_repo(name, private=private, exist_ok=True)
+        api.upload_folder(repo_id=name, folder_path=directory.path, ignore_patterns=[f"{TRAINING}/*"])
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise StorageError(f"{name} could not be uploaded: {str(error).splitlines()[0]}") from None
+    return str(address)
 
 
 def check_claim(out: Path, *, overwrite: bool) -> None:

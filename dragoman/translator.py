@@ -7,52 +7,42 @@
 
 from __future__ import annotations
 
-import dataclasses
-import logging
+import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 from dragoman.config import SearchOptions, TrainOptions
 from dragoman.corpus.tokenization import Tokenizer
-from dragoman.errors import DragomanError, MissingExtraError, OptionError, StorageError
+from dragoman.errors import DragomanError, OptionError, needs_extra
 from dragoman.generation.ensemble import EnsembleStepper
-from dragoman.generation.hypothesis import Hypothesis
-from dragoman.generation.search import search
 from dragoman.generation.stepper import Stepper
-from dragoman.storage import (
-    CARD,
-    GRAPHS,
-    PRECISIONS,
-    TRAINING,
-    WEIGHTS,
-    ModelDirectory,
-    atomic,
-    claim,
-    locate,
-    write_text,
-)
+from dragoman.storage import CARD, ModelDirectory, copy_model, locate, upload, write_text
 from dragoman.training.events import Listener, Note, ignore
-from dragoman.translation.choosing import UNREADABLE, by_likeness, by_reverse_model, search_options, with_confidence
+from dragoman.training.launch import launched
+from dragoman.translation.batches import windows
+from dragoman.translation.job import Job
+from dragoman.translation.loading import check_precision, choose_engine, load_model, training_session
 from dragoman.translation.outputs import Candidate, ScoredPair, Translation
 from dragoman.translation.scoring import score_pairs
-from dragoman.translation.texts import Texts, batches
+from dragoman.translation.stream import translate_windows
+from dragoman.translation.streaming import Piece, Traced, stream_text, trace_text
+from dragoman.translation.texts import Texts
 
 if TYPE_CHECKING:
     from dragoman.evaluation.exposure import Gap
     from dragoman.evaluation.metrics import Scores
     from dragoman.model.seq2seq import Seq2Seq
     from dragoman.runtime.parity import Parity
-    from dragoman.training.preparation import Pairs
+    from dragoman.training.preparation import Pairs, Remaker
     from dragoman.translation.calibrating import Calibration
 
 __all__ = ["Candidate", "ScoredPair", "Translation", "Translator", "export", "load", "resume", "train"]
-
-_log = logging.getLogger("dragoman")
 
 
 class Translator:
@@ -70,19 +60,22 @@ class Translator:
         self.directory = directory
         self.config = directory.config
         self._machine = (device, threads)
-        self.engine = _choose_engine(directory, engine, device=device, precision=precision)
+        self.engine = choose_engine(directory, engine, device=device, precision=precision)
         self.precision = directory.choose_precision(precision) if self.engine == "onnx" else "float32"
         """What the numbers of the model that runs are."""
         self.stepper: Stepper = self._stepper(threads)
+        self.workers = (threads or os.cpu_count() or 1) if self.engine == "onnx" else 1
+        """How many batches are computed at the same time. PyTorch computes one, with all its threads."""
         self.texts = Texts(self.config, directory.read_text)
         self.reverse: Translator | None = None
         """A model from target to source that helps to choose among outputs."""
+        self._others: list[Translator] = []
 
     @cached_property
     def model(self) -> Seq2Seq:
         """The model in PyTorch, for looking inside; loaded when it is first asked for."""
         device, threads = self._machine
-        return _load_model(self.directory, device=device, threads=threads)
+        return load_model(self.directory, device=device, threads=threads)
 
     def _stepper(self, threads: int | None) -> Stepper:
         if self.engine == "onnx":
@@ -93,6 +86,16 @@ class Translator:
         from dragoman.model.stepper import TorchStepper
 
         return TorchStepper(model)
+
+    @cached_property
+    def _one_of_many(self) -> Stepper:
+        """What computes each of several batches at once: with a single thread, so that results do not depend on their number."""
+        if self.workers == 1:
+            return self.stepper
+        from dragoman.runtime.engine import OnnxStepper
+
+        mine = OnnxStepper.open(self.directory, precision=self.precision, threads=1)
+        return EnsembleStepper([mine, *(other._one_of_many for other in self._others)]) if self._others else mine
 
     @property
     def source_tokenizer(self) -> Tokenizer:
@@ -154,8 +157,50 @@ class Translator:
             beam_size=beam_size, num_hypotheses=num_hypotheses, max_length=max_length, length_penalty=length_penalty
         )
         if isinstance(sources, str):
-            return self._translate([sources], options)[0]
-        return self._translate(list(sources), options)
+            return next(self.translate_many([sources], options=options))
+        return list(self.translate_many(sources, options=options))
+
+    def translate_many(self, sources: Iterable[str], *, options: SearchOptions | None = None) -> Iterator[Translation]:
+        """Translate any number of sources, in their order and in bounded memory: each comes as soon as it and all before it are there.
+
+        `sources` may be read from somewhere as they are needed, and are read ahead by some thousands. What `translate` says of
+        options and of sources that cannot be used holds here too.
+
+            >>> for translation in translator.translate_many(open("in.txt")): print(translation.text)
+        """
+        job = self.job(options or SearchOptions())
+        some = translate_windows(job, windows(sources, size=len), text=str, workers=self.workers)
+        return chain.from_iterable(translations for _, translations in some)
+
+    def job(self, options: SearchOptions, *, many: bool = True) -> Job:
+        """Translating under these options, which are checked: for `dragoman.translation.stream`, with `workers` if `many`."""
+        reverse = None
+        if self.reverse is not None:
+            reverse = partial(
+                score_pairs, self.reverse._one_of_many if many else self.reverse.stepper, self.reverse.texts
+            )
+        stepper = self._one_of_many if many else self.stepper
+        return Job(self.directory, stepper, self.texts, options=options, reverse=reverse)
+
+    def stream(self, source: str, *, options: SearchOptions | None = None) -> Iterator[Piece]:
+        """Translate one source, and give its text as it becomes certain: at once with greedy search and sampling; with a
+        beam, when all that can still win begins with it.
+
+        The last piece has the whole `translation`, which is the one that `translate` gives.
+
+            >>> for piece in translator.stream("Go home."): print(piece.text, end="", flush=True)
+        """
+        self._refuse_reverse()
+        return stream_text(self.stepper, self.texts, source, options or SearchOptions())
+
+    def trace(self, source: str, *, options: SearchOptions | None = None) -> Traced:
+        """Translate one source, and keep every step of the beam: candidates, scores, what was pruned and why."""
+        self._refuse_reverse()
+        return trace_text(self.stepper, self.texts, source, options or SearchOptions())
+
+    def _refuse_reverse(self) -> None:
+        if self.reverse is not None:
+            raise OptionError("a `reverse` model chooses among whole outputs: leave it out here")
 
     def evaluate(
         self, sources: Sequence[str], references: Sequence[Sequence[str]], *, options: SearchOptions | None = None
@@ -163,7 +208,7 @@ class Translator:
         """Translate sources and score the outputs against one or more references each."""
         from dragoman.evaluation.metrics import score
 
-        translations = self._translate(list(sources), options or SearchOptions())
+        translations = list(self.translate_many(sources, options=options))
         writing, metric = self.config["writing"], self.config["recipe"]["metric"]
         primary = None if metric == "loss" else metric
         scores = score([translation.text for translation in translations], references, writing=writing, primary=primary)
@@ -215,7 +260,7 @@ class Translator:
         options = options or SearchOptions()
         if options.min_confidence is not None:
             raise OptionError("`min_confidence` must not be given to a calibration: every output is looked at")
-        translations = self._translate(list(sources), options)
+        translations = list(self.translate_many(sources, options=options))
         correct = [is_exact(found.text, texts) for found, texts in zip(translations, references, strict=True)]
         calibration = calibrate(translations, correct, seed=seed)
         self.config["calibration"] = calibration.facts() | {"seed": seed, "search": options.model_dump()}
@@ -225,77 +270,20 @@ class Translator:
     def save_pretrained(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the model directory, without what only resuming needs."""
         path = Path(path)
-        self.directory.require_folder("saving a copy")
         if path.resolve() == self.directory.path.resolve():
             return path
-        claim(path, overwrite=overwrite)
-        for folder in (Path(), Path(GRAPHS)):
-            files = sorted((self.directory.path / folder).glob("*"))
-            if files:
-                (path / folder).mkdir(exist_ok=True)
-            for file in files:
-                if file.is_file() and not file.name.startswith("."):
-                    with atomic(path / folder / file.name) as temporary:
-                        shutil.copyfile(file, temporary)
+        copy_model(self.directory, path, overwrite=overwrite)
         return path
 
     def push_to_hub(self, name: str, *, private: bool = False) -> str:
         """Upload the model to the Hugging Face Hub as `name` (`someone/model`); returns its address."""
-        from huggingface_hub import HfApi
-        from huggingface_hub.errors import HfHubHTTPError
+        return upload(self.directory, name, private=private)
 
-        self.directory.require_folder("the hub")
-        api = HfApi()
-        try:
-            address = api.create_repo(name, private=private, exist_ok=True)
-            api.upload_folder(repo_id=name, folder_path=self.directory.path, ignore_patterns=[f"{TRAINING}/*"])
-        except (HfHubHTTPError, OSError, ValueError) as error:
-            raise StorageError(f"{name} could not be uploaded: {str(error).splitlines()[0]}") from None
-        return str(address)
-
-    def _translate(self, sources: list[str], options: SearchOptions) -> list[Translation]:
-        inner = search_options(options, reverse=self.reverse is not None)
-        temperature = self._temperature(needed=options.min_confidence is not None)
-        constraints = self.texts.constraints(inner)
-        encoded = self.texts.encode_sources(sources)
-        results = {place: Translation(sources[place], (), fault) for place, fault in encoded.faults.items()}
-        for batch in batches({place: len(ids) for place, ids in encoded.ids.items()}):
-            found = search(self.stepper, [encoded.ids[i] for i in batch], options=inner, constraints=constraints)
-            for place, hypotheses in zip(batch, found, strict=True):
-                results[place] = self._translation(sources[place], encoded.ids[place], hypotheses)
-        translations = self._chosen([results[place] for place in range(len(sources))], options)
-        if temperature is None:
-            return translations
-        return [with_confidence(t, temperature=temperature, least=options.min_confidence) for t in translations]
-
-    def _chosen(self, translations: list[Translation], options: SearchOptions) -> list[Translation]:
-        if not options.rerank and self.reverse is None:
-            return translations
-        if self.reverse is None:
-            lists = [by_likeness(t.candidates, options, writing=self.config["writing"]) for t in translations]
-        else:
-            rows = [(c.text, self.texts.clean_source(t.source)) for t in translations for c in t.candidates]
-            scored = self.reverse.score([text for text, _ in rows], [source for _, source in rows])
-            values = iter(each.normalized_score if each.token_scores else UNREADABLE for each in scored)
-            lists = [
-                by_reverse_model(t.candidates, [next(values) for _ in t.candidates], options) for t in translations
-            ]
-        return [
-            dataclasses.replace(t, candidates=tuple(chosen[: options.num_hypotheses]))
-            for t, chosen in zip(translations, lists, strict=True)
-        ]
-
-    def _temperature(self, *, needed: bool) -> float | None:
-        """The temperature of confidences; None without one, and for ensembles, whose scores are others."""
-        stored = self.config.get("calibration")
-        if stored is None and needed:
-            raise OptionError(
-                f"`min_confidence` needs a calibrated model; run: dragoman calibrate {self.directory.path} DEV.tsv"
-            )
-        together = isinstance(self.stepper, EnsembleStepper)
-        if together and needed:
-            raise OptionError("`min_confidence` must not be given with an `ensemble`: it has no calibration of its own")
-        return None if stored is None or together else float(stored["temperature"])
+    @property
+    def fingerprint(self) -> list[str]:
+        """What tells this model from others: a checksum of it, of those that decide with it, and of the reverse model."""
+        companions = [*self._others, *([self.reverse] if self.reverse else [])]
+        return [each.directory.fingerprint() for each in (self, *companions)]
 
     def join(self, others: Iterable[Translator]) -> None:
         """Make an ensemble: from now on the probabilities of all models are averaged at every token.
@@ -311,13 +299,9 @@ class Translator:
                         f"the models of an ensemble must share their vocabularies, but the {side} side of "
                         f"{other.directory.path} has another than that of {self.directory.path}"
                     )
+        self._others += others
+        self.__dict__.pop("_one_of_many", None)
         self.stepper = EnsembleStepper([self.stepper, *(other.stepper for other in others)])
-
-    def _translation(self, source: str, ids: list[int], hypotheses: list[Hypothesis]) -> Translation:
-        candidates = tuple(self.texts.candidate(hypothesis) for hypothesis in hypotheses)
-        cut = candidates and not candidates[0].finished
-        warning = "the output was cut at the maximum length" if cut else None
-        return Translation(source, candidates, warning, tuple(self.source_tokenizer.tokens(ids)))
 
 
 def load(
@@ -360,18 +344,23 @@ def train(
     overwrite: bool = False,
     listener: Listener = ignore,
     command: str | None = None,
+    remake: Remaker | None = None,
 ) -> Translator:
     """Train a model on a file, on two aligned files, or on (source, target) pairs.
 
     Without `out` the model lives in memory (and a temporary folder) until `save_pretrained`. With `overwrite` a model
     that stands at `out` is kept as `OUT.old`. `listener` is called with the events of `dragoman.training.events`.
-    `command` is what the model card says made the model.
+    `command` is what the model card says made the model. `remake` makes the pairs that are trained on from the training part's.
 
         >>> train("pairs.tsv", out="model", options=TrainOptions(preset="textbook", max_minutes=5))
     """
-    session = _training_session()
+    session = training_session()
+    if out is None and launched().world > 1:
+        raise OptionError("`out` is missing: several processes need a directory that all of them see")
     path = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="dragoman-")) / "model"
-    session.start(pairs, path, options or TrainOptions(), overwrite=overwrite, listener=listener, command=command)
+    session.start(
+        pairs, path, options or TrainOptions(), overwrite=overwrite, listener=listener, command=command, remake=remake
+    )
     translator = _finished(path, options or TrainOptions(), listener)
     if out is None:
         weakref.finalize(translator, shutil.rmtree, path.parent, ignore_errors=True)
@@ -384,7 +373,7 @@ def resume(path: str | Path, *, options: TrainOptions | None = None, listener: L
     The stored options hold; `options` may only raise the limits (`epochs`, `max_steps`, `max_minutes`, `patience`) and
     choose the machine. Any other that differs is an `OptionError`.
     """
-    _training_session().go_on(Path(path), options or TrainOptions(), listener=listener)
+    training_session().go_on(Path(path), options or TrainOptions(), listener=listener)
     return _finished(Path(path), options or TrainOptions(), listener)
 
 
@@ -403,18 +392,14 @@ def export(
     write besides: all that translating needs, with the graphs of that precision (auto: of the default). Raises `StorageError`
     if the graphs differ from PyTorch.
     """
-    try:
+    with needs_extra("exporting", "train"):
         from dragoman.runtime.export import STANDARD, check_sample, export_graphs
         from dragoman.training.card import model_card
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("dragoman"):
-            raise
-        raise MissingExtraError("exporting", "train") from error
-    _check_precision(precision)
+    check_precision(precision)
     directory = ModelDirectory.open(path)
     directory.require_folder("exporting")
     texts = Texts(directory.config, directory.read_text)
-    model = _load_model(directory, device="cpu", threads=threads)
+    model = load_model(directory, device="cpu", threads=threads)
     sample = check_sample(directory, lambda some: texts.encode_sources(some).ids, texts.target_tokenizer.decode)
     precisions = STANDARD if precision == "auto" else (precision,)
     found = export_graphs(directory, model, sample, precisions=precisions, threads=threads)
@@ -427,75 +412,10 @@ def export(
 
 def _finished(path: Path, options: TrainOptions, listener: Listener) -> Translator:
     """Export what was trained, which must not spoil the training if it fails, and load it."""
-    try:
-        for precision, parity in export(path, threads=options.threads).items():
-            listener(Note(f"ONNX graphs, {precision}: {parity}"))
-    except DragomanError as error:
-        listener(Note(f"the model has no ONNX graphs: {error}", warning=True))
+    if launched().main:
+        try:
+            for precision, parity in export(path, threads=options.threads).items():
+                listener(Note(f"ONNX graphs, {precision}: {parity}"))
+        except DragomanError as error:
+            listener(Note(f"the model has no ONNX graphs: {error}", warning=True))
     return load(path, device=options.device, threads=options.threads)
-
-
-def _training_session() -> Any:
-    try:
-        from dragoman.training import session
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("dragoman"):
-            raise  # our own fault, not a missing extra
-        raise MissingExtraError("training", "train") from error
-    return session
-
-
-def _choose_engine(directory: ModelDirectory, engine: str, *, device: str, precision: str) -> str:
-    """Onnx or torch; `auto` is onnx if the model has graphs of these weights, and no other device is asked for."""
-    if engine not in ("auto", "onnx", "torch"):
-        raise OptionError(f'`engine` must be auto, onnx or torch, but is "{engine}"')
-    _check_precision(precision)
-    on_cpu = device in ("auto", "cpu")
-    if engine == "onnx" and not on_cpu:
-        raise OptionError(f'`engine` onnx computes on the cpu, but `device` is "{device}"')
-    if precision != "auto":
-        if engine == "torch" or not on_cpu:
-            raise OptionError(
-                "`precision` is of the graphs that `engine` onnx runs on the cpu, but another is asked for"
-            )
-        return "onnx"
-    if engine != "auto":
-        return engine
-    if directory.is_bundle:
-        if not on_cpu:
-            directory.require_folder("another device")
-        return "onnx"
-    if not on_cpu or not directory.has_graphs:
-        return "torch"
-    if directory.graphs_are_stale:
-        _log.warning(
-            "the ONNX graphs are of other weights or an older dragoman, so PyTorch runs the model; %s",
-            directory.renewal,
-        )
-        return "torch"
-    return "onnx"
-
-
-def _check_precision(precision: str) -> None:
-    if precision not in ("auto", *PRECISIONS):
-        raise OptionError(f'`precision` must be auto, {", ".join(PRECISIONS)}, but is "{precision}"')
-
-
-def _load_model(directory: ModelDirectory, *, device: str, threads: int | None) -> Seq2Seq:
-    directory.require_folder("PyTorch")
-    try:
-        from dragoman.model.seq2seq import Seq2Seq
-        from dragoman.training.checkpoint import load_tensors, load_weights
-        from dragoman.training.machine import choose_device, use_threads
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("dragoman"):
-            raise
-        raise MissingExtraError("running a model in PyTorch", "train") from error
-    use_threads(threads)
-    try:
-        model = Seq2Seq(**directory.config["architecture"])
-    except (KeyError, TypeError) as error:
-        raise StorageError(f"{directory.path / 'config.json'} describes no model of this version: {error}") from None
-    weights, _ = load_tensors(directory.path / WEIGHTS)
-    load_weights(model, weights, directory.path / WEIGHTS)
-    return model.to(choose_device(device)).eval()

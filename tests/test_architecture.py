@@ -23,6 +23,7 @@ ROOMS = [
     "runtime",
     "translation",
     "translator",
+    "synthesis",
     "serving",
     "cli",
 ]

@@ -38,14 +38,28 @@ SHAPES = {
         "residual": True,
         "tie_embeddings": "all",
     },
+    "copying": {
+        "attention": "multihead",
+        "attention_heads": 2,
+        "decoder_layers": 2,
+        "encoder_layers": 2,
+        "copying": True,
+    },
+    "copying inside": {"attention": "additive", "attention_inside": True, "copying": True, "reverse_source": True},
+    "copying fed": {"attention": "dot", "input_feeding": True, "copying": True, "tie_embeddings": "target"},
 }
+COPY_IDS = [0, 0, 0, 0, 5, 4, 6, 0, 4, 9, 10]
+"""Which target id each source id is copied as: not the identity, two ids with one word, and one without any."""
 CASES = list(itertools.product(SHAPES, CELLS))
 
 
 def build(shape: str, cell: str, **more: object) -> Seq2Seq:
     torch.manual_seed(3)
     sizes = {"source_vocab_size": 11, "target_vocab_size": 11, "embedding_size": 6, "hidden_size": 8}
-    return Seq2Seq(cell=cell, **{**sizes, **SHAPES[shape], **more}).double()  # type: ignore[arg-type]
+    model = Seq2Seq(cell=cell, **{**sizes, **SHAPES[shape], **more}).double()  # type: ignore[arg-type]
+    if model.copy_ids is not None:
+        model.set_copy_ids(COPY_IDS)
+    return model
 
 
 def sources() -> tuple[Tensor, Tensor]:
@@ -59,7 +73,7 @@ TARGET = torch.tensor([[2, 4, 5, 6], [2, 7, 8, 0], [2, 9, 0, 0]])
 def test_law_1_decoding_step_by_step_gives_the_teacher_forced_logits(shape: str, cell: str) -> None:
     model = build(shape, cell).eval()
     output = model(*sources(), TARGET)
-    expected = torch.log_softmax(model.logits(output.features), dim=2).detach().numpy()
+    expected = model.log_probs(output).detach().numpy()
     stepper = TorchStepper(model)
     state = stepper.start([[4, 5, 6, 7, 8], [9, 10, 4], [5]])
     for position in range(TARGET.size(1)):
@@ -87,10 +101,18 @@ def test_law_3_padding_and_neighbours_change_nothing(shape: str, cell: str) -> N
 
 
 def objective(model: Seq2Seq, smoothing: float = 0.1) -> Tensor:
-    features = model(*sources(), TARGET).features[TARGET != 0]
+    given, real = model(*sources(), TARGET), TARGET != 0
     labels = torch.tensor([4, 5, 6, 3, 7, 8, 3, 9, 3])
     output = model.decoder.output
-    return chunked_cross_entropy(features, output.weight, output.bias, labels, label_smoothing=smoothing).objective
+    pointer = model.decoder.pointer(given.features, given.attention, given.copied)
+    return chunked_cross_entropy(
+        given.features[real],
+        output.weight,
+        output.bias,
+        labels,
+        label_smoothing=smoothing,
+        pointer=None if pointer is None else pointer.at(real),
+    ).objective
 
 
 @pytest.mark.parametrize(("shape", "cell"), CASES)
@@ -291,10 +313,10 @@ def test_a_trace_is_the_fused_pass_with_every_gradient_through_time(shape: str) 
     ids, target = torch.tensor([[4, 5, 6, 7]]), torch.tensor([[2, 4, 5]])
     seen = trace(model, ids, target)
     output = model(ids, torch.tensor([4]), target)
-    torch.testing.assert_close(seen.logits, model.logits(output.features))
+    torch.testing.assert_close(seen.log_probs, model.log_probs(output))
     if output.attention is not None:
         torch.testing.assert_close(seen.attention, output.attention)
-    seen.logits[0, -1].logsumexp(0).backward()
+    seen.log_probs[0, -1, 4].backward()
     for state in (*seen.encoder_states, *seen.decoder_states):
         assert state.grad is not None
         assert float(state.grad.norm()) > 0

@@ -56,7 +56,7 @@ def test_the_textbook_model_is_the_textbooks() -> None:
 )
 def test_every_preset_gives_a_whole_recipe_for_any_data(preset: str, kind: str, pairs: int) -> None:
     chosen = recipe(data(kind=kind, pairs=pairs, shared_vocabulary=kind == "text"), preset=preset)
-    optional = {"max_steps", "max_minutes", "eval_every"}
+    optional = {"max_steps", "max_minutes", "planned_steps", "eval_every"}
     assert all(value is not None for name, value in chosen.as_dict().items() if name not in optional)
 
 

@@ -254,6 +254,25 @@ def test_threads_do_not_change_the_order() -> None:
     assert unicodedata.is_normalized("NFC", learned.decode(learned.encode(texts[0])))
 
 
+def test_the_same_token_is_found_in_another_vocabulary_whatever_the_method() -> None:
+    char = Tokenizer([learn(["abc d", "éa"], method="char")])
+    symbols = Tokenizer([learn(["b a x", "é <sep>"], method="symbols")])
+    columns = Tokenizer([learn(["abc"], method="char"), learn(["V;b"], method="features")], name="tokenizer.source")
+    for one, other in ((char, symbols), (symbols, char), (columns, symbols)):
+        found = one.ids_in(other)
+        assert len(found) == one.vocab_size
+        names, others = one.tokens(range(one.vocab_size)), other.tokens(range(other.vocab_size))
+        for i, target in enumerate(found):
+            if target:
+                assert names[i] == others[target]
+            else:
+                assert names[i] not in others or names[i] == "<sep>" or i < 4
+        assert found[:4] == [PAD] * 4
+    assert sum(map(bool, char.ids_in(symbols))) == 3  # a, b and é
+    assert columns.ids_in(symbols)[SEPARATOR] == PAD
+    assert char.ids_in(char) == [PAD] * 4 + list(range(4, char.vocab_size))
+
+
 def test_the_page_on_tokenisation_shows_real_output() -> None:
     page = Path(__file__).parent.parent / "docs" / "tokenization.md"
     failed, tried = doctest.testfile(str(page), module_relative=False, encoding="utf-8", verbose=False)

@@ -63,6 +63,8 @@ VARIANTS = {
     "accumulated": {"accumulate": 2, "dropout": 0.1},
     "two passes": {"r_drop": 2.0, "dropout": 0.2, "bptt": 3},
     "truncated": {"bptt": 2, "dropout": 0.1},
+    "bfloat16, recomputed": {"precision": "bfloat16", "recompute": True, "dropout": 0.1, "bptt": 3},
+    "averaged evaluations": {"average_decay": None, "average_checkpoints": 3, "dropout": 0.1},
     "scheduled sampling": {"scheduled_sampling": 0.8, "sampling_steps": 12},
     "stepped, dropped words": {"preset": "luong2015", "word_dropout": 0.2, "layers": 1},
 }
@@ -109,7 +111,8 @@ def test_accumulating_takes_so_many_batches_a_step_and_the_rest_of_an_epoch_in_i
 
 
 def test_resuming_takes_the_stored_options_and_refuses_conflicts(tmp_path: Path) -> None:
-    dragoman.train(reversed_words(60), out=tmp_path / "m", options=options(max_steps=6))
+    open_end = {"schedule": "inverse_sqrt"}
+    dragoman.train(reversed_words(60), out=tmp_path / "m", options=options(max_steps=6, **open_end))
     with pytest.raises(OptionError, match=r"`hidden_size` is 16 in the run at .*, but 32 was given"):
         dragoman.resume(tmp_path / "m", options=TrainOptions(hidden_size=32))
     with pytest.raises(OptionError, match=r"`vocab_size` is None in the run"):
@@ -117,15 +120,17 @@ def test_resuming_takes_the_stored_options_and_refuses_conflicts(tmp_path: Path)
     dragoman.resume(tmp_path / "m", options=TrainOptions(hidden_size=16, max_steps=9))
     longer = json.loads((tmp_path / "m" / "config.json").read_text())
     assert longer["run"]["steps"] == 9
-    dragoman.train(reversed_words(60), out=tmp_path / "straight", options=options(max_steps=9))
+    dragoman.train(reversed_words(60), out=tmp_path / "straight", options=options(max_steps=9, **open_end))
     assert same(checkpoint(tmp_path / "m"), checkpoint(tmp_path / "straight"))
 
+
+OPEN_END = {"patience": 0, "epochs": 100_000, "schedule": "inverse_sqrt"}
 
 _CHILD = """
 import sys
 import dragoman
-from tests.test_training import options, reversed_words
-dragoman.train(reversed_words(80), out=sys.argv[1], options=options(max_steps=100000, patience=0, epochs=100000))
+from tests.test_training import OPEN_END, options, reversed_words
+dragoman.train(reversed_words(80), out=sys.argv[1], options=options(max_steps=100000, **OPEN_END))
 """
 
 
@@ -150,9 +155,7 @@ def test_killed_at_any_moment_it_goes_on_from_the_last_checkpoint(tmp_path: Path
     before = json.loads(_progress(tmp_path / "m"))["step"]
     dragoman.load(tmp_path / "m").translate("a b c")
     dragoman.resume(tmp_path / "m", options=TrainOptions(max_steps=before + 3, threads=1))
-    dragoman.train(
-        reversed_words(80), out=tmp_path / "straight", options=options(max_steps=before + 3, patience=0, epochs=10**5)
-    )
+    dragoman.train(reversed_words(80), out=tmp_path / "straight", options=options(max_steps=before + 3, **OPEN_END))
     assert same(checkpoint(tmp_path / "m"), checkpoint(tmp_path / "straight"))
 
 
@@ -192,9 +195,7 @@ def test_early_stopping_counts_evaluations_without_a_better_score(tmp_path: Path
 
 
 def test_a_limit_of_time_stops(tmp_path: Path) -> None:
-    dragoman.train(
-        reversed_words(60), out=tmp_path / "m", options=options(max_minutes=0.001, epochs=100_000, patience=0)
-    )
+    dragoman.train(reversed_words(60), out=tmp_path / "m", options=options(max_minutes=0.001, **OPEN_END))
     assert json.loads((tmp_path / "m/config.json").read_text())["run"]["finished"] == "0.001 minutes"
 
 
@@ -240,6 +241,33 @@ def test_the_learning_rate_rises_to_its_peak_and_never_rises_again(kind: str) ->
     assert all(a >= b for a, b in itertools.pairwise(rates[9:]))
     expected = {"inverse_sqrt": 0.5 * (10 / 100) ** 0.5, "linear": 0.005, "cosine": 0.005}
     assert rates[-1] == pytest.approx(expected.get(kind, 0.5))
+
+
+@pytest.mark.parametrize("kind", ["linear", "cosine"])
+def test_a_landing_falls_from_where_it_begins_to_nothing_and_never_beyond_the_last_step(kind: str) -> None:
+    schedule = Schedule(kind, 0.5, warmup=10, total=100)
+    assert schedule.landing_steps(50) == 10
+    rates = [schedule.rate(step, landing=50) for step in range(40, 61)]
+    assert rates[:11] == [schedule.rate(step) for step in range(40, 51)]
+    assert all(a > b for a, b in itertools.pairwise(rates))
+    assert rates[-1] == pytest.approx(0.01 * schedule.rate(50))
+    assert schedule.landing_steps(99) == 1
+    assert Schedule("inverse_sqrt", 0.5, warmup=10, total=100).landing_steps(50) == 0
+
+
+def test_under_a_falling_rate_early_stopping_lands_first(tmp_path: Path) -> None:
+    seen: list[Event] = []
+    still = options(max_steps=1000, optimizer="sgd", learning_rate=1e-9, patience=3, schedule="linear")
+    dragoman.train(reversed_words(60), out=tmp_path / "m", options=still, listener=seen.append)
+    evaluations = [event for event in seen if isinstance(event, Evaluated)]
+    assert [event.step for event in evaluations] == [5, 10, 15, 20, 24]  # 20 steps, and a fifth of them to land
+    assert evaluations[-1].learning_rate == pytest.approx(0.01 * evaluations[-2].learning_rate)
+    config = json.loads((tmp_path / "m/config.json").read_text())
+    assert config["run"]["finished"] == "no better dev score in 3 evaluations"
+    dragoman.resume(tmp_path / "m", options=TrainOptions(threads=1))  # nothing is left to do
+    assert json.loads((tmp_path / "m/config.json").read_text())["run"]["steps"] == 24
+    dragoman.resume(tmp_path / "m", options=TrainOptions(threads=1, patience=6))
+    assert json.loads((tmp_path / "m/config.json").read_text())["run"]["steps"] > 24
 
 
 @pytest.mark.parametrize("kind", ["linear", "exponential", "sigmoid", "constant"])

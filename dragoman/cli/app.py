@@ -14,6 +14,8 @@ from dragoman.cli.arguments import WORDS
 
 COMMANDS = {
     "train": "Train a model from a file of pairs.",
+    "distill": "Train a student on what a teacher makes of the sources.",
+    "backtranslate": "Train on true pairs, and on ones whose sources a reverse model makes.",
     "translate": "Translate sentences, a file or standard input.",
     "evaluate": "Score a model on a file of pairs.",
     "compare": "Say whether one model is better than another, or whether it was luck.",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -12,6 +14,29 @@ ModelPath = Annotated[
     Parameter(help="Model directory that `dragoman train` wrote, or a Hugging Face Hub name such as someone/model."),
 ]
 AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON instead of text.", negative=())]
+MadeModel = Annotated[
+    Path | None,
+    Parameter(
+        name="--out",
+        help="Directory for the model; must not exist, or see --overwrite. Without it the pairs are made, and nothing trained.",
+    ),
+]
+WritePairs = Annotated[
+    Path | None, Parameter(name="--write", help="TSV file for the pairs that are made. Default: OUT.synthetic.tsv.")
+]
+OverwriteMade = Annotated[
+    bool,
+    Parameter(
+        name="--overwrite",
+        help="Replace the model at --out, which is kept as OUT.old, and the file of made pairs.",
+        negative=(),
+    ),
+]
 
 WORDS: ContextVar[tuple[str, ...]] = ContextVar("words", default=())
 """What stands after `dragoman` in the command that runs."""
+
+
+def as_typed() -> str:
+    """The command as it was typed, for the model card."""
+    return shlex.join(["dragoman", *WORDS.get()])

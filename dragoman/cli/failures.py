@@ -20,6 +20,7 @@ from cyclopts.token import Token
 
 from dragoman.cli.flags import flag
 from dragoman.errors import DragomanError, MissingExtraError, OptionError, nearest
+from dragoman.training.launch import launched
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -33,6 +34,8 @@ def report(error: BaseException, *, command: str = "", flags: Iterable[str] = ()
     `flags` are those that `command` knows.
     """
     if isinstance(error, KeyboardInterrupt):
+        if not launched().main:
+            return INTERRUPTED
         print(f"dragoman: {error if str(error) else 'interrupted'}", file=sys.stderr)
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):
@@ -57,7 +60,8 @@ def report(error: BaseException, *, command: str = "", flags: Iterable[str] = ()
 
 
 def _say(line: str, code: int) -> int:
-    print(f"dragoman: error: {' '.join(line.split())}", file=sys.stderr)
+    who = "" if launched().main else f"process {launched().rank}: "
+    print(f"dragoman: error: {who}{' '.join(line.split())}", file=sys.stderr)
     return code
 
 

@@ -30,8 +30,8 @@ _LOOKS_LIKE_A_FLAG = re.compile(r"--[A-Za-z][\w-]*(=.*)?", re.DOTALL)
 _METAVARS = {int: "INT", float: "NUMBER"}
 
 
-_RENAMED = {"from_model": "--from"}
-"""`from` is a word of Python's own."""
+_RENAMED = {"from_model": "--from", "copying": "--copy"}
+"""`from` is a word of Python's own, and `copy` a method of every option model."""
 
 
 def flag(name: str) -> str:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -27,6 +28,12 @@ def notice(message: str) -> None:
 def warn(message: str) -> None:
     """Tell the user of something that went less well than hoped, in one line."""
     notice(f"dragoman: warning: {' '.join(message.split())}")
+
+
+def try_it(model: Path) -> None:
+    """Say where a new model is, and what to do with it."""
+    place = shlex.quote(str(model))
+    notice(f"the model is in {place}; try it: dragoman translate {place} < sentences.txt")
 
 
 def show_messages() -> None:
@@ -59,20 +66,6 @@ def console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-@contextlib.contextmanager
-def counting(name: str, *, shown: bool) -> Iterator[Callable[[int], None]]:
-    """A live count of lines on stderr, if it is a terminal and `shown`; call what you get with how many more are done."""
-    if not shown or not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (SpinnerColumn(), TextColumn("{task.description}: {task.completed:,.0f} lines"), TimeElapsedColumn())
-    with Progress(*columns, console=console(), transient=True) as progress:
-        task = progress.add_task(name, total=None)
-        yield lambda more: progress.advance(task, more)
-
-
 def table(rows: Sequence[Sequence[str]], *, header: Sequence[str] = (), right: Sequence[int] = ()) -> str:
     """Lay `rows` out in columns, two blanks apart; the columns numbered in `right` are aligned to the right."""
     from rich.cells import cell_len
@@ -93,7 +86,7 @@ def table(rows: Sequence[Sequence[str]], *, header: Sequence[str] = (), right: S
 def written(path: Path | None, *, whole: bool = True) -> Iterator[TextIO]:
     """A text file to write: stdout for None, otherwise a file that takes the name `path` only when it is complete.
 
-    With `whole=False` the file grows in place, so that what a long work has written stays if it is stopped.
+    With `whole=False` the file grows in place, for whoever reads along.
     """
     if path is None:
         yield sys.stdout

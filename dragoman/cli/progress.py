@@ -1,37 +1,34 @@
-"""Training as people watch it: a bar with loss, speed and time left on a terminal, plain lines elsewhere; all on stderr."""
+"""Long work as people watch it, on stderr: a bar on a terminal, plain lines elsewhere.
+
+Training is shown with its loss, speed and time left; a file that is worked through as a count of its lines.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from dragoman.cli.output import console, notice, warn
+from dragoman.training.events import ignore
+from dragoman.training.launch import launched
 
 if TYPE_CHECKING:
-    from dragoman.training.events import Evaluated, Event, Note, Progress, Stage
+    from dragoman.training.events import Evaluated, Event, Listener, Note, Progress, Stage
 
 _SECONDS_BETWEEN_LINES = 20.0
+_WORTH_A_WORD = 2.0
+"""Seconds after which going through a file is work that somebody waits for."""
 
 
-class Watcher(Protocol):
-    """Listens to training while it is entered."""
-
-    def __enter__(self) -> Watcher:
-        """Begin."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End, whatever happened."""
-
-    def __call__(self, event: Event) -> None:
-        """Take one event."""
-
-
-def watcher() -> Watcher:
-    """A bar if stderr is a terminal, otherwise lines."""
+def watcher() -> AbstractContextManager[Listener]:
+    """A bar if stderr is a terminal, otherwise lines; silence in all processes but the main one."""
+    if not launched().main:
+        return nullcontext(ignore)
     return Bar() if sys.stderr.isatty() else Lines()
 
 
@@ -139,3 +136,67 @@ class Bar:
 
     def _draw(self, name: str, done: int, total: int | None, text: str, *, visible: bool = True) -> None:
         self._bar.update(self._task, description=name, completed=done, total=total, text=text, visible=visible)
+
+
+@contextlib.contextmanager
+def counting(name: str, *, total: int | None, done: int, shown: bool) -> Iterator[Callable[[int], None]]:
+    """Lines done, lines a second and time left, if it takes longer than two seconds; call what you get with how many more are done.
+
+    `total` is how many lines there are, if that is known, `done` how many were done before this run.
+    """
+    count = _Count(name, total, done)
+    if not shown:
+        yield count.add
+    elif not sys.stderr.isatty():
+        yield count.say
+    else:
+        with count.bar():
+            yield count.add
+
+
+class _Count:
+    """Lines that are done."""
+
+    def __init__(self, name: str, total: int | None, done: int) -> None:
+        self._name, self._total, self._before = name, total, done
+        self._more = 0
+        self._began = time.monotonic()
+        self._next = self._began + _WORTH_A_WORD
+
+    def add(self, more: int) -> None:
+        """So many more are done."""
+        self._more += more
+
+    def say(self, more: int) -> None:
+        """So many more are done; print a line now and then."""
+        self.add(more)
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _SECONDS_BETWEEN_LINES
+            notice(self.line())
+
+    def bar(self) -> contextlib.AbstractContextManager[object]:
+        """The line as it is at any moment, under whatever else is printed."""
+        from rich.progress import Progress as RichProgress
+        from rich.progress import ProgressColumn
+        from rich.progress import Task as RichTask
+        from rich.text import Text
+
+        line = self.line
+
+        class Line(ProgressColumn):
+            def render(self, task: RichTask) -> Text:
+                return Text(line() if task.elapsed is not None and task.elapsed > _WORTH_A_WORD else "")
+
+        progress = RichProgress(Line(), console=console(), transient=True, refresh_per_second=4)
+        progress.add_task(self._name)
+        return progress
+
+    def line(self) -> str:
+        """`translating: 1,200 of 5,000 lines, 300 sentences/s, 13 s left`."""
+        done = self._before + self._more
+        rate = self._more / max(time.monotonic() - self._began, 1e-9)
+        of = left = ""
+        if self._total is not None:
+            of = f" of {self._total:,}"
+            left = f", {duration(max(self._total - done, 0) / rate)} left" if rate else ""
+        return f"{self._name}: {done:,}{of} lines, {rate:,.{0 if rate >= 10 else 1}f} sentences/s{left}"

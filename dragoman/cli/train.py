@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from dragoman.cli.arguments import WORDS, AsJson
+from dragoman.cli.arguments import AsJson, as_typed
 from dragoman.cli.flags import flags_of_models, with_file
-from dragoman.cli.output import notice, show_messages
+from dragoman.cli.output import show_messages, try_it
 from dragoman.cli.progress import watcher
 from dragoman.config import TrainOptions
 from dragoman.errors import OptionError
+from dragoman.training.launch import launched
 
 
 @flags_of_models
@@ -60,12 +60,13 @@ def train(
             translator = dragoman.resume(resume, options=options, listener=listener)
         else:
             translator = dragoman.train(
-                list(pairs), out=out, options=options, overwrite=overwrite, listener=listener, command=_command()
+                list(pairs), out=out, options=options, overwrite=overwrite, listener=listener, command=as_typed()
             )
-    place = shlex.quote(str(resume or out))
+    if not launched().main:
+        return
     if as_json:
         print(json.dumps(translator.config, ensure_ascii=False))
-    notice(f"the model is in {place}; try it: dragoman translate {place} < sentences.txt")
+    try_it(translator.directory.path)
 
 
 def _check(pairs: tuple[str, ...], out: Path | None, resume: Path | None, *, overwrite: bool) -> None:
@@ -101,8 +102,3 @@ def _verify(
         f"resuming is exact: {proof.steps} steps, and {proof.stopped_at} + {proof.steps - proof.stopped_at} with a stop in "
         f"between, gave the same {proof.values:,} numbers in {proof.tensors} tensors, bit for bit"
     )
-
-
-def _command() -> str:
-    """The command as it was typed, for the model card."""
-    return shlex.join(["dragoman", *WORDS.get()])

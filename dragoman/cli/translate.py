@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
-import queue
+import re
 import sys
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
-from dragoman.cli.output import counting, show_messages, warn, written
+from dragoman.cli.inputs import InputFile, as_ready, is_plain_file
+from dragoman.cli.output import notice, show_messages, warn, written
+from dragoman.cli.progress import counting
+from dragoman.cli.sinks import Sink, open_sink
 from dragoman.config import CompanionOptions, EngineOptions, InputOptions, ReadOptions, SearchOptions
-from dragoman.errors import OptionError
+from dragoman.errors import Interrupted, OptionError
 
 if TYPE_CHECKING:
     from dragoman.corpus.reading import SourceLine
     from dragoman.translator import Translation, Translator
 
-_LINES_AT_ONCE = 256
 _WITH_COLUMNS = (".tsv", ".csv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")
 
 
@@ -35,6 +38,20 @@ def translate(
     input: Annotated[Path | None, Parameter(help="Text file to translate line by line; - is standard input.")] = None,
     output: Annotated[Path | None, Parameter(help="Where to write. Default: standard output.")] = None,
     as_json: AsJson = False,
+    growing: Annotated[
+        bool,
+        Parameter(
+            name="--stream",
+            help="Show the text as it becomes certain, word by word; one source at a time.",
+            negative=(),
+        ),
+    ] = False,
+    trace: Annotated[
+        Path | None,
+        Parameter(
+            help="Write every step of the beam for SENTENCES as JSON: candidates, scores, what was pruned and why."
+        ),
+    ] = None,
     reading: InputOptions,
     search: SearchOptions,
     others: CompanionOptions,
@@ -45,12 +62,24 @@ def translate(
     Without SENTENCES and --input, standard input is read. There is one line of output for every line of input, in the
     same order; a line that cannot be used gives an empty line and a warning. With --num-hypotheses every output stands on a
     line of its own: line number, score and text, separated by TAB.
+
+    From a file to a file (--input and --output) the output grows as OUTPUT.part until it is whole; if that is interrupted, the same
+    command goes on where it stopped.
     """
     if sentences and input is not None:
         raise OptionError("give sentences or `input`, not both")
+    if trace is not None and not sentences:
+        raise OptionError(
+            "`trace` is for sentences in the command: every step is kept, which a file would make too much"
+        )
+    if growing and (as_json or output or trace or "num_hypotheses" in search.model_fields_set):
+        raise OptionError(
+            "`stream` shows the text of one output: leave `json`, `output`, `trace` and `num_hypotheses` out"
+        )
     show_messages()
     from dragoman import load
     from dragoman.corpus.reading import SourceLine, read_sources
+    from dragoman.translation.stream import translate_windows
 
     translator = load(
         model,
@@ -61,24 +90,141 @@ def translate(
         engine=machine.engine,
         precision=machine.precision,
     )
-    lines: Iterable[SourceLine]
+    job = translator.job(search)
+    form = _Form(as_json, "num_hypotheses" in search.model_fields_set)
+    steady = bool(sentences) or is_plain_file(input)
+    lines: Iterator[SourceLine]
+    file = facts = None
     if sentences:
-        lines = [SourceLine(sentence, number) for number, sentence in enumerate(sentences, start=1)]
+        lines = (SourceLine(sentence, number) for number, sentence in enumerate(sentences, start=1))
     else:
         options = _as_trained(translator, input, reading)
         lines = read_sources(input or "-", options, columns=translator.source_columns)
-    as_rows = "num_hypotheses" in search.model_fields_set
-    most = 1 if input is None and sys.stdin.isatty() else _LINES_AT_ONCE
-    busy = output is not None or not sys.stdout.isatty()
-    with written(output, whole=False) as stream, counting("translating", shown=busy and not sentences) as count:
-        for some in _as_ready(lines, most):
-            found = translator.translate([line.text or "" for line in some], options=search)
-            for line, translation in zip(some, found, strict=True):
-                if translation.warning:
-                    warn(f"line {line.line}: {line.reason or translation.warning}")
-                _write(stream, line.line, translation, as_json=as_json, as_rows=as_rows)
-            stream.flush()
-            count(len(some))
+        if input is not None and str(input) != "-" and steady:
+            file = InputFile(input)
+            facts = {"input": file.checksum, **_facts(translator, options, search, machine, form)}
+    if growing:
+        _show_growing(translator, lines, search)
+        return
+    if trace is not None:
+        _write_trace(translator, sentences, search, trace)
+    total = None if file is None else file.lines
+    shown = not sentences and (output is not None or not sys.stdout.isatty())
+    sink = None
+    try:
+        with (
+            open_sink(output, facts) as sink,
+            counting("translating", total=total, done=sink.done, shown=shown) as count,
+        ):
+            if sink.done:
+                notice(f"{output}.part has the output of {sink.done:,} lines already; going on after them")
+            rest = itertools.islice(lines, sink.done, None)
+            some = _windows(rest) if steady else _as_sent(rest, one_by_one=input is None and sys.stdin.isatty())
+            found = translate_windows(job, some, text=_text, workers=translator.workers, ahead=steady, listener=count)
+            with contextlib.closing(found):
+                _write(found, sink, form)
+            if file is not None and sink.done:
+                file.check(f"remove {output}.part to begin anew")
+    except KeyboardInterrupt:
+        if sink is None or not sink.done:
+            raise
+        raise Interrupted(f"interrupted after {sink.done:,} lines; the same command goes on after them") from None
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How outputs are written."""
+
+    as_json: bool
+    """As JSON, a line for every source."""
+    as_rows: bool
+    """A line for every output, with the source's number and the score."""
+
+    def text(self, number: int, translation: Translation) -> str:
+        """What line `number` of the input gives."""
+        if self.as_json:
+            return json.dumps({"line": number, **translation.as_dict()}, ensure_ascii=False) + "\n"
+        if not self.as_rows:
+            return _one_line(translation.text) + "\n"
+        if not translation.candidates:
+            return f"{number}\t\t\n"
+        return "".join(f"{number}\t{each.rank:.4f}\t{_one_line(each.text)}\n" for each in translation.candidates)
+
+
+def _one_line(text: str) -> str:
+    """A model whose tokens are bytes can say a line break, which must not shift the lines after it."""
+    return re.sub(r"[\r\n]+", " ", text)
+
+
+def _text(line: SourceLine) -> str:
+    return line.text or ""
+
+
+def _windows(lines: Iterable[SourceLine]) -> Iterator[list[SourceLine]]:
+    from dragoman.translation.batches import windows
+
+    return windows(lines, size=lambda line: len(line.text or ""))
+
+
+def _as_sent(lines: Iterable[SourceLine], *, one_by_one: bool) -> Iterator[list[SourceLine]]:
+    """Windows of what is there already: who sends a line gets its answer."""
+    from dragoman.translation.batches import WINDOW_LINES
+
+    return itertools.chain.from_iterable(map(_windows, as_ready(lines, 1 if one_by_one else WINDOW_LINES)))
+
+
+def _write(found: Iterable[tuple[Sequence[SourceLine], Iterator[Translation]]], sink: Sink, form: _Form) -> None:
+    """Write windows of translations, and warn of those that are doubtful."""
+    for window, translations in found:
+        for line, translation in zip(window, translations, strict=True):
+            if translation.warning:
+                warn(f"line {line.line}: {line.reason or translation.warning}")
+            sink.write(form.text(line.line, translation))
+        sink.commit(len(window))
+
+
+def _facts(
+    translator: Translator, reading: ReadOptions, search: SearchOptions, machine: EngineOptions, form: _Form
+) -> dict[str, Any]:
+    """Everything besides the input that decides what is written, by its name in messages."""
+    import dragoman
+    from dragoman.storage import checksum
+
+    options = {**reading.model_dump(mode="json"), **search.model_dump(mode="json")}
+    options |= {
+        "engine": translator.engine,
+        "precision": translator.precision,
+        "device": machine.device,
+        "json": form.as_json,
+    }
+    if not form.as_rows:
+        options["num_hypotheses"] = None
+    for name in ("choices", "phrase_table"):
+        if options[name] is not None:
+            options[name] = checksum(Path(options[name]))
+    if translator.engine == "torch":  # its threads share a batch, which may change the last digits
+        options["threads"] = machine.threads
+    named = {f"`{name}`": value for name, value in options.items()}
+    return {"model": translator.fingerprint, "version of dragoman": dragoman.__version__, **named}
+
+
+def _show_growing(translator: Translator, lines: Iterable[SourceLine], search: SearchOptions) -> None:
+    """Write every output as it grows, a line each."""
+    for line in lines:
+        for piece in translator.stream(line.text or "", options=search):
+            print(piece.text, end="", flush=True)
+            if piece.translation is not None:
+                print(flush=True)
+                if piece.translation.warning:
+                    warn(f"line {line.line}: {line.reason or piece.translation.warning}")
+
+
+def _write_trace(translator: Translator, sentences: Iterable[str], search: SearchOptions, path: Path) -> None:
+    """Write how the outputs of some sentences were found."""
+    found = [translator.trace(sentence, options=search).as_dict() for sentence in sentences]
+    with written(path) as file:
+        json.dump({"search": search.model_dump(mode="json"), "sources": found}, file, ensure_ascii=False)
+        file.write("\n")
 
 
 def _as_trained(translator: Translator, input: Path | None, reading: InputOptions) -> ReadOptions:
@@ -88,46 +234,3 @@ def _as_trained(translator: Translator, input: Path | None, reading: InputOption
     if input is not None and input.name.removesuffix(".gz").endswith(_WITH_COLUMNS) and "source" not in given:
         given |= {name: stored[name] for name in ("source", "header") if name in stored}
     return ReadOptions(**given)
-
-
-def _as_ready(lines: Iterable[SourceLine], most: int) -> Iterator[list[SourceLine]]:
-    """Up to `most` lines at once, and never waiting for more: who sends one line gets its answer, many go fast."""
-    waiting: queue.Queue[SourceLine | BaseException | None] = queue.Queue(maxsize=4 * most)
-
-    def read() -> None:
-        try:
-            for line in lines:
-                waiting.put(line)
-            waiting.put(None)
-        except BaseException as error:  # raised again where the lines are used
-            waiting.put(error)
-
-    threading.Thread(target=read, daemon=True).start()
-    ended: BaseException | None = None
-    going = True
-    while going:
-        some: list[SourceLine] = []
-        with contextlib.suppress(queue.Empty):
-            while going and len(some) < most:
-                item = waiting.get(block=not some)
-                if item is None or isinstance(item, BaseException):
-                    ended, going = item, False
-                else:
-                    some.append(item)
-        if some:
-            yield some
-    if ended is not None:
-        raise ended
-
-
-def _write(stream: TextIO, number: int, translation: Translation, *, as_json: bool, as_rows: bool) -> None:
-    """Write what one line of input gives."""
-    if as_json:
-        stream.write(json.dumps({"line": number, **translation.as_dict()}, ensure_ascii=False) + "\n")
-    elif not as_rows:
-        stream.write(translation.text + "\n")
-    elif not translation.candidates:
-        stream.write(f"{number}\t\t\n")
-    else:
-        for candidate in translation.candidates:
-            stream.write(f"{number}\t{candidate.rank:.4f}\t{candidate.text}\n")

@@ -2,12 +2,13 @@
 
 Knows ids and lengths, no text and no torch. One epoch: shuffle all pairs; sort windows of the shuffled order by target and
 source length, equal lengths staying shuffled; cut into batches whose padded sides hold at most `batch_tokens`; shuffle
-the batches. So a run that is resumed needs only (epoch, position) to go on as if it had never stopped.
+the batches. So a run that is resumed needs only (epoch, position) to go on as if it had never stopped. Pairs may be others in
+every epoch (`subword_dropout`), as long as they too are a function of the epoch alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,15 +66,23 @@ class BatchPlan:
     """
 
     def __init__(
-        self, pairs: EncodedPairs, *, batch_tokens: int, seed: int, window_batches: int = WINDOW_BATCHES
+        self,
+        pairs: EncodedPairs | Callable[[int], EncodedPairs],
+        *,
+        batch_tokens: int,
+        seed: int,
+        window_batches: int = WINDOW_BATCHES,
     ) -> None:
-        """`seed` gives the order; `window_batches` is for experiments."""
+        """`pairs` of any epoch, or a function from an epoch to its pairs; `seed` gives the order.
+
+        `window_batches` is for experiments.
+        """
         assert batch_tokens > 0
         self._pairs = pairs
         self._batch_tokens = batch_tokens
         self._seed = seed
         self._window_batches = window_batches
-        self._cached: tuple[int, list[Ints]] | None = None
+        self._cached: tuple[int, EncodedPairs, list[Ints]] | None = None
 
     @property
     def batches_per_epoch(self) -> int:
@@ -82,19 +91,37 @@ class BatchPlan:
 
     def plan(self, epoch: int) -> list[Ints]:
         """The indices of each batch of an epoch, in order; every pair is in exactly one."""
-        if self._cached is None or self._cached[0] != epoch:
-            self._cached = (epoch, self._make(epoch))
-        return self._cached[1]
+        return self._epoch(epoch)[1]
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from position `start` on."""
-        for indices in self.plan(epoch)[start:]:
-            yield make_batch(self._pairs, indices)
+        pairs, plan = self._epoch(epoch)
+        for indices in plan[start:]:
+            yield make_batch(pairs, indices)
 
-    def _make(self, epoch: int) -> list[Ints]:
+    def sample(self, count: int) -> list[Batch]:
+        """About `count` batches of the first epoch, spread over it, and the one with most positions last."""
+        pairs, plan = self._epoch(0)
+        chosen = [plan[i] for i in np.unique(np.linspace(0, len(plan) - 1, count).astype(int))]
+
+        def positions(indices: Ints) -> int:
+            longest = pairs.source_lengths[indices].max() + pairs.target_lengths[indices].max() + 1
+            return len(indices) * int(longest)
+
+        return [make_batch(pairs, indices) for indices in (*chosen, max(plan, key=positions))]
+
+    def _epoch(self, epoch: int) -> tuple[EncodedPairs, list[Ints]]:
+        """The pairs of an epoch and their batches; those of the last one asked for are kept."""
+        if self._cached is None or self._cached[0] != epoch:
+            self._cached = None  # two epochs' pairs need not be in memory at once
+            pairs = self._pairs if isinstance(self._pairs, EncodedPairs) else self._pairs(epoch)
+            self._cached = (epoch, pairs, self._make(epoch, pairs))
+        return self._cached[1:]
+
+    def _make(self, epoch: int, pairs: EncodedPairs) -> list[Ints]:
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence((self._seed, epoch))))
-        sources, targets = self._pairs.source_lengths, self._pairs.target_lengths + 1
-        order = random.permutation(len(self._pairs))
+        sources, targets = pairs.source_lengths, pairs.target_lengths + 1
+        order = random.permutation(len(pairs))
         batches: list[Ints] = []
         size = self._window_size(sources, targets)
         for start in range(0, len(order), size):

@@ -93,6 +93,10 @@ class Tokenizer:
         """How each column is split."""
         return tuple(column.method for column in self._columns)
 
+    def columns(self) -> list[tuple[TokenizerColumn, int]]:
+        """Each column, and what is added to its own ids above the special ones to give this tokenizer's."""
+        return list(zip(self._columns, self._shifts, strict=True))
+
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, without `<s>` and `</s>`; raises `DataError` if it has not one text per column."""
         return self.encode_batch([text])[0]
@@ -114,12 +118,35 @@ class Tokenizer:
             rows.append(row)
         return rows
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of `ids`; `<pad>`, `<s>` and `</s>` are skipped, an unknown token reads `<unk>`."""
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Where in `text` each token of `encode(text)` comes from: first character, and the one after the last."""
+        spans: list[tuple[int, int]] = []
+        start = 0
+        for column, part in zip(
+            self._columns, self._split_columns(text) if len(self._columns) > 1 else [text], strict=True
+        ):
+            if start:
+                spans.append((start - 1, start))
+            encoding = column.library.encode(_SURROGATES.sub("\ufffd", part), add_special_tokens=False)
+            spans += [(start + begin, start + end) for begin, end in encoding.offsets]
+            start += len(part) + 1
+        return spans
+
+    def decode(self, ids: Sequence[int], *, unknown: Sequence[str] = ()) -> str:
+        """The text of `ids`; `<pad>`, `<s>` and `</s>` are skipped, an unknown token reads `<unk>`.
+
+        `unknown` has a text for every unknown token instead.
+        """
+        words = iter(unknown)
         parts: list[list[str]] = [[]]
         for i in ids:
             if i == SEPARATOR and len(self._columns) > 1:
                 parts.append([])
+            elif i == UNK:
+                # A whole word or symbol is unknown: set it apart.
+                column = self._columns[min(len(parts), len(self._columns)) - 1]
+                mark = SPACE_MARK if column.method in ("word", "symbols", "features") else ""
+                parts[-1].append(mark + next(words, SPECIAL_TOKENS[UNK]))
             elif i not in (PAD, BOS, EOS):
                 parts[-1].append(self._names[i])
         last = len(self._columns) - 1
@@ -133,6 +160,17 @@ class Tokenizer:
     def surfaces(self) -> list[str]:
         """For each id the bare word or symbol, without the mark of a space: what a vectors file calls it."""
         return [name.removeprefix(SPACE_MARK) or name for name in self._names]
+
+    def ids_in(self, other: Tokenizer) -> list[int]:
+        """For each id the id of the same token in `other`, 0 where it has none or the token is special.
+
+        Tokens are the same if they print the same: `tokens` gives a bare symbol and a single character one name.
+        """
+        mine, others = (range(len(SPECIAL_TOKENS) + (len(one._columns) > 1), one.vocab_size) for one in (self, other))
+        if other is self:
+            return [PAD] * mine.start + list(mine)
+        known = dict(zip(reversed(other.tokens(others)), reversed(others), strict=True))
+        return [PAD] * mine.start + [known.get(name, PAD) for name in self.tokens(mine)]
 
     def files(self) -> dict[str, str]:
         """File name to JSON text; each file can be read by `tokenizers.Tokenizer.from_file`."""
@@ -208,8 +246,6 @@ def _encode(library: tokenizers.Tokenizer, texts: list[str]) -> list[tokenizers.
 
 
 def _join(column: TokenizerColumn, tokens: list[str]) -> str:
-    if column.method in ("word", "symbols", "features"):  # a whole word or symbol is unknown: set it apart
-        tokens = [SPACE_MARK + token if token == SPECIAL_TOKENS[UNK] else token for token in tokens]
     text = str(column.library.decoder.decode(tokens))
     return unicodedata.normalize("NFC", text) if column.jamo else text
 

@@ -41,7 +41,7 @@ def force(
         sources, lengths = _padded([source_ids[i] for i in rows], device)
         inputs, _ = _padded([[BOS, *target_ids[i]] for i in rows], device)
         outputs, ends = _padded([[*target_ids[i], EOS] for i in rows], device)
-        log_probs = torch.log_softmax(model.logits(model(sources, lengths, inputs).features), dim=2)
+        log_probs = model.log_probs(model(sources, lengths, inputs))
         best = log_probs.argmax(dim=2).cpu().numpy()
         own = log_probs.gather(2, outputs.unsqueeze(2)).squeeze(2).cpu().numpy()
         for row, (i, end) in enumerate(zip(rows, ends.tolist(), strict=True)):

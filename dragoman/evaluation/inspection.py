@@ -170,7 +170,7 @@ def inspect(
         steps=steps,
         finished=steps[-1].candidates[0].id == EOS,
         attention=attention,
-        forced=_forced_steps(traced.logits[0], reference, target_names, candidates) if reference else None,
+        forced=_forced_steps(traced.log_probs[0], reference, target_names, candidates) if reference else None,
         encoder_gradients=encoder_gradients,
         decoder_gradients=decoder_gradients,
     )
@@ -222,9 +222,11 @@ def _next_words(ids: NDArray[np.integer[Any]], probabilities: Floats, names: Tok
     return tuple(NextWord(token, int(i), float(p)) for token, i, p in zip(tokens, ids, probabilities, strict=True))
 
 
-def _forced_steps(logits: Tensor, reference: list[int], names: TokenNames, candidates: int) -> tuple[DecoderStep, ...]:
-    """The teacher-forced steps of logits, (target_length, vocab)."""
-    probabilities = torch.softmax(logits.detach(), dim=1)
+def _forced_steps(
+    log_probs: Tensor, reference: list[int], names: TokenNames, candidates: int
+) -> tuple[DecoderStep, ...]:
+    """The teacher-forced steps of log-probabilities, (target_length, vocab)."""
+    probabilities = log_probs.detach().exp()
     best = probabilities.topk(min(candidates, probabilities.size(1)), dim=1)
     inputs, expected = names([BOS, *reference[:-1]]), names(reference)
     steps = []
@@ -253,7 +255,7 @@ def gradient_norms(traced: Trace, reference: Sequence[int]) -> tuple[Floats, Flo
     there, as of a loss at a later state, is 0.
     """
     states = [*traced.encoder_states, *traced.decoder_states]
-    losses = -torch.log_softmax(traced.logits[0], dim=1)[torch.arange(len(reference)), torch.tensor(reference)]
+    losses = -traced.log_probs[0, torch.arange(len(reference)), torch.tensor(reference)]
     norms = np.zeros((len(reference), len(states)))
     for step in range(len(reference)):
         gradients = torch.autograd.grad(losses[step], states, retain_graph=True, allow_unused=True)

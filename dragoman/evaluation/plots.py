@@ -74,7 +74,7 @@ def _training(history: Sequence[Mapping[str, Any]]) -> Figure:
     _curve(losses, history, "train_loss", "train loss", GREY)
     _curve(losses, history, "dev_loss", "dev loss", BLUE)
     if losses.lines:
-        losses.legend(frameon=False)
+        losses.legend(frameon=False, loc="upper right")
     losses.set_title("Loss (nats per target token)")
     _curve(rates, history, "learning_rate", "learning rate", GREEN)
     rates.set_title("Learning rate")

@@ -70,11 +70,13 @@ class Trace:
     _prefixes: list[list[int]] = field(default_factory=list)
 
     def as_dict(self, name: Callable[[int], str] | None = None) -> dict[str, Any]:
-        """Everything as plain lists and numbers; `name` gives each candidate its `token` besides."""
+        """Everything as plain lists and numbers; `name` gives each candidate its `token` and each output its `tokens` besides."""
         sources = [[dataclasses.asdict(step) for step in steps] for steps in self.sources]
         if name is not None:
-            for candidate in (c for steps in sources for step in steps for c in step["candidates"]):
-                candidate["token"] = name(candidate["id"])
+            for step in (step for steps in sources for step in steps):
+                step["tokens"] = [[name(token) for token in output] for output in step["outputs"]]
+                for candidate in step["candidates"]:
+                    candidate["token"] = name(candidate["id"])
         return {"sources": sources}
 
     def begin(self, sources: int, rows: int) -> None:

@@ -26,6 +26,8 @@ class Memory:
     """(batch, source_length, key_size): `states` as the attention compares them, projected once."""
     values: Tensor | None = None
     """(batch, source_length, hidden_size): `states` as the attention sums them; None: as they are."""
+    copied: Tensor | None = None
+    """(batch, source_length): the target id that each source token is copied as, 0 for none; None without copying."""
 
     def select(self, rows: Tensor) -> Memory:
         """The memory whose row i is the old row `rows[i]`."""
@@ -39,6 +41,7 @@ class Memory:
             self.context.index_select(0, rows),
             pick(self.keys),
             pick(self.values),
+            pick(self.copied),
         )
 
 

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from dragoman.model.attention import Memory, build_attention
 from dragoman.model.encoder import Encoded
 from dragoman.model.layers import Embedding, Seam, dropout_mask, typed_list
+from dragoman.model.pointer import Pointer
+from dragoman.model.recomputation import run
 from dragoman.model.recurrent import LayerState, RecurrentLayer
 
 
@@ -45,6 +47,14 @@ class Masks:
     """(batch, embedding_size)."""
     layers: tuple[Tensor | None, ...]
     """(batch, hidden_size) per layer."""
+
+    def select(self, rows: Tensor) -> Masks:
+        """The masks whose row i is the old row `rows[i]`."""
+
+        def pick(part: Tensor | None) -> Tensor | None:
+            return None if part is None else part.index_select(0, rows)
+
+        return Masks(pick(self.embedding), tuple(pick(mask) for mask in self.layers))
 
 
 class Bridge(nn.Module):
@@ -96,6 +106,7 @@ class Decoder(nn.Module):
         attention_inside: bool = False,
         input_feeding: bool = False,
         peek: bool = False,
+        copying: bool = False,
         tied: bool = False,
         dropout: float = 0.0,
         word_dropout: float = 0.0,
@@ -135,6 +146,10 @@ class Decoder(nn.Module):
         )
         self.output = nn.Linear(self.feature_size, vocab_size)
         nn.init.zeros_(self.output.bias)
+        self.gate = nn.Linear(self.feature_size, 1) if copying else None
+        if self.gate is not None:
+            nn.init.xavier_uniform_(self.gate.weight)
+            nn.init.zeros_(self.gate.bias)
         if tied:
             self.output.weight = self.embedding.weight
         if self.readout is not None:
@@ -160,26 +175,34 @@ class Decoder(nn.Module):
         return Masks(embedding, tuple(seam.mask(like) for seam in self.seams))
 
     def forward(
-        self, target_input: Tensor, memory: Memory, state: DecoderState, *, masks: Masks | None = None
+        self,
+        target_input: Tensor,
+        memory: Memory,
+        state: DecoderState,
+        *,
+        masks: Masks | None = None,
+        recompute: bool = False,
     ) -> tuple[Tensor, Tensor | None, DecoderState]:
         """Teacher forcing over target inputs, (batch, target_length), from a start or from any later state.
 
-        `masks` are those of an earlier call if this one continues it; by default they are drawn. Returns features, (batch, target_length, feature_size), for the output layer; the attention, (batch,
+        `masks` are those of an earlier call if this one continues it; by default they are drawn. With `recompute` the
+        activations within a layer (within a step, where there is a loop) are computed again in the backward pass.
+        Returns features, (batch, target_length, feature_size), for the output layer; the attention, (batch,
         target_length, source_length), or None; and the state after the last input.
         """
         masks = masks or self.masks(memory.context)
         embedded = self._embed(target_input, masks)
         if self.fused:
-            return self._forward_fused(embedded, memory, state, masks)
+            return self._forward_fused(embedded, memory, state, masks, recompute=recompute)
         features, weights = [], []
         for position in range(target_input.size(1)):
-            feature, weight, state = self._step(embedded[:, position], memory, state, masks)
+            feature, weight, state = run(self._step, embedded[:, position], memory, state, masks, recompute=recompute)
             features.append(feature)
             weights.append(weight)
         return torch.stack(features, dim=1), _stacked(weights), state
 
     def forward_sampling(
-        self, target_input: Tensor, memory: Memory, state: DecoderState, *, own_share: float
+        self, target_input: Tensor, memory: Memory, state: DecoderState, *, own_share: float, recompute: bool = False
     ) -> tuple[Tensor, Tensor | None, DecoderState]:
         """Scheduled sampling (Bengio et al. 2015): after the first, an input is a draw of the model itself with
         probability `own_share`, else the true one of `target_input`, (batch, target_length).
@@ -193,19 +216,39 @@ class Decoder(nn.Module):
         ids = target_input[:, 0]
         for position in range(target_input.size(1)):
             if position > 0:
-                ids = torch.where(own[:, position], self._draw(features[-1]), target_input[:, position])
+                drawn = self._draw(features[-1], weights[-1], memory.copied)
+                ids = torch.where(own[:, position], drawn, target_input[:, position])
             embedded = self._embed(ids.unsqueeze(1), masks).squeeze(1)
-            feature, weight, state = self._step(embedded, memory, state, masks)
+            feature, weight, state = run(self._step, embedded, memory, state, masks, recompute=recompute)
             features.append(feature)
             weights.append(weight)
         return torch.stack(features, dim=1), _stacked(weights), state
 
     @torch.no_grad()
-    def _draw(self, features: Tensor) -> Tensor:
-        """One id per row from the model's distribution, by the Gumbel trick: (batch, feature_size) -> (batch,)."""
-        logits: Tensor = self.output(features).float()
-        noise = torch.empty_like(logits).exponential_().log_()
-        return (logits - noise).argmax(dim=1)
+    def _draw(self, features: Tensor, attention: Tensor | None = None, copied: Tensor | None = None) -> Tensor:
+        """One id per row from the model's distribution, by the Gumbel trick; arguments as for `log_probs`."""
+        log_probs = self.log_probs(features, attention, copied).float()
+        noise = torch.empty_like(log_probs).exponential_().log_()
+        return (log_probs - noise).argmax(dim=1)
+
+    def log_probs(self, features: Tensor, attention: Tensor | None = None, copied: Tensor | None = None) -> Tensor:
+        """The distribution over the next word, (..., vocab), of features, (..., feature_size).
+
+        A copying decoder needs `attention`, (..., source_length), and the memory's `copied`, (batch, source_length).
+        """
+        log_probs = torch.log_softmax(self.output(features), dim=-1)
+        pointer = self.pointer(features, attention, copied)
+        return log_probs if pointer is None else pointer.mixed(log_probs)
+
+    def pointer(self, features: Tensor, attention: Tensor | None, copied: Tensor | None) -> Pointer | None:
+        """What a copying decoder points at in each step; None if it does not copy. Arguments as for `log_probs`."""
+        if self.gate is None:
+            return None
+        assert attention is not None, "copying needs attention"
+        assert copied is not None, "copying needs the target ids of the source"
+        if attention.dim() == 3:  # (batch, source_length) -> (batch, target_length, source_length)
+            copied = copied.unsqueeze(1).expand_as(attention)
+        return Pointer(self.gate(features).squeeze(-1), attention, copied)
 
     def step(self, last_ids: Tensor, memory: Memory, state: DecoderState) -> tuple[Tensor, Tensor | None, DecoderState]:
         """Feed one id per row, (batch,); returns features (batch, feature_size), attention (batch, source_length), state."""
@@ -217,7 +260,7 @@ class Decoder(nn.Module):
         return vectors if masks.embedding is None else vectors * masks.embedding.unsqueeze(1)
 
     def _forward_fused(
-        self, embedded: Tensor, memory: Memory, state: DecoderState, masks: Masks
+        self, embedded: Tensor, memory: Memory, state: DecoderState, masks: Masks, *, recompute: bool = False
     ) -> tuple[Tensor, Tensor | None, DecoderState]:
         length = embedded.size(1)
         inputs = embedded
@@ -225,14 +268,22 @@ class Decoder(nn.Module):
             inputs = torch.cat([inputs, memory.context.unsqueeze(1).expand(-1, length, -1)], dim=2)
         attended = weights = None
         finals: list[LayerState] = []
-        for index, (layer, seam) in enumerate(zip(self.layers, self.seams, strict=True)):
-            read = inputs if attended is None else torch.cat([inputs, attended], dim=2)
-            outputs, final = layer(read, state.layers[index])
+        for index, start in enumerate(state.layers):
+            mask = masks.layers[index]
+            inputs, final = run(self._layer, index, inputs, attended, start, mask, recompute=recompute)
             finals.append(final)
-            inputs = seam(inputs, outputs, masks.layers[index])
             if index == 0 and self.attention is not None:
-                attended, weights = self.attention(inputs, memory)
-        return self._features(inputs, attended, embedded), weights, DecoderState(tuple(finals), None)
+                attended, weights = run(self.attention, inputs, memory, recompute=recompute)
+        features = run(self._features, inputs, attended, embedded, recompute=recompute)
+        return features, weights, DecoderState(tuple(finals), None)
+
+    def _layer(
+        self, index: int, inputs: Tensor, attended: Tensor | None, state: LayerState, mask: Tensor | None
+    ) -> tuple[Tensor, LayerState]:
+        """One layer over the whole target, and the seam after it."""
+        read = inputs if attended is None else torch.cat([inputs, attended], dim=2)
+        outputs, final = self.layers[index](read, state)
+        return self.seams[index](inputs, outputs, mask), final
 
     def _step(
         self, embedded: Tensor, memory: Memory, state: DecoderState, masks: Masks

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dragoman.model.attention import Memory
 from dragoman.model.layers import Embedding, Seam, dropout_mask, typed_list
+from dragoman.model.recomputation import run
 from dragoman.model.recurrent import LayerState, RecurrentLayer, reverse_within_length
 
 
@@ -76,20 +77,30 @@ class Encoder(nn.Module):
             vectors = vectors * dropout_mask(vectors, vectors.size(2), share=self.dropout).unsqueeze(1)
         return vectors
 
-    def forward(self, source_ids: Tensor, source_lengths: Tensor) -> Encoded:
-        """Encode ids, (batch, source_length), padded on the right, with their true lengths, (batch,), at least 1."""
+    def forward(self, source_ids: Tensor, source_lengths: Tensor, *, recompute: bool = False) -> Encoded:
+        """Encode ids, (batch, source_length), padded on the right, with their true lengths, (batch,), at least 1.
+
+        With `recompute` the activations within a layer are computed again in the backward pass instead of held.
+        """
         inputs = self.embed(source_ids, source_lengths)
         finals: list[LayerState] = []
         for index, seam in enumerate(self.seams):
-            outputs, final = self.forward_layers[index](inputs, lengths=source_lengths)
-            if self.backward_layers:
-                mirrored = reverse_within_length(inputs, source_lengths)
-                backward, backward_final = self.backward_layers[index](mirrored, lengths=source_lengths)
-                outputs = torch.cat([outputs, reverse_within_length(backward, source_lengths)], dim=2)
-                final = tuple(torch.cat(pair, dim=1) for pair in zip(final, backward_final, strict=True))
+            mask = seam.mask(inputs)
+            inputs, final = run(self._layer, index, inputs, source_lengths, mask, recompute=recompute)
             finals.append(final)
-            inputs = seam(inputs, outputs, seam.mask(inputs))
         position = torch.arange(source_ids.size(1), device=source_ids.device)
         mask = position < source_lengths.unsqueeze(1)
         states = reverse_within_length(inputs, source_lengths) if self.reverse_source else inputs
         return Encoded(Memory(states, mask, context=finals[-1][0]), tuple(finals))
+
+    def _layer(
+        self, index: int, inputs: Tensor, source_lengths: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, LayerState]:
+        """One layer, in both directions where there are two, and the seam after it."""
+        outputs, final = self.forward_layers[index](inputs, lengths=source_lengths)
+        if self.backward_layers:
+            mirrored = reverse_within_length(inputs, source_lengths)
+            backward, backward_final = self.backward_layers[index](mirrored, lengths=source_lengths)
+            outputs = torch.cat([outputs, reverse_within_length(backward, source_lengths)], dim=2)
+            final = tuple(torch.cat(pair, dim=1) for pair in zip(final, backward_final, strict=True))
+        return self.seams[index](inputs, outputs, mask), final

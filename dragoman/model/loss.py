@@ -2,6 +2,12 @@
 
 The logits of all tokens over the whole vocabulary are the largest tensor of training by far. Here they exist for one
 chunk of tokens at a time, forward and backward: the gradients are formed while the chunk is at hand.
+
+A model that copies (`dragoman.model.pointer`) is judged by the whole distribution, of which only the true word's copied part is
+computed: it and the vocabulary's share are numbers per token.
+
+Features in half precision ask for products in half precision. Everything that is summed over the vocabulary or over
+tokens is float32 all the same, and so are the gradients of the weights.
 """
 
 from __future__ import annotations
@@ -12,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+
+from dragoman.model.pointer import Pointer
 
 _CHUNK_VALUES = 2**23
 """Logits held at once: 32 MiB in float32."""
@@ -30,44 +38,108 @@ class Loss:
 
 
 def chunked_cross_entropy(
-    features: Tensor, weight: Tensor, bias: Tensor, target: Tensor, *, label_smoothing: float = 0.0
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    target: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    pointer: Pointer | None = None,
 ) -> Loss:
-    """Cross-entropy of softmax(features · weightᵀ + bias) against ids.
+    """Cross-entropy of softmax(features · weightᵀ + bias), or of its mixture with what is copied, against ids.
 
-    `features` is (tokens, width), `weight` (vocab, width), `bias` (vocab,), `target` (tokens,): real tokens only.
-    `label_smoothing` spreads that much of each label evenly over the vocabulary (Szegedy et al. 2016, section 7).
+    `features` is (tokens, width), `weight` (vocab, width), `bias` (vocab,), `target` (tokens,): real tokens only, of
+    which `pointer` says what can be copied. Features in half precision are multiplied in half precision, whatever the
+    weights are in. `label_smoothing` spreads that much of each label evenly over the vocabulary
+    (Szegedy et al. 2016, section 7); with a pointer the even part is asked of the softmax alone, so that it never
+    decides whether to copy.
     """
+    generated = None if pointer is None else pointer.log_generated()
+    copied = None if pointer is None else pointer.log_copied(target)
     objective, cross_entropy = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        features, weight, bias, target, label_smoothing
+        features, weight, bias, target, label_smoothing, generated, copied
     )
     return Loss(objective, float(cross_entropy), target.numel())
 
 
-def chunked_divergence(one: Tensor, other: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def chunked_log_probs(
+    features: Tensor, weight: Tensor, bias: Tensor, target: Tensor, *, pointer: Pointer | None = None
+) -> Tensor:
+    """(tokens,): the log-probability of each id of `target`, (tokens,), given its features, (tokens, width).
+
+    The logits exist for a chunk at a time: the backward pass computes them again. `pointer` is what can be copied.
+    """
+    rows = max(1, _CHUNK_VALUES // weight.size(0))
+    chunks = [
+        checkpoint(
+            _log_probs, features[start : start + rows], weight, bias, target[start : start + rows], use_reentrant=False
+        )
+        for start in range(0, len(target), rows)
+    ]
+    said = torch.cat(chunks)
+    return said if pointer is None else torch.logaddexp(pointer.log_generated() + said, pointer.log_copied(target))
+
+
+def _log_probs(features: Tensor, weight: Tensor, bias: Tensor, target: Tensor) -> Tensor:
+    logits = torch.addmm(bias, features, weight.t())
+    return logits.gather(1, target.unsqueeze(1)).squeeze(1) - torch.logsumexp(logits, dim=1)
+
+
+def chunked_divergence(
+    one: Tensor,
+    other: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    pointers: tuple[Pointer | None, Pointer | None] = (None, None),
+) -> Tensor:
     """The mean of both Kullback-Leibler divergences between two passes' distributions, summed over tokens.
 
-    `one` and `other` are features of the same tokens, (tokens, width). The logits exist for a chunk at a time: the
-    backward pass computes them again.
+    `one` and `other` are features of the same tokens, (tokens, width), `pointers` what they copy. The logits exist for a
+    chunk at a time: the backward pass computes them again.
     """
     rows = max(1, _CHUNK_VALUES // (2 * weight.size(0)))
-    total = one.new_zeros(())
+    total = bias.new_zeros(())
     for start in range(0, len(one), rows):
-        chunks = one[start : start + rows], other[start : start + rows]
-        total = total + checkpoint(_divergence, *chunks, weight, bias, use_reentrant=False)
+        chunk = slice(start, start + rows)
+        pointed = [None if pointer is None else pointer.at(chunk) for pointer in pointers]
+        total = total + checkpoint(_divergence, one[chunk], other[chunk], weight, bias, *pointed, use_reentrant=False)
     return total
 
 
-def _divergence(one: Tensor, other: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    p, q = (torch.log_softmax(torch.addmm(bias, features, weight.t()), dim=1) for features in (one, other))
+def _divergence(
+    one: Tensor, other: Tensor, weight: Tensor, bias: Tensor, pointer: Pointer | None, other_pointer: Pointer | None
+) -> Tensor:
+    weight = weight.to(one.dtype)
+    p, q = (torch.log_softmax(_logits(features, weight, bias), dim=1) for features in (one, other))
+    if pointer is not None and other_pointer is not None:
+        p, q = pointer.mixed(p), other_pointer.mixed(q)
     return ((p.exp() - q.exp()) * (p - q)).sum() / 2
 
 
+def _logits(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The logits, features · weightᵀ + bias, as exact as `bias`; the product is as exact as `features` and `weight`."""
+    if weight.dtype == bias.dtype:
+        return torch.addmm(bias, features, weight.t())
+    return torch.mm(features, weight.t()).to(bias.dtype).add_(bias)
+
+
 class _ChunkedCrossEntropy(torch.autograd.Function):
-    """The sum of the loss, with its gradients formed in the forward pass."""
+    """The sum of the loss, with its gradients formed in the forward pass.
+
+    With `generated` and `copied`, (tokens,) logarithms, P(true) = e^generated · softmax(true) + e^copied.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        target: Tensor,
+        smoothing: float,
+        generated: Tensor | None,
+        copied: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         vocab = weight.size(0)
         rows = max(1, _CHUNK_VALUES // vocab)
@@ -75,37 +147,57 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         to_features = torch.empty_like(features) if learning else None
         to_weight = torch.zeros_like(weight) if learning else None
         to_bias = torch.zeros_like(bias) if learning else None
-        objective = features.new_zeros(())
-        cross_entropy = features.new_zeros(())
+        shares = bias.new_ones(len(target))  # of the softmax in the probability of each true word
+        objective = bias.new_zeros(())
+        cross_entropy = bias.new_zeros(())
+        factor = weight.to(features.dtype)
         even = smoothing / vocab
         weight_sum, bias_sum = weight.sum(0), bias.sum()  # the even part of the labels meets only these
         for start in range(0, len(target), rows):
             chunk, labels = features[start : start + rows], target[start : start + rows].unsqueeze(1)
-            logits = torch.addmm(bias, chunk, weight.t())
+            logits = _logits(chunk, factor, bias)
             true = logits.gather(1, labels)
             normalizer = torch.logsumexp(logits, dim=1, keepdim=True)
-            nll = (normalizer - true).sum()
+            own = (normalizer - true).squeeze(1)  # -log softmax(true)
+            share = shares[start : start + rows]
+            if generated is not None and copied is not None:
+                said, pointed = generated[start : start + rows] - own, copied[start : start + rows]
+                torch.sigmoid(said - pointed, out=share)
+                own = -torch.logaddexp(said, pointed)
+            nll = own.sum()
             cross_entropy += nll
             objective += (1 - smoothing) * nll
             if smoothing:
-                objective += smoothing * normalizer.sum() - even * ((chunk @ weight_sum).sum() + len(chunk) * bias_sum)
+                objective += smoothing * normalizer.sum() - even * (
+                    chunk.sum(0, dtype=bias.dtype) @ weight_sum + len(chunk) * bias_sum
+                )
             if to_features is None or to_weight is None or to_bias is None:
                 continue
-            slope = logits.sub_(normalizer).exp_()  # d objective / d logits = p - smoothed label, the even part apart
-            slope.scatter_add_(1, labels, slope.new_full(labels.shape, smoothing - 1))
-            torch.mm(slope, weight, out=to_features[start : start + rows])
-            to_weight.addmm_(slope.t(), chunk)
+            # d objective / d logits = share · (p - true label), and with smoothing p - even label, the even part apart
+            share = (1 - smoothing) * share.unsqueeze(1)
+            slope = logits.sub_(normalizer).exp_()
+            if generated is not None:
+                slope.mul_(share + smoothing)
+            slope.scatter_add_(1, labels, -share)
             to_bias += slope.sum(0)
+            slope = slope.to(features.dtype)
+            torch.mm(slope, factor, out=to_features[start : start + rows])
+            if weight.dtype == features.dtype:
+                to_weight.addmm_(slope.t(), chunk)
+            else:
+                to_weight += slope.t() @ chunk
         if to_features is not None and to_weight is not None and to_bias is not None and smoothing:
             to_features -= even * weight_sum
-            to_weight -= even * features.sum(0)
+            to_weight -= even * features.sum(0, dtype=bias.dtype)
             to_bias -= even * len(target)
         if learning:
-            ctx.save_for_backward(to_features, to_weight, to_bias)
+            to_generated = None if generated is None else (smoothing - 1) * shares
+            to_copied = None if copied is None else (smoothing - 1) * (1 - shares)
+            ctx.save_for_backward(to_features, to_weight, to_bias, to_generated, to_copied)
         ctx.mark_non_differentiable(cross_entropy)
         return objective, cross_entropy
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        scale = grads[0]
-        return (*(part * scale for part in ctx.saved_tensors), None, None)
+        scaled = [None if part is None else part * grads[0] for part in ctx.saved_tensors]
+        return (*scaled[:3], None, None, *scaled[3:])

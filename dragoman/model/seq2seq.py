@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor, nn
 
 from dragoman.model.attention import Memory
@@ -19,6 +21,8 @@ class Output:
     """(batch, target_length, feature_size): what the dense output layer reads."""
     attention: Tensor | None
     """(batch, target_length, source_length), or None without attention."""
+    copied: Tensor | None = None
+    """(batch, source_length): the target id that each source token is copied as, 0 for none; None without copying."""
 
 
 class Seq2Seq(nn.Module):
@@ -27,7 +31,12 @@ class Seq2Seq(nn.Module):
     `hidden_size` is the width of every layer's output on both sides, so the bridge from encoder to decoder is the
     identity unless the numbers of layers differ. `tie_embeddings` is none, target (target embeddings are the output
     layer's weights) or all (the source's too; the vocabularies must be one).
+
+    With `copying` a word may also be copied from where attention points (see `dragoman.model.pointer`). Which target id
+    each source id is copied as is the buffer `copy_ids`, (source_vocab_size,), 0 for none; `set_copy_ids` fills it.
     """
+
+    copy_ids: Tensor | None
 
     def __init__(
         self,
@@ -47,6 +56,7 @@ class Seq2Seq(nn.Module):
         attention_inside: bool = False,
         input_feeding: bool = False,
         peek: bool = False,
+        copying: bool = False,
         tie_embeddings: str = "none",
         dropout: float = 0.0,
         word_dropout: float = 0.0,
@@ -80,6 +90,7 @@ class Seq2Seq(nn.Module):
             attention_inside=attention_inside,
             input_feeding=input_feeding,
             peek=peek,
+            copying=copying,
             tied=tie_embeddings != "none",
             dropout=dropout,
             word_dropout=word_dropout,
@@ -89,6 +100,8 @@ class Seq2Seq(nn.Module):
         if tie_embeddings == "all":
             assert source_vocab_size == target_vocab_size, "tying all embeddings needs one vocabulary"
             self.encoder.embedding.weight = self.decoder.embedding.weight
+        assert not copying or attention != "none", "copying needs attention"
+        self.register_buffer("copy_ids", torch.zeros(source_vocab_size, dtype=torch.long) if copying else None)
 
     @property
     def parameter_count(self) -> int:
@@ -96,22 +109,47 @@ class Seq2Seq(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
     def forward(
-        self, source_ids: Tensor, source_lengths: Tensor, target_input: Tensor, *, own_share: float = 0.0
+        self,
+        source_ids: Tensor,
+        source_lengths: Tensor,
+        target_input: Tensor,
+        *,
+        own_share: float = 0.0,
+        recompute: bool = False,
     ) -> Output:
         """Teacher forcing: sources (batch, source_length) with lengths (batch,), targets (batch, target_length).
 
-        With `own_share` that share of the target inputs is drawn by the model itself (scheduled sampling).
+        With `own_share` that share of the target inputs is drawn by the model itself (scheduled sampling). With
+        `recompute` the backward pass computes the activations within layers again instead of finding them in memory.
         """
-        memory, state = self.encode(source_ids, source_lengths)
+        memory, state = self.encode(source_ids, source_lengths, recompute=recompute)
         if own_share > 0:
-            features, attention, _ = self.decoder.forward_sampling(target_input, memory, state, own_share=own_share)
+            features, attention, _ = self.decoder.forward_sampling(
+                target_input, memory, state, own_share=own_share, recompute=recompute
+            )
         else:
-            features, attention, _ = self.decoder(target_input, memory, state)
-        return Output(features, attention)
+            features, attention, _ = self.decoder(target_input, memory, state, recompute=recompute)
+        return Output(features, attention, memory.copied)
 
-    def encode(self, source_ids: Tensor, source_lengths: Tensor) -> tuple[Memory, DecoderState]:
+    def encode(
+        self, source_ids: Tensor, source_lengths: Tensor, *, recompute: bool = False
+    ) -> tuple[Memory, DecoderState]:
         """Encode sources and cross the bridge: the memory, and the decoder's state before `<s>`."""
-        return self.decoder.start(self.encoder(source_ids, source_lengths))
+        memory, state = self.decoder.start(self.encoder(source_ids, source_lengths, recompute=recompute))
+        return replace(memory, copied=self.copied(source_ids)), state
+
+    def copied(self, source_ids: Tensor) -> Tensor | None:
+        """The target id that each of `source_ids`, (batch, source_length), is copied as; None without copying."""
+        return None if self.copy_ids is None else self.copy_ids[source_ids]
+
+    def set_copy_ids(self, target_ids: Sequence[int]) -> None:
+        """Say which target id each source id is copied as: (source_vocab_size,), 0 for none, as for special tokens."""
+        assert self.copy_ids is not None, "this model does not copy"
+        self.copy_ids.copy_(torch.tensor(target_ids))
+
+    def log_probs(self, output: Output) -> Tensor:
+        """The distributions over each next word of a teacher-forced pass: (batch, target_length, vocab)."""
+        return self.decoder.log_probs(output.features, output.attention, output.copied)
 
     def logits(self, features: Tensor) -> Tensor:
         """The dense output layer: (..., feature_size) -> (..., target_vocab_size)."""

@@ -67,7 +67,7 @@ class TorchStepper:
         """Feed each row's last id and return its best next ids, ranked as the protocol says."""
         fed = torch.from_numpy(np.ascontiguousarray(last_ids)).to(self.device)
         features, attention, decoder = self.model.decoder.step(fed, state.memory, state.decoder)
-        log_probs = torch.log_softmax(self.model.logits(features), dim=1)
+        log_probs = self.model.decoder.log_probs(features, attention, state.memory.copied)
         ids, chosen = _ranked(log_probs, top_k, allowed, bias)
         weights = None if attention is None else attention.cpu().numpy()
         following = TorchState(state.sources, state.source_rows, state.memory, decoder)

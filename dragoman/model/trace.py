@@ -27,7 +27,7 @@ class Trace:
     """(1, hidden_size): the context vector."""
     decoder_states: tuple[Tensor, ...]
     """The top layer's h after each target input; each (1, hidden_size)."""
-    logits: Tensor
+    log_probs: Tensor
     """(1, target_length, vocab)."""
     attention: Tensor | None
     """(1, target_length, source_length), in the source's own order, or None."""
@@ -59,8 +59,8 @@ def trace(model: Seq2Seq, source_ids: Tensor, target_input: Tensor) -> Trace:
         features.append(feature)
         weights.append(weight)
     attention = torch.stack([w for w in weights if w is not None], dim=1) if decoder.attention is not None else None
-    logits = model.logits(torch.stack(features, dim=1))
-    return Trace(tuple(states), memory.context, tuple(decoder_states), logits, attention)
+    log_probs = decoder.log_probs(torch.stack(features, dim=1), attention, model.copied(source_ids))
+    return Trace(tuple(states), memory.context, tuple(decoder_states), log_probs, attention)
 
 
 def _unroll(layer: RecurrentLayer, inputs: Tensor) -> tuple[list[Tensor], LayerState]:

@@ -33,7 +33,7 @@ class Cut:
         """A memory of leaves."""
         keys = None if memory.keys is None else self.leaf(memory.keys)
         values = None if memory.values is None else self.leaf(memory.values)
-        return Memory(self.leaf(memory.states), memory.mask, self.leaf(memory.context), keys, values)
+        return Memory(self.leaf(memory.states), memory.mask, self.leaf(memory.context), keys, values, memory.copied)
 
     def state(self, state: DecoderState) -> DecoderState:
         """A decoder's state of leaves."""

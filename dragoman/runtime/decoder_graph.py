@@ -8,6 +8,9 @@ last_ids (rows,), top_k (1,), state_*, memory_*  ->  top_ids, top_log_probs (row
 
 from __future__ import annotations
 
+import numpy as np
+from torch.nn import Linear
+
 from dragoman.model.attention import AdditiveAttention, MultiHeadAttention
 from dragoman.model.decoder import Decoder
 from dragoman.model.seq2seq import Seq2Seq
@@ -61,7 +64,7 @@ class _Step:
         if decoder.attention is not None and not attended:
             attended, weights = self._attend(inputs)
         features = self._features(inputs, attended, embedded)
-        self._answer(features, top_k)
+        self._answer(features, weights, top_k)
         for index, state in enumerate(part for after in following for part in after):
             g.output(state, f"next_state_{index}", FLOAT, ["rows", self.hidden])
         if decoder.input_feeding:
@@ -84,6 +87,8 @@ class _Step:
         g, attention, hidden = self.g, self.decoder.attention, self.hidden
         if attention is None:
             return
+        if self.decoder.gate is not None:
+            g.input("memory_copied", INT64, ["rows", "source_length"])
         if isinstance(attention, MultiHeadAttention):
             heads, width = attention.heads, hidden // attention.heads
             g.input("memory_keys", FLOAT, ["rows", heads, width, "source_length"])
@@ -132,7 +137,7 @@ class _Step:
         parts = [states, *([attended] if attended else []), *([embedded] if self.decoder.inside else [])]
         return g.node("Tanh", g.linear(g.joined(parts), "readout", array(readout.weight), array(readout.bias)))
 
-    def _answer(self, features: str, top_k: str) -> None:
+    def _answer(self, features: str, weights: str, top_k: str) -> None:
         """The dense layer, log-probabilities over the whole vocabulary, and the best of them."""
         g, output = self.g, self.decoder.output
         vocab = output.out_features
@@ -141,7 +146,30 @@ class _Step:
         bounded = self.decoder.readout is not None  # which ends in tanh
         logits = g.linear(features, "output", weight, bias, bounded=bounded, table=_TABLE if tied else None)
         log_probs = g.node("LogSoftmax", logits, attributes={"axis": -1})
+        if self.decoder.gate is not None:
+            log_probs = self._mixed(self.decoder.gate, features, weights, log_probs)
         chosen, ids = g.nodes("TopK", log_probs, top_k, outputs=2, attributes={"axis": -1})
         g.output(ids, "top_ids", INT64, ["rows", "k"])
         g.output(chosen, "top_log_probs", FLOAT, ["rows", "k"])
         g.output(log_probs, "log_probs", FLOAT, ["rows", vocab])
+
+    def _mixed(self, gate: Linear, features: str, weights: str, log_probs: str) -> str:
+        """`Pointer.mixed`: the vocabulary's log-probabilities with what is copied, (rows, vocab)."""
+        g = self.g
+        zero = g.constant("zero", np.array(0, dtype=np.float32))
+        asked = g.linear(features, "gate", array(gate.weight), array(gate.bias))  # (rows, 1)
+        nothing = g.node("Equal", "memory_copied", g.constant("no_id", np.array(0)))
+        lost = g.node("ReduceSum", g.node("Where", nothing, weights, zero), g.numbers(1))  # (rows, 1)
+        generated = g.node("Sub", g.node("Softplus", g.node("Add", asked, self._log(lost))), g.node("Softplus", asked))
+        said = g.node("Add", log_probs, generated)
+        none = g.node("Expand", zero, g.node("Shape", log_probs))
+        copyable = g.node("Where", nothing, zero, weights)
+        copied = g.node("ScatterElements", none, "memory_copied", copyable, attributes={"axis": 1, "reduction": "add"})
+        share = g.node("Neg", g.node("Softplus", g.node("Neg", asked)))  # log sigmoid
+        pointed = g.node("Add", self._log(copied), share)
+        # log(e^said + e^pointed)
+        return g.node("Add", said, g.node("Softplus", g.node("Sub", pointed, said)))
+
+    def _log(self, probability: str) -> str:
+        tiny = self.g.constant("tiny", np.array(np.finfo(np.float32).tiny))
+        return self.g.node("Log", self.g.node("Max", probability, tiny))

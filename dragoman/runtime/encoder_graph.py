@@ -41,6 +41,9 @@ def encoder_graph(model: Seq2Seq, *, precision: str = "float32") -> bytes:
         g.output(context, "memory_context", FLOAT, ["batch", decoder.layers[0].hidden_size])
     if decoder.attention is not None:
         _memory(g, decoder.attention, states, lengths, decoder.layers[0].hidden_size)
+    if model.copy_ids is not None:
+        table = g.constant("copy_ids", model.copy_ids.cpu().numpy())
+        g.output(g.node("Gather", table, ids), "memory_copied", INT64, ["batch", "source_length"])
     return g.build()
 
 

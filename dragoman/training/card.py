@@ -44,7 +44,18 @@ def _data(data: dict[str, Any]) -> str:
         if data[part]:
             files = f" ({', '.join(data[part]['files'])})" if data[part].get("files") else ""
             rows.append(f"- {part}: {data[part]['pairs']:,} pairs, {data[part]['sources']:,} sources{files}")
+    if data.get("remade"):
+        rows.append(f"- {_remade(data['remade'])}")
     return "\n".join(rows)
+
+
+def _remade(made: dict[str, Any]) -> str:
+    """What models had to do with the training pairs."""
+    true, pairs = f"{made['from']['pairs']:,} true pairs", f"{made['pairs']:,} pairs"
+    if made["kind"] == "distillation":
+        return f"distillation: trained on {pairs} that a teacher made, in the place of {true}"
+    times = f", each {made['repeat']} times" if made["repeat"] > 1 else ""
+    return f"back-translation: trained on {true}{times}, and on {pairs} whose sources a reverse model made"
 
 
 def _model(config: dict[str, Any]) -> str:

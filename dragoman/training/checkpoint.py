@@ -25,11 +25,11 @@ class Checkpoint:
     """Everything that decides the rest of a training run."""
 
     weights: dict[str, Tensor]
-    """The model's parameters."""
+    """The model's parameters and buffers."""
     optimizer: dict[str, Tensor]
     """The optimiser's tensors, named `PARAMETER/NAME`."""
     average: dict[str, Tensor]
-    """The running average of the parameters; empty if none is kept."""
+    """The running average of the parameters, or their copies at the last evaluations; empty if none is kept."""
     progress: dict[str, Any] = field(default_factory=dict)
     """Step, epoch, position, best score and history, as JSON values."""
 
@@ -51,8 +51,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def model_weights(model: nn.Module) -> dict[str, Tensor]:
-    """A model's parameters by name; those that are shared stand there once."""
-    return dict(model.named_parameters())
+    """A model's parameters and buffers by name; those that are shared stand there once."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
@@ -82,6 +82,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
             part, _, rest = name.partition("/")
             parts[part][rest] = value
         return Checkpoint(**parts, progress=json.loads(metadata["progress"]))
+    except (KeyError, ValueError):
+        raise StorageError(f"{path} is no checkpoint of dragoman") from None
+
+
+def read_progress(path: Path) -> dict[str, Any]:
+    """The progress of a checkpoint, without its tensors."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            progress: dict[str, Any] = json.loads((file.metadata() or {})["progress"])
+            return progress
+    except (SafetensorError, OSError) as error:
+        raise StorageError(f"{path} is damaged: {error}") from None
     except (KeyError, ValueError):
         raise StorageError(f"{path} is no checkpoint of dragoman") from None
 

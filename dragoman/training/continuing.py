@@ -46,6 +46,10 @@ class Earlier:
     def of(cls, options: TrainOptions) -> Earlier | None:
         """The model that `options.from_model` names; an `OptionError` if other options would change its shape."""
         if options.from_model is None:
+            if options.minimum_risk:
+                raise OptionError(
+                    "`minimum_risk` refines what a trained model says: name one that the training starts from (`from`)"
+                )
             return None
         directory = ModelDirectory.open(locate(options.from_model))
         earlier = cls(directory, tokenizers_of(directory))
@@ -73,7 +77,7 @@ class Earlier:
     @property
     def _recipe(self) -> dict[str, Any]:
         recipe: dict[str, Any] = self.directory.config["recipe"]
-        return recipe
+        return {"copying": False} | recipe  # models of an earlier version do not copy
 
     def _shape(self) -> dict[str, Any]:
         return {name: self._recipe[name] for name in MODEL_FIELDS if name in self._recipe and name not in _FREE}

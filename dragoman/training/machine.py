@@ -1,10 +1,18 @@
-"""Threads and devices."""
+"""Threads, devices and memory."""
 
 from __future__ import annotations
+
+import os
+import platform
+import sys
+from pathlib import Path
 
 import torch
 
 from dragoman.errors import OptionError
+from dragoman.training.launch import launched
+
+_CGROUP = Path("/sys/fs/cgroup")
 
 
 def use_threads(threads: int | None) -> None:
@@ -13,10 +21,23 @@ def use_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
+def bound_caches() -> None:
+    """Keep oneDNN from holding memory for every shape of a batch that ever was; call it before the first computation.
+
+    It holds up to 1,024 prepared operations, some megabytes each, and a new one is prepared in about a millisecond.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+
+
 def choose_device(name: str) -> torch.device:
-    """The device called `name`; `auto` is a CUDA GPU if there is one, else the CPU."""
+    """The device called `name`; `auto` is a CUDA GPU if there is one, else the CPU.
+
+    Of several processes on one machine each has a GPU of its own, unless `name` says which.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and launched().world > 1:
+        name = f"cuda:{launched().local_rank}"
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
@@ -28,3 +49,64 @@ def choose_device(name: str) -> torch.device:
         ]
         raise OptionError(f'`device` "{name}" is not on this machine; it has {" and ".join(known)}') from None
     return device
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether a device is known to have instructions for products in bfloat16; others convert, and lose time by it."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    if platform.machine().lower() in ("aarch64", "arm64"):
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes at the peak so far: on a CUDA device those of tensors, else those of the whole process; None if unknown."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that can still be had, within the limit of a container if there is one; None if unknown."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    free = _available()
+    limit, used = _number(_CGROUP / "memory.max"), _number(_CGROUP / "memory.current")
+    if limit is not None and used is not None:
+        left = limit - used + _cached()
+        free = left if free is None else min(free, left)
+    return free
+
+
+def _available() -> int | None:
+    """What the kernel would give without swapping."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    found = [line.split() for line in lines if line.startswith("MemAvailable:")]
+    return int(found[0][1]) * 1024 if found else None
+
+
+def _cached() -> int:
+    """What counts as used in a container, but only keeps files at hand."""
+    try:
+        lines = (_CGROUP / "memory.stat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no such file; or "max", which is no limit
+        return None

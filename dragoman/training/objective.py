@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dragoman.corpus.batching import Batch
 from dragoman.model.loss import Loss, chunked_cross_entropy, chunked_divergence
-from dragoman.model.seq2seq import Seq2Seq
+from dragoman.model.seq2seq import Output, Seq2Seq
 from dragoman.model.truncation import Cut
 
 
@@ -26,6 +26,16 @@ class Objective:
     """Decoder steps that a gradient flows back through at most; 0 sets no limit."""
     r_drop: float = 0.0
     """Weight of the divergence between two passes with different dropout; 0 makes one pass."""
+    bfloat16: bool = False
+    """Whether matrix products are in bfloat16; weights, their gradients and all sums of the loss stay in float32."""
+    recompute: bool = False
+    """Whether the backward pass computes the activations within layers again instead of finding them in memory."""
+    share: float = 1.0
+    """What all of this counts beside another term."""
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """A context for the forward pass in which products are as exact as asked for."""
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16)
 
     @property
     def passes(self) -> int:
@@ -61,30 +71,40 @@ PLAIN = Objective()
 def batch_loss(model: Seq2Seq, batch: Batch, device: torch.device, objective: Objective = PLAIN) -> Loss:
     """The loss of a batch, over its real tokens only: padding never reaches the output layer."""
     tensors = Tensors.of(batch, device, times=objective.passes)
-    output = model(tensors.source_ids, tensors.source_lengths, tensors.target_input, own_share=objective.own_share)
-    return _token_loss(model, output.features, tensors.target_output, objective)
+    with objective.autocast(device):
+        output = model(
+            tensors.source_ids,
+            tensors.source_lengths,
+            tensors.target_input,
+            own_share=objective.own_share,
+            recompute=objective.recompute,
+        )
+    return _token_loss(model, output, tensors.target_output, objective)
 
 
-def add_gradients(model: Seq2Seq, batches: Sequence[Batch], device: torch.device, objective: Objective) -> Loss:
+def add_gradients(
+    model: Seq2Seq, batches: Sequence[Batch], device: torch.device, objective: Objective, *, tokens: int | None = None
+) -> Loss:
     """Add the gradient of the mean loss per token over all `batches` to the parameters' `grad`; return the sums.
 
     Every token counts the same, whichever batch it stands in: each batch's sum is divided by the tokens of all, so
-    several batches give the gradient of the one batch that holds all their pairs.
+    several batches give the gradient of the one batch that holds all their pairs. `tokens` are those of all processes'
+    batches, where others have some too; then the sum over processes is that gradient.
     """
-    tokens = sum(batch.target_tokens for batch in batches)
+    tokens = tokens or sum(batch.target_tokens for batch in batches)
     sums = []
     for batch in batches:
         if objective.bptt:
             sums += _add_truncated(model, Tensors.of(batch, device, times=objective.passes), tokens, objective)
         else:
-            sums.append(_backward(batch_loss(model, batch, device, objective), tokens))
-    total = torch.stack([loss.objective for loss in sums]).sum()
+            sums.append(_backward(batch_loss(model, batch, device, objective), tokens, objective.share))
+    total = torch.stack([loss.objective for loss in sums]).sum() if sums else torch.zeros(())
     return Loss(total, sum(loss.cross_entropy for loss in sums), tokens)
 
 
-def _backward(loss: Loss, tokens: int) -> Loss:
-    """Add a loss's gradient, as its share of all `tokens`; returns the loss without its graph."""
-    (loss.objective / tokens).backward()  # type: ignore[no-untyped-call]
+def _backward(loss: Loss, tokens: int, share: float) -> Loss:
+    """Add `share` of a loss's gradient, divided by all `tokens`; returns the loss without its graph."""
+    (loss.objective * (share / tokens)).backward()  # type: ignore[no-untyped-call]
     return Loss(loss.objective.detach(), loss.cross_entropy, loss.tokens)
 
 
@@ -93,33 +113,55 @@ def _add_truncated(model: Seq2Seq, batch: Tensors, tokens: int, objective: Objec
 
     The state crosses from chunk to chunk, its gradient does not; the encoder gets the gradients of all chunks.
     """
-    memory, state = model.encode(batch.source_ids, batch.source_lengths)
+    device = batch.source_ids.device
+    with objective.autocast(device):
+        memory, state = model.encode(batch.source_ids, batch.source_lengths, recompute=objective.recompute)
     cut = Cut()
     memory, state = cut.memory(memory), cut.state(state)
     masks = model.decoder.masks(memory.context)
     sums = []
     for start in range(0, batch.target_input.size(1), objective.bptt):
         chunk = slice(start, start + objective.bptt)
-        features, _, state = model.decoder(batch.target_input[:, chunk], memory, state, masks=masks)
-        sums.append(_backward(_token_loss(model, features, batch.target_output[:, chunk], objective), tokens))
+        with objective.autocast(device):
+            features, attention, state = model.decoder(
+                batch.target_input[:, chunk], memory, state, masks=masks, recompute=objective.recompute
+            )
+        output = Output(features, attention, memory.copied)
+        loss = _token_loss(model, output, batch.target_output[:, chunk], objective)
+        sums.append(_backward(loss, tokens, objective.share))
         state = state.detach()
     cut.backward()
     return sums
 
 
-def _token_loss(model: Seq2Seq, features: Tensor, target_output: Tensor, objective: Objective) -> Loss:
-    """The loss of features, (batch, target_length, feature_size), over the real tokens of `target_output`.
+def _token_loss(model: Seq2Seq, given: Output, target_output: Tensor, objective: Objective) -> Loss:
+    """The loss of what the decoder gave, over the real tokens of `target_output`, (batch, target_length).
 
     With two passes, the loss is their mean, and half the weighted divergence between them: half of R-Drop's, so that
     gradients are as large as those of one pass.
     """
     real = target_output != 0
-    output, features = model.decoder.output, features[real]
+    output, exact = model.decoder.output, model.decoder.output.weight.dtype
+    pointer = model.decoder.pointer(given.features.to(exact), _as(given.attention, exact), given.copied)
+    pointer = None if pointer is None else pointer.at(real)
+    features = given.features[real]
+    features = features.to(torch.bfloat16) if objective.bfloat16 else features
     loss = chunked_cross_entropy(
-        features, output.weight, output.bias, target_output[real], label_smoothing=objective.label_smoothing
+        features,
+        output.weight,
+        output.bias,
+        target_output[real],
+        label_smoothing=objective.label_smoothing,
+        pointer=pointer,
     )
     if objective.passes == 1:
         return loss
     one, other = features.chunk(2)
-    apart = chunked_divergence(one, other, output.weight, output.bias)
+    first, second = slice(0, len(one)), slice(len(one), None)
+    pointers = (None, None) if pointer is None else (pointer.at(first), pointer.at(second))
+    apart = chunked_divergence(one, other, output.weight, output.bias, pointers=pointers)
     return Loss((loss.objective + objective.r_drop * apart) / 2, loss.cross_entropy / 2, loss.tokens // 2)
+
+
+def _as(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    return None if tensor is None else tensor.to(dtype)

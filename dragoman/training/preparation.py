@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -38,6 +39,20 @@ _REPORT_EVERY = 20_000
 
 Pairs = str | Path | Sequence[str | Path] | Iterable[tuple[str, str]]
 """A file, two aligned files, or (source, target) pairs."""
+
+
+class Remaker(Protocol):
+    """Makes the pairs that are trained on from those of the training part."""
+
+    def __call__(
+        self, train: PairView, held_out: Sequence[PairView], listener: Listener, /
+    ) -> Iterator[tuple[str, str]]:
+        """The pairs; none of them may tell what stands in `held_out`, the parts for dev and test."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """What the model card says of them."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -102,21 +117,23 @@ def prepare(
     listener: Listener,
     *,
     tokenizers: tuple[Tokenizer, Tokenizer] | None = None,
+    remake: Remaker | None = None,
 ) -> Prepared:
-    """Read, split and tokenise into `folder`, with new tokenisers unless some are given."""
+    """Read, split and tokenise into `folder`, with new tokenisers unless some are given.
+
+    `remake` makes the pairs of the training part others; dev and test stay as they are.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    store, report, fingerprint = _read(pairs, options, folder / "pairs.arrow", listener)
-    dev_rule, test_rule = parse_held_out(options.dev, name="dev"), parse_held_out(options.test, name="test")
-    keys = store.keys()
-    if dev_rule is None:
-        dev_rule = default_dev(keys)
-    parts = split(keys, seed=options.seed, dev=_held(dev_rule), test=_held(test_rule))
-    train = store.select(parts.train)
-    dev = _held_out_view(dev_rule, parts.dev, store, folder / "dev.arrow", options, train, listener)
-    test = _held_out_view(test_rule, parts.test, store, folder / "test.arrow", options, train, listener)
+    given = _parted(pairs, options, folder, listener)
+    train, dev, test = given.train, given.dev, given.test
+    if remake is not None:
+        train = _remade(remake, given, folder, options, listener)
     choice = _choose(train, options, listener if tokenizers is None else ignore)
     source_tokenizer, target_tokenizer = tokenizers or _tokenizers(train, choice, options, listener)
-    facts = _facts(report, parts, dev_rule, test_rule, options, fingerprint, dev, test)
+    facts = _facts(given, options)
+    if remake is not None:
+        facts["remade"] = {"from": facts["train"], **remake.facts()}
+        facts["train"] = {"pairs": len(train), "sources": len(set(train.keys().tolist()))}
     encoded = {}
     for name, view in (("train", train), ("dev", dev)):
         encoded[name] = EncodedPairs.write(
@@ -146,7 +163,7 @@ def prepare(
         "writing": writing,
     }
     write_json(folder / "texts.json", texts)
-    for name in ("pairs.arrow", "dev.arrow", "test.arrow"):
+    for name in ("pairs.arrow", "dev.arrow", "test.arrow", "remade.arrow"):
         (folder / name).unlink(missing_ok=True)
     return Prepared(
         source_tokenizer=source_tokenizer,
@@ -159,6 +176,13 @@ def prepare(
         kind=choice.kind,
         writing=writing,
     )
+
+
+def remake_only(pairs: Pairs, options: TrainOptions, remake: Remaker, listener: Listener) -> None:
+    """Let `remake` see the parts that training would have, and train nothing."""
+    with tempfile.TemporaryDirectory(prefix="dragoman-") as folder:
+        given = _parted(pairs, options, Path(folder), listener)
+        remake(given.train, given.held_out, listener)
 
 
 def reopen(folder: Path, source_tokenizer: Tokenizer, target_tokenizer: Tokenizer) -> Prepared:
@@ -176,6 +200,48 @@ def reopen(folder: Path, source_tokenizer: Tokenizer, target_tokenizer: Tokenize
         kind=texts["kind"],
         writing=texts["writing"],
     )
+
+
+def _remade(remake: Remaker, given: _Parted, folder: Path, options: ReadOptions, listener: Listener) -> PairView:
+    """Other pairs in the place of the training part's, cleaned as those are."""
+    report, reading = ReadReport(), ReadOptions(normalization=options.normalization)
+    rows = remake(given.train, given.held_out, listener)
+    store = PairStore.write(folder / "remade.arrow", pairs_from_rows(rows, reading, report=report))
+    require_usable(report)
+    return store.select(np.arange(len(store)))
+
+
+@dataclass(frozen=True)
+class _Parted:
+    """What was read, in its parts."""
+
+    report: ReadReport
+    fingerprint: str
+    parts: Split
+    dev_rule: HeldOut
+    test_rule: HeldOut | None
+    train: PairView
+    dev: PairView
+    test: PairView | None
+
+    @property
+    def held_out(self) -> list[PairView]:
+        """The parts that nothing is learned from."""
+        return [self.dev] if self.test is None else [self.dev, self.test]
+
+
+def _parted(pairs: Pairs, options: TrainOptions, folder: Path, listener: Listener) -> _Parted:
+    """Read and split; the pairs stay on disk in `folder`."""
+    store, report, fingerprint = _read(pairs, options, folder / "pairs.arrow", listener)
+    dev_rule, test_rule = parse_held_out(options.dev, name="dev"), parse_held_out(options.test, name="test")
+    keys = store.keys()
+    if dev_rule is None:
+        dev_rule = default_dev(keys)
+    parts = split(keys, seed=options.seed, dev=_held(dev_rule), test=_held(test_rule))
+    train = store.select(parts.train)
+    dev = _held_out_view(dev_rule, parts.dev, store, folder / "dev.arrow", options, train, listener)
+    test = _held_out_view(test_rule, parts.test, store, folder / "test.arrow", options, train, listener)
+    return _Parted(report, fingerprint, parts, dev_rule, test_rule, train, dev, test)
 
 
 def _as_json(part: Part) -> dict[str, Any]:
@@ -292,29 +358,21 @@ def _staged(view: PairView, name: str, listener: Listener) -> Iterator[tuple[lis
     listener(Stage(name, done, done))
 
 
-def _facts(
-    report: ReadReport,
-    parts: Split,
-    dev_rule: HeldOut,
-    test_rule: HeldOut | None,
-    options: TrainOptions,
-    fingerprint: str,
-    dev: PairView,
-    test: PairView | None,
-) -> dict[str, Any]:
+def _facts(given: _Parted, options: TrainOptions) -> dict[str, Any]:
     """What the model card says of the data."""
 
     def part(rule: HeldOut, view: PairView, sources: int) -> dict[str, Any]:
         names = [Path(path).name for path in rule.paths]
         return {"pairs": len(view), "sources": sources or len(set(view.keys().tolist())), "files": names}
 
-    held = [rule for rule in (dev_rule, test_rule) if rule is not None and not rule.paths]
+    test_rule, test = given.test_rule, given.test
+    held = [rule for rule in (given.dev_rule, test_rule) if rule is not None and not rule.paths]
     by = f"the column {options.group_by}" if options.group_by else "source (NFC, white space and case folded)"
     return {
-        "read": report.as_dict() | {"name": " and ".join(Path(n).name for n in report.name.split(" and "))},
-        "fingerprint": fingerprint,
+        "read": given.report.as_dict() | {"name": " and ".join(Path(n).name for n in given.report.name.split(" and "))},
+        "fingerprint": given.fingerprint,
         "split": f"by {by}, seed {options.seed}" if held else "given files",
-        "train": {"pairs": len(parts.train), "sources": parts.train_sources},
-        "dev": part(dev_rule, dev, parts.dev_sources),
-        "test": None if test_rule is None or test is None else part(test_rule, test, parts.test_sources),
+        "train": {"pairs": len(given.parts.train), "sources": given.parts.train_sources},
+        "dev": part(given.dev_rule, given.dev, given.parts.dev_sources),
+        "test": None if test_rule is None or test is None else part(test_rule, test, given.parts.test_sources),
     }

@@ -27,6 +27,8 @@ class DataSummary:
     """Whether both sides have one vocabulary."""
     target_tokens: float
     """Mean tokens in a target."""
+    native_bfloat16: bool = False
+    """Whether the processor multiplies in bfloat16: not of the data, but what fits the data must be computed somewhere."""
     source_vector_size: int | None = None
     """Width of the source embeddings' file, if one is given."""
     target_vector_size: int | None = None
@@ -69,6 +71,8 @@ class Recipe:
     seed: int
     max_steps: int | None = None
     max_minutes: float | None = None
+    planned_steps: int | None = None
+    """What a limit in minutes comes to in steps, for schedules that must know the last one (`planning`)."""
     eval_every: int | None = None
     accumulate: int = 1
     scheduled_sampling: float = 0.0
@@ -76,6 +80,15 @@ class Recipe:
     sampling_steps: int = 4_000
     bptt: int = 0
     r_drop: float = 0.0
+    precision: str = "float32"
+    recompute: bool = False
+    average_checkpoints: int = 0
+    copying: bool = False
+    minimum_risk: float = 0.0
+    risk_metric: str = "bleu"
+    risk_candidates: int = 8
+    risk_sharpness: float = 1.0
+    subword_dropout: float = 0.0
 
     def model_arguments(self) -> dict[str, Any]:
         """Keyword arguments of `Seq2Seq`, vocabularies apart."""
@@ -85,8 +98,14 @@ class Recipe:
         """For config.json."""
         return asdict(self)
 
+    @classmethod
+    def of(cls, stored: dict[str, Any]) -> Recipe:
+        """What `as_dict` gave, by this version or another one."""
+        names = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in stored.items() if name in names})
 
-MODEL_FIELDS = tuple(field.name for field in fields(Recipe))[:17]
+
+MODEL_FIELDS = (*(field.name for field in fields(Recipe)[:17]), "copying")
 """The part of a recipe that makes the model."""
 
 
@@ -132,6 +151,9 @@ def choose(options: TrainOptions, data: DataSummary) -> tuple[Recipe, list[Reaso
     if options.attention_heads is None:  # as many of four as divide the width that was asked for
         values["attention_heads"] = next(heads for heads in (4, 3, 2, 1) if values["hidden_size"] % heads == 0)
     _settle_ties(options, data, values)
+    if values["average_checkpoints"] and options.average_decay is None:
+        values["average_decay"] = 0.0
+    _settle_risk(options, values, reasons)
     _check(values, data)
     return Recipe(**values), [reason for reason in reasons if values[reason.name] == reason.value]
 
@@ -144,13 +166,25 @@ def _settle_ties(options: TrainOptions, data: DataSummary, values: dict[str, Any
         )
 
 
+def _settle_risk(options: TrainOptions, values: dict[str, Any], reasons: list[Reason]) -> None:
+    """Minimum risk refines a trained model, so that steps are small."""
+    if values["minimum_risk"]:
+        if options.learning_rate is None:
+            values["learning_rate"] /= 10
+            reasons.append(Reason("learning_rate", values["learning_rate"], "a tenth, as a trained model is refined"))
+        return
+    for name in ("risk_metric", "risk_candidates", "risk_sharpness"):
+        if getattr(options, name) is not None:
+            raise OptionError(f"`{name}` needs `minimum_risk`, but it is 0")
+
+
 def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
     """What the default preset chooses from the data: name -> (value, reason)."""
     pairs, symbols = data.pairs, data.kind == "symbols"
     size = f"{pairs:,} pairs"
     small, large = pairs < 8_000, pairs >= 40_000
     width = 512 if pairs >= 400_000 else 384 if pairs >= 2_000 else 256
-    epochs = max(10, min(200, round(2_000_000 / max(1, pairs))))
+    epochs = max(10, min(200, round(20 * (100_000 / max(1, pairs)) ** 0.45)))
     # Small batches win when time is short: twice the steps for a tenth of the speed.
     batch = 1_500 if pairs >= 400_000 else 750 if pairs >= 8_000 else 500 if pairs >= 2_000 else 300
     tie = "all" if data.shared_vocabulary and not symbols else "target"
@@ -180,7 +214,7 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         "batch_tokens": (batch, size),
         "optimizer": ("adamw", ""),
         "learning_rate": (1e-3 if pairs >= 400_000 else 2e-3, size),
-        "schedule": ("inverse_sqrt", "needs no end to be known"),
+        "schedule": ("linear", "falls to nothing at the last step, which settles what a high rate leaves open"),
         "warmup_steps": (800 if large else 400, ""),
         "weight_decay": (0.01, ""),
         "clip_norm": (1.0, ""),
@@ -195,12 +229,25 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         "sampling_steps": (4_000, ""),
         "bptt": (0, ""),
         "r_drop": (0.0, ""),
+        "precision": (
+            ("bfloat16", "this processor multiplies in bfloat16: a step takes two thirds of the time")
+            if data.native_bfloat16
+            else ("float32", "")
+        ),
+        "recompute": (False, ""),
+        "average_checkpoints": (0, ""),
+        "copying": (False, ""),
+        "minimum_risk": (0.0, ""),
+        "risk_metric": ("edit" if symbols else "bleu", ""),
+        "risk_candidates": (8, ""),
+        "risk_sharpness": (1.0, ""),
+        "subword_dropout": (0.0, ""),
     }
 
 
 def _check(values: dict[str, Any], data: DataSummary) -> None:
     attends = values["attention"] != "none"
-    for name in ("attention_inside", "input_feeding"):
+    for name in ("attention_inside", "input_feeding", "copying"):
         if values[name] and not attends:
             raise OptionError(
                 f"`{name}` needs attention, but `attention` is none; choose additive, dot, general or multihead"
@@ -209,8 +256,14 @@ def _check(values: dict[str, Any], data: DataSummary) -> None:
         raise OptionError("`attention_inside` and `input_feeding` exclude each other; choose one")
     if values["r_drop"] and not (values["dropout"] or values["word_dropout"]):
         raise OptionError("`r_drop` compares two passes with dropout, but `dropout` and `word_dropout` are 0")
-    if values["bptt"] and values["scheduled_sampling"]:
-        raise OptionError("`bptt` and `scheduled_sampling` exclude each other; choose one")
+    for name in ("scheduled_sampling", "minimum_risk"):
+        if values["bptt"] and values[name]:
+            raise OptionError(f"`bptt` and `{name}` exclude each other; choose one")
+    if values["average_checkpoints"] and values["average_decay"]:
+        raise OptionError(
+            f"`average_checkpoints` and `average_decay` exclude each other, but are {values['average_checkpoints']} and "
+            f"{values['average_decay']:g}; choose one"
+        )
     if values["bidirectional"] and values["hidden_size"] % 2:
         raise OptionError(f"`hidden_size` must be even with a bidirectional encoder, but is {values['hidden_size']}")
     if values["attention"] == "multihead" and values["hidden_size"] % values["attention_heads"]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+FALLING = frozenset({"linear", "cosine"})
+"""Schedules that must know the last step."""
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -12,8 +15,11 @@ class Schedule:
 
     - constant: stays at the peak
     - inverse_sqrt: falls with 1 / sqrt(step) (Vaswani et al. 2017, section 5.3)
-    - linear, cosine: fall to a hundredth of the peak at `total` steps
+    - linear, cosine: fall to a hundredth of the peak at `total` steps; the warm-up takes a fifth of them at most
     - plateau: stays at the peak; the trainer halves it when the dev loss stops falling
+
+    A run under `linear` or `cosine` that stops early does so with a landing: from the step where nothing got better any
+    more the rate falls to nothing, within a fifth of the steps so far. What a high rate leaves unsettled is gained yet.
     """
 
     kind: str
@@ -21,13 +27,25 @@ class Schedule:
     warmup: int
     total: int
 
-    def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 1."""
-        if step < self.warmup:
-            return self.peak * step / self.warmup
+    @property
+    def falls(self) -> bool:
+        """Whether the rate is next to nothing at `total`."""
+        return self.kind in FALLING
+
+    def landing_steps(self, landing: int) -> int:
+        """How many steps a landing takes that begins after step `landing`; 0 under schedules that have none."""
+        return max(0, min(math.ceil(landing / 5), self.total - landing)) if self.falls else 0
+
+    def rate(self, step: int, *, landing: int = 0) -> float:
+        """The learning rate of a step, counted from 1; `landing` is the step after which it lands, if it does."""
+        if landing and step > landing:
+            return self.rate(landing) * max(0.01, 1 - (step - landing) / max(1, self.landing_steps(landing)))
+        warmup = min(self.warmup, self.total // 5) if self.falls else self.warmup
+        if step < warmup:
+            return self.peak * step / warmup
         if self.kind == "inverse_sqrt":
-            return self.peak * math.sqrt(max(1, self.warmup) / max(1, step))
-        progress = min(1.0, (step - self.warmup) / max(1, self.total - self.warmup))
+            return self.peak * math.sqrt(max(1, warmup) / max(1, step))
+        progress = min(1.0, (step - warmup) / max(1, self.total - warmup))
         if self.kind == "linear":
             return self.peak * (1 - 0.99 * progress)
         if self.kind == "cosine":

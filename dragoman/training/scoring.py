@@ -6,6 +6,7 @@ import math
 import time
 from typing import Any
 
+import numpy as np
 import torch
 
 from dragoman.config import SearchOptions
@@ -21,8 +22,9 @@ from dragoman.training.trainer import DevScore
 
 DEV_SOURCES = 500
 """Dev sources that are decoded at each evaluation."""
-DEV_LOSS_PAIRS = 4_000
+DEV_LOSS_PAIRS = 1_000
 """Dev pairs the dev loss is measured on at most."""
+DECODED_AT_ONCE = 64
 GREEDY = SearchOptions(beam_size=1)
 
 
@@ -49,6 +51,27 @@ class Evaluator:
             value = scores.primary_value
         return DevScore(total / tokens, value if math.isfinite(value) else -math.inf, time.monotonic() - before)
 
+    def expected_seconds(self, model: Seq2Seq) -> float:
+        """How long an evaluation takes, from one batch of each kind; outputs are held to the length of real targets."""
+        device = model.decoder.embedding.weight.device
+        begun = time.monotonic()
+        with torch.inference_mode():
+            loss = batch_loss(model, next(dev_batches(self.prepared.dev, batch_tokens=2_000, most=64)), device)
+        pairs = min(DEV_LOSS_PAIRS, len(self.prepared.dev))
+        tokens = pairs * (float(np.mean(self.prepared.dev.target_lengths)) + 1)
+        seconds = (time.monotonic() - begun) * tokens / loss.tokens
+        metric = self.recipe.metric
+        if metric == "loss":
+            return seconds
+        decode(
+            TorchStepper(model), self.prepared, self.part.first(1), GREEDY.model_copy(update={"max_length": 1}), metric
+        )
+        some = self.part.first(DECODED_AT_ONCE)  # by now everything is imported and warm
+        longest = max(1, round(float(np.mean(self.prepared.dev.target_lengths)) * 1.5))
+        begun = time.monotonic()
+        decode(TorchStepper(model), self.prepared, some, GREEDY.model_copy(update={"max_length": longest}), metric)
+        return seconds + (time.monotonic() - begun) * len(self.part.sources) / len(some.sources)
+
 
 def decode(
     stepper: TorchStepper, prepared: Prepared, part: Part, options: SearchOptions, metric: str
@@ -58,12 +81,12 @@ def decode(
     outputs = [""] * len(encoded)
     order = sorted(range(len(encoded)), key=lambda index: -len(encoded[index]))
     order = [index for index in order if encoded[index]]
-    for start in range(0, len(order), 64):
-        batch = order[start : start + 64]
+    for start in range(0, len(order), DECODED_AT_ONCE):
+        batch = order[start : start + DECODED_AT_ONCE]
         found = search(stepper, [encoded[index] for index in batch], options=options)
         for index, hypotheses in zip(batch, found, strict=True):
             outputs[index] = prepared.target_tokenizer.decode(list(hypotheses[0].ids))
     primary: Any = None if metric == "loss" else metric
-    metrics: Any = [primary] if options == GREEDY else ["bleu", "chrf", "exact_match", "cer", "wer"]
+    metrics: Any = [primary] if options.beam_size == 1 else ["bleu", "chrf", "exact_match", "cer", "wer"]
     writing: Any = prepared.writing
     return score(outputs, part.references, writing=writing, primary=primary, metrics=metrics), outputs

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 import dragoman
 from dragoman.config import MachineOptions, SearchOptions, TrainOptions
 from dragoman.corpus.batching import Batch, BatchPlan
+from dragoman.corpus.subword_dropout import SplitAnew, check_subword_dropout
 from dragoman.corpus.vectors import load_vectors, read_vector_words
 from dragoman.errors import Interrupted, OptionError, StorageError, TrainingError
 from dragoman.evaluation.plots import training_svg
@@ -25,21 +26,28 @@ from dragoman.model.stepper import TorchStepper
 from dragoman.presets import find_preset
 from dragoman.storage import CARD, CURVES, FORMAT_VERSION, TEST, ModelDirectory, check_claim, claim, write_text
 from dragoman.training.card import model_card
-from dragoman.training.checkpoint import load_tensors, load_weights
+from dragoman.training.checkpoint import load_tensors, load_weights, read_progress
 from dragoman.training.continuing import Earlier, tokenizers_of, unknown_share
-from dragoman.training.events import Evaluated, Event, Listener, Note
+from dragoman.training.events import Evaluated, Event, Listener, Note, ignore
 from dragoman.training.interrupt import stop_on_interrupt
-from dragoman.training.machine import choose_device, use_threads
-from dragoman.training.preparation import Pairs, Prepared, prepare, reopen
+from dragoman.training.launch import launched
+from dragoman.training.machine import bound_caches, choose_device, multiplies_bfloat16, peak_memory, use_threads
+from dragoman.training.planning import check_weights_fit, forecast
+from dragoman.training.preparation import Pairs, Prepared, Remaker, prepare, reopen
+from dragoman.training.processes import Processes, joined
 from dragoman.training.recipe import DataSummary, Recipe, choose
+from dragoman.training.risk import MinimumRisk
+from dragoman.training.schedule import FALLING
 from dragoman.training.scoring import Evaluator, decode
-from dragoman.training.trainer import Run, Trainer
+from dragoman.training.trainer import LAST, Run, Trainer
 
 LIMITS = frozenset({"epochs", "max_steps", "max_minutes", "patience"})
 """Options that only say when to stop, so that a resumed run may be given others."""
 DRAW_SECONDS = 30.0
 _MANY_UNKNOWN = 0.05
 BEAM = SearchOptions()
+Opened = tuple[ModelDirectory, Prepared, Seq2Seq, Recipe]
+"""A run that may begin or go on."""
 
 
 def start(
@@ -51,15 +59,40 @@ def start(
     listener: Listener,
     command: str | None,
     stop_at: int | None = None,
+    remake: Remaker | None = None,
 ) -> None:
     """Train a new model into `out`. What can be found wrong is found before `out` is touched.
 
-    `stop_at` is a step after which the run stops as if it were interrupted.
+    `stop_at` is a step after which the run stops as if it were interrupted. `remake` makes the pairs that are trained on.
+    Of several processes the main one prepares everything in `out`, and the others go on from what it wrote there.
     """
+    with joined(choose_device(options.device)) as processes:
+        if processes.main:
+            with processes.leading():
+                run = _begin(
+                    pairs, out, options, overwrite=overwrite, listener=listener, command=command, remake=remake
+                )
+        else:
+            run = _followed(out, options, processes)
+        _train(*run, listener, processes, stop_at=stop_at)
+
+
+def _begin(
+    pairs: Pairs,
+    out: Path,
+    options: TrainOptions,
+    *,
+    overwrite: bool,
+    listener: Listener,
+    command: str | None,
+    remake: Remaker | None,
+) -> Opened:
+    """Make the model directory of a new run."""
     find_preset(options.preset)
     earlier = Earlier.of(options)
     device = choose_device(options.device)
     use_threads(options.threads)
+    bound_caches()
     check_claim(out, overwrite=overwrite)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -68,8 +101,17 @@ def start(
         raise StorageError(f"{out} cannot be made: {error.strerror}") from None
     try:
         directory, prepared, model, recipe = _set_up(
-            pairs, workplace, options, listener, earlier=earlier, name=out.name, command=command
+            pairs,
+            workplace,
+            options,
+            listener,
+            earlier=earlier,
+            name=out.name,
+            command=command,
+            device=device,
+            remake=remake,
         )
+        recipe = _plan(directory, prepared, model.to(device), recipe, listener)
         workplace.chmod(0o755)
         claim(out, overwrite=overwrite)
         out.rmdir()
@@ -78,22 +120,46 @@ def start(
         shutil.rmtree(workplace, ignore_errors=True)
         raise
     prepared = reopen(out / "training" / "data", prepared.source_tokenizer, prepared.target_tokenizer)
-    directory = ModelDirectory(out, directory.config)
-    _train(directory, prepared, model.to(device), recipe, listener, stop_at=stop_at)
+    return ModelDirectory(out, directory.config), prepared, model, recipe
 
 
 def go_on(path: Path, options: TrainOptions, *, listener: Listener, stop_at: int | None = None) -> None:
     """Resume the run in `path` with its stored options; `stop_at` as for `start`."""
+    with joined(choose_device(options.device)) as processes:
+        if processes.main:
+            with processes.leading():
+                run = _reopened(path, options, listener)
+        else:
+            run = _followed(path, options, processes)
+        _train(*run, listener, processes, stop_at=stop_at)
+
+
+def _followed(path: Path, options: TrainOptions, processes: Processes) -> Opened:
+    """A run as the main process left it in its directory."""
+    processes.follow()
+    return _reopened(path, TrainOptions(device=options.device, threads=options.threads), ignore)
+
+
+def _reopened(path: Path, options: TrainOptions, listener: Listener) -> Opened:
+    """A run as its directory has it, planned anew if it is given other limits; the checkpoint has the weights."""
     directory = ModelDirectory.open(path, weights=False)
     directory.require_folder("resuming")
     if not (directory.training / "data").is_dir():
         raise StorageError(f"{path} cannot be resumed: it has no {directory.training.name}/data")
+    stored = Recipe.of(directory.config["recipe"])
     recipe = _stored_recipe(directory, options)
     use_threads(options.threads)
+    bound_caches()
     prepared = reopen(directory.training / "data", *tokenizers_of(directory))
     torch.manual_seed(recipe.seed)
     model = _build(directory.config["architecture"], directory).to(choose_device(options.device))
-    _train(directory, prepared, model, recipe, listener, stop_at=stop_at)
+    if recipe != stored:
+        last = directory.training / LAST
+        run = read_progress(last) if last.exists() else None
+        recipe = _plan(directory, prepared, model, replace(recipe, planned_steps=None), listener, run=run)
+        if recipe.schedule in FALLING:
+            listener(Note("with other limits the learning rate falls more slowly, and so rises now", warning=True))
+    return directory, prepared, model, recipe
 
 
 def _stored_recipe(directory: ModelDirectory, options: TrainOptions) -> Recipe:
@@ -105,14 +171,13 @@ def _stored_recipe(directory: ModelDirectory, options: TrainOptions) -> Recipe:
         value = getattr(options, name)
         known = stored[name] if name in stored else given.get(name, TrainOptions.model_fields[name].default)
         known = tuple(known) if isinstance(known, list) else known
-        if name in LIMITS and not (name in {"epochs", "max_steps"} and stored["schedule"] in {"linear", "cosine"}):
+        if name in LIMITS:
             changes[name] = value
         elif known != value:
             raise OptionError(
                 f"`{name}` is {known} in the run at {directory.path}, but {value} was given: leave it out"
             )
-    names = {field.name for field in fields(Recipe)}
-    return Recipe(**{name: value for name, value in (stored | changes).items() if name in names})
+    return replace(Recipe.of(stored), **changes)
 
 
 def _set_up(
@@ -124,13 +189,17 @@ def _set_up(
     earlier: Earlier | None,
     name: str,
     command: str | None,
+    device: torch.device,
+    remake: Remaker | None,
 ) -> tuple[ModelDirectory, Prepared, Seq2Seq, Recipe]:
     """Everything before the first step: data, tokenisers, recipe, configuration and a model with its first weights."""
     source_width = _width(options.source_vectors)
     target_width = _width(options.target_vectors)
     options = earlier.agreed(options) if earlier else options
     data = path / "training" / "data"
-    prepared = prepare(pairs, options, data, listener, tokenizers=earlier.tokenizers if earlier else None)
+    prepared = prepare(
+        pairs, options, data, listener, tokenizers=earlier.tokenizers if earlier else None, remake=remake
+    )
     shared = prepared.source_tokenizer is prepared.target_tokenizer
     summary = DataSummary(
         pairs=len(prepared.train),
@@ -138,10 +207,12 @@ def _set_up(
         unspaced=prepared.writing == "unspaced",
         shared_vocabulary=shared,
         target_tokens=float(np.mean(prepared.train.target_lengths)),
+        native_bfloat16=multiplies_bfloat16(device),
         source_vector_size=source_width,
         target_vector_size=target_width,
     )
     recipe, reasons = choose(earlier.shaped(options) if earlier else options, summary)
+    check_subword_dropout(prepared.source_tokenizer, prepared.target_tokenizer, recipe.subword_dropout)
     for reason in reasons:
         listener(Note(f"{reason.name} = {reason.value}: {reason.why}"))
     architecture = recipe.model_arguments() | {
@@ -150,8 +221,12 @@ def _set_up(
         "source_embedding_size": source_width,
     }
     architecture = earlier.architecture(architecture) if earlier else architecture
+    with torch.device("meta"):  # counted before it is made
+        check_weights_fit(recipe, Seq2Seq(**architecture).parameter_count, device)
     torch.manual_seed(recipe.seed)
     model = Seq2Seq(**architecture)
+    if architecture.get("copying"):
+        _say_what_is_copied(model, prepared, listener)
     if earlier:
         _start_from_earlier(model, earlier, prepared, listener)
     _start_from_vectors(model, options, prepared, listener)
@@ -187,6 +262,43 @@ def _set_up(
     return directory, prepared, model, recipe
 
 
+def _plan(
+    directory: ModelDirectory,
+    prepared: Prepared,
+    model: Seq2Seq,
+    recipe: Recipe,
+    listener: Listener,
+    *,
+    run: dict[str, Any] | None = None,
+) -> Recipe:
+    """Say what the run will cost; a limit in minutes becomes one in steps, where the schedule must know it."""
+    plan = _batch_plan(prepared, recipe)
+    done = run or {"step": 0, "seconds": 0.0}
+    expected = forecast(
+        model,
+        recipe,
+        plan,
+        next(model.parameters()).device,
+        evaluation_seconds=Evaluator(prepared, recipe).expected_seconds(model),
+        processes=launched().world,
+        steps_done=done["step"],
+        seconds_done=done["seconds"],
+    )
+    listener(Note(f"plan: {expected}"))
+    if recipe.max_minutes and recipe.schedule in FALLING:
+        recipe = replace(recipe, planned_steps=expected.steps)
+    directory.config["recipe"], directory.config["forecast"] = recipe.as_dict(), expected.as_dict()
+    directory.write_config()
+    return recipe
+
+
+def _batch_plan(prepared: Prepared, recipe: Recipe) -> BatchPlan:
+    """Which pairs are trained on together, in every epoch."""
+    sides, share = (prepared.source_tokenizer, prepared.target_tokenizer), recipe.subword_dropout
+    pairs = SplitAnew(prepared.train, *sides, share=share, seed=recipe.seed) if share else prepared.train
+    return BatchPlan(pairs, batch_tokens=recipe.batch_tokens, seed=recipe.seed)
+
+
 def _build(architecture: dict[str, Any], directory: ModelDirectory) -> Seq2Seq:
     """The model of a stored run, frozen where the run froze it; the checkpoint has its weights."""
     try:
@@ -205,6 +317,16 @@ def _width(path: str | None) -> int | None:
 def _freeze(model: Seq2Seq, options: dict[str, Any]) -> None:
     model.encoder.embedding.weight.requires_grad_(not options.get("freeze_source_vectors", False))
     model.decoder.embedding.weight.requires_grad_(not options.get("freeze_target_vectors", False))
+
+
+def _say_what_is_copied(model: Seq2Seq, prepared: Prepared, listener: Listener) -> None:
+    """Tell a copying model which source tokens are tokens of the target side too."""
+    target_ids = prepared.source_tokenizer.ids_in(prepared.target_tokenizer)
+    model.set_copy_ids(target_ids)
+    shared = np.count_nonzero(target_ids)
+    if not shared:
+        raise OptionError("`copying` needs tokens that both sides share, but the vocabularies have none in common")
+    listener(Note(f"copying: {shared:,} of the source's {len(target_ids):,} tokens are tokens of the target too"))
 
 
 def _start_from_earlier(model: Seq2Seq, earlier: Earlier, prepared: Prepared, listener: Listener) -> None:
@@ -241,16 +363,22 @@ def _train(
     model: Seq2Seq,
     recipe: Recipe,
     listener: Listener,
+    processes: Processes,
     *,
     stop_at: int | None,
 ) -> None:
     training = directory.training
+    listener = listener if processes.main else ignore
     log = _Log(directory, listener)
+    device = model.decoder.embedding.weight.device
+    if recipe.precision == "bfloat16" and not multiplies_bfloat16(device):
+        text = f"the {device} is not known to multiply in bfloat16: it may take longer than float32"
+        listener(Note(text, warning=True))
 
     def batches(epoch: int, position: int) -> Iterator[Batch]:
         yield from plan.epoch(epoch, start=position)
 
-    plan = BatchPlan(prepared.train, batch_tokens=recipe.batch_tokens, seed=recipe.seed)
+    plan = _batch_plan(prepared, recipe)
     evaluator = Evaluator(prepared, recipe)
     with stop_on_interrupt() as stop:
         trainer = Trainer(
@@ -263,17 +391,37 @@ def _train(
             keep=directory.weights,
             listener=log,
             interrupted=lambda: stop() or trainer.run.step == stop_at,
+            risk=_risk(prepared, recipe),
+            processes=processes,
         )
         trainer.resume()
         log.history = trainer.run.history
         run = trainer.fit()
-        log.draw(run.history)
+        if processes.main:
+            log.draw(run.history)
         if not run.finished:
             raise Interrupted(f"stopped at step {run.step:,}; go on with: dragoman train --resume {directory.path}")
-        if run.best is None:
-            raise TrainingError("nothing was trained: the limits end the run before its first step")
-        load_weights(model, load_tensors(directory.weights)[0], directory.weights)
-        _finish(directory, prepared, model, run, trainer.epochs_done, listener)
+        if not processes.main:
+            processes.follow()
+            return
+        with processes.leading():
+            if run.best is None:
+                raise TrainingError("nothing was trained: the limits end the run before its first step")
+            load_weights(model, load_tensors(directory.weights)[0], directory.weights)
+            _finish(directory, prepared, model, run, trainer.epochs_done, listener)
+
+
+def _risk(prepared: Prepared, recipe: Recipe) -> MinimumRisk | None:
+    """The expected cost that the recipe has in the loss, if it has any."""
+    if not recipe.minimum_risk:
+        return None
+    return MinimumRisk(
+        prepared.train,
+        weight=recipe.minimum_risk,
+        metric=recipe.risk_metric,
+        candidates=recipe.risk_candidates,
+        sharpness=recipe.risk_sharpness,
+    )
 
 
 def _finish(
@@ -289,15 +437,28 @@ def _finish(
             config["scores"][name] = scores.as_dict() | {"search": f"beam {BEAM.beam_size}"}
             shown = ", ".join(f"{label} {value}" for label, value, _ in scores.rows()[:3])
             listener(Note(f"{name}: {shown}"))
+    memory = peak_memory(next(model.parameters()).device)
+    if "forecast" in config:
+        listener(Note(_as_it_was(config["forecast"], run, memory)))
     config["run"] = {
         "steps": run.step,
         "epochs": epochs,
         "seconds": run.seconds,
+        "memory": memory,
         "finished": run.finished,
         "best_step": run.best_step,
     }
     directory.write_config()
     write_text(directory.path / CARD, model_card(config))
+
+
+def _as_it_was(forecast: dict[str, Any], run: Run, memory: int | None) -> str:
+    """The actual figures beside the predicted ones."""
+    text = f"took {run.step:,} steps in {run.seconds / 60:.1f} minutes"
+    planned = f"planned: at most {forecast['steps']:,} in {forecast['seconds'] / 60:.1f}"
+    if memory is not None and forecast["memory"] is not None:
+        text, planned = f"{text}, {memory / 1e9:.1f} GB", f"{planned}, {forecast['memory'] / 1e9:.1f} GB"
+    return f"{text} ({planned})"
 
 
 class _Log:

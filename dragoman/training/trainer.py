@@ -21,6 +21,7 @@ from dragoman.corpus.batching import Batch
 from dragoman.errors import TrainingError
 from dragoman.model.loss import Loss
 from dragoman.model.seq2seq import Seq2Seq
+from dragoman.training.averaging import RecentWeights
 from dragoman.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -34,9 +35,13 @@ from dragoman.training.checkpoint import (
 from dragoman.training.clock import Clock
 from dragoman.training.events import Evaluated, Listener
 from dragoman.training.objective import Objective, add_gradients
+from dragoman.training.processes import ALONE, Processes
 from dragoman.training.recipe import Recipe
+from dragoman.training.risk import MinimumRisk
 from dragoman.training.schedule import SamplingCurve, Schedule
 
+LAST = "last.safetensors"
+"""Name of the last checkpoint in the training folder."""
 DIVERGED = 3.0
 """Times the loss of knowing nothing, ln(vocabulary), at which a run has diverged."""
 
@@ -52,6 +57,8 @@ class Run:
     best_step: int = 0
     since_best: int = 0
     rate_scale: float = 1.0
+    landing: int = 0
+    landing_patience: int = 0
     dev_loss: float | None = None
     since_dev_loss: int = 0
     loss_sum: float = 0.0
@@ -81,7 +88,8 @@ class Trainer:
     """Trains one model; `fit` runs until a limit, an early stop or an interrupt, and can go on from any checkpoint.
 
     `batches(epoch, position)` gives an epoch's batches; `evaluate()` scores the model as it is given. `folder` gets the
-    last checkpoint (`last.safetensors`), `keep` the weights of the best evaluation.
+    last checkpoint (`last.safetensors`), `keep` the weights of the best evaluation. `risk` adds the expected cost of the
+    model's own outputs to the loss. Of several `processes` only the main one evaluates and writes.
     """
 
     def __init__(
@@ -96,46 +104,61 @@ class Trainer:
         keep: Path,
         listener: Listener,
         interrupted: Callable[[], bool] = lambda: False,
+        risk: MinimumRisk | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         self.model = model
         self.recipe = recipe
         self.batches = batches
         self.batches_per_epoch = batches_per_epoch
         self.evaluate = evaluate
-        self.checkpoint_path = folder / "last.safetensors"
+        self.checkpoint_path = folder / LAST
         self.keep = keep
         self.listener = listener
         self.interrupted = interrupted
+        self.risk = risk
+        self.processes = processes
         self.run = Run()
         self.device = model.decoder.embedding.weight.device
         named = {name: value for name, value in model.named_parameters() if value.requires_grad}
         self.names = list(named)
         self.parameters: list[Tensor] = list(named.values())
         self.optimizer = build_optimizer(recipe, self.parameters)
-        self.average = [value.detach().clone() for value in self.parameters] if recipe.average_decay else []
-        updates_per_epoch = math.ceil(batches_per_epoch / recipe.accumulate)
-        total = recipe.epochs * updates_per_epoch
-        self.total_steps = min(total, recipe.max_steps) if recipe.max_steps else total
+        self.average = [value.detach().clone() for value in self.parameters] if self._averages else []
+        self.recent = RecentWeights(recipe.average_checkpoints)
+        limit = limit_in_steps(recipe, math.ceil(batches_per_epoch / recipe.accumulate))
+        self.total_steps = min(limit, recipe.planned_steps or limit)
         self.schedule = Schedule(recipe.schedule, recipe.learning_rate, recipe.warmup_steps, self.total_steps)
-        self.eval_every = recipe.eval_every or max(50, min(1000, math.ceil(updates_per_epoch / 2)))
-        self.objective = Objective(recipe.label_smoothing, bptt=recipe.bptt, r_drop=recipe.r_drop)
+        self.eval_every = evaluation_interval(recipe, self.total_steps)
+        self.objective = objective_of(recipe)
         self.sampling = SamplingCurve(recipe.sampling_curve, recipe.scheduled_sampling, recipe.sampling_steps)
 
     def resume(self) -> None:
-        """Go on from the last checkpoint, if there is one."""
-        if not self.checkpoint_path.exists():
+        """Go on from the last checkpoint; where there is none yet, write the one that all processes begin from."""
+        first = self.processes.main and not self.checkpoint_path.exists()
+        if first:
+            self.save()  # also for a run that is killed before its next checkpoint
+        self.processes.meet()
+        if first:
             return
         checkpoint = load_checkpoint(self.checkpoint_path)
         load_weights(self.model, checkpoint.weights, self.checkpoint_path)
         restore_optimizer(self.optimizer, self.names, checkpoint.optimizer)
-        for name, average in zip(self.names, self.average, strict=False):
-            average.copy_(checkpoint.average[name])
+        if self.recent.size:
+            self.recent.restore(self.names, checkpoint.average, self.parameters)
+        else:
+            for name, average in zip(self.names, self.average, strict=False):
+                average.copy_(checkpoint.average[name])
         known = {field.name for field in fields(Run)}
         self.run = Run(**{name: value for name, value in checkpoint.progress.items() if name in known})
+        if self.run.landing_patience != self.recipe.patience:  # another patience was given: it has not run out
+            self.run.landing = 0
 
     def save(self) -> None:
         """Write the last checkpoint."""
-        average = dict(zip(self.names, self.average, strict=False))
+        if not self.processes.main:
+            return
+        average = self.recent.tensors(self.names) or dict(zip(self.names, self.average, strict=False))
         optimizer = optimizer_tensors(self.optimizer, self.names)
         save_checkpoint(
             self.checkpoint_path, Checkpoint(model_weights(self.model), optimizer, average, asdict(self.run))
@@ -143,37 +166,55 @@ class Trainer:
 
     def fit(self) -> Run:
         """Train until a limit; the reason is in the returned run's `finished`, empty after an interrupt."""
-        if not self.checkpoint_path.exists():
-            self.save()  # so that a run killed before its first checkpoint can be resumed too
-        self.run.finished = self._limit()
         clock = Clock(self.run)
-        while not self.run.finished:
+        over = self._over()
+        while not over:
             for group in _groups(self.batches(self.run.epoch, self.run.position), self.recipe.accumulate):
                 self._guard(self._train_on(group))
                 self.run.position += len(group)
-                if self.run.step % self.eval_every == 0:
-                    self._assess(clock)
-                clock.report(self)  # may save, so it comes after all that this step decides
-                self.run.finished = self._limit()
-                if self.run.finished or self.interrupted():
+                if self.processes.main:
+                    if self.run.step % self.eval_every == 0:
+                        self._assess(clock)
+                    clock.report(self)  # may save, so it comes after all that this step decides
+                over = self._over()
+                if over:
                     return self._end(clock)
             self.run.epoch, self.run.position = self.run.epoch + 1, 0
-            self.run.finished = self._limit()
+            over = self._over()
         return self._end(clock)
+
+    def _over(self) -> bool:
+        """Whether to stop, the same in every process: the main one knows the limits, any may be interrupted."""
+        run, main = self.run, self.processes.main
+        run.finished = self._limit() if main else ""
+        at_limit, interrupts, rate_scale, landing = self.processes.sum(
+            bool(run.finished), self.interrupted(), run.rate_scale if main else 0.0, run.landing if main else 0
+        )
+        run.rate_scale, run.landing = rate_scale, int(landing)
+        if at_limit and not main:
+            run.finished = "when the main process did"
+        return bool(at_limit or interrupts)
 
     def _train_on(self, batches: list[Batch]) -> Loss:
         run, recipe = self.run, self.recipe
-        torch.manual_seed(int(np.random.SeedSequence((recipe.seed, run.step)).generate_state(1)[0]))
+        seed = int(np.random.SeedSequence((recipe.seed, run.step, self.processes.rank)).generate_state(1)[0])
+        own = self.processes.share(batches)
+        pools = [self.risk.draw(self.model, batch, seed=seed >> 1) for batch in own] if self.risk else []
+        torch.manual_seed(seed)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         objective = replace(self.objective, own_share=self.sampling.share(run.step))
-        loss = add_gradients(self.model, batches, self.device, objective)
+        tokens = sum(batch.target_tokens for batch in batches)
+        loss = add_gradients(self.model, own, self.device, objective, tokens=tokens)
+        if self.risk:
+            self.risk.add_gradients(self.model, pools, sources=sum(map(len, batches)))
+        loss = self.processes.combine(self.parameters, loss)
         if recipe.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm)
         run.step += 1
         self.optimizer.param_groups[0]["lr"] = self.rate
         self.optimizer.step()
-        if self.average:
+        if self._averages:
             # The warm-up of the decay lets the average forget the random start (as in TensorFlow's moving average).
             decay = min(recipe.average_decay, (1 + run.step) / (10 + run.step))
             torch._foreach_lerp_(self.average, self.parameters, 1 - decay)
@@ -184,7 +225,7 @@ class Trainer:
     @property
     def rate(self) -> float:
         """The current step's learning rate."""
-        return self.schedule.rate(self.run.step) * self.run.rate_scale
+        return self.schedule.rate(self.run.step, landing=self.run.landing) * self.run.rate_scale
 
     def _guard(self, loss: Loss) -> None:
         mean = loss.cross_entropy / loss.tokens
@@ -202,14 +243,20 @@ class Trainer:
             return f"{recipe.max_steps} steps"
         if recipe.max_minutes and run.seconds >= recipe.max_minutes * 60:
             return f"{recipe.max_minutes:g} minutes"
-        if recipe.patience and run.since_best >= recipe.patience:
+        if run.landing and run.step >= run.landing + self.schedule.landing_steps(run.landing):
             return f"no better dev score in {recipe.patience} evaluations"
+        if self.schedule.falls and run.step >= self.total_steps and recipe.planned_steps:
+            return f"{self.total_steps:,} steps, as planned"
         if run.epoch >= recipe.epochs:
             return f"{recipe.epochs} epochs"
         return ""
 
     def _end(self, clock: Clock) -> Run:
-        if self.run.finished and (not self.run.history or self.run.history[-1]["step"] != self.run.step):
+        if (
+            self.processes.main
+            and self.run.finished
+            and (not self.run.history or self.run.history[-1]["step"] != self.run.step)
+        ):
             self._assess(clock)
         clock.pause()
         self.save()
@@ -220,6 +267,8 @@ class Trainer:
         run = self.run
         train_loss = run.loss_sum / max(1, run.loss_tokens)
         speed = clock.speed_since_assessment()
+        if self.recent.size:
+            self.average = self.recent.add(self.parameters)
         with self.averaged():
             self.model.eval()
             dev = self.evaluate(self.model)
@@ -230,6 +279,8 @@ class Trainer:
                 save_tensors(self.keep, model_weights(self.model))
             else:
                 run.since_best += 1
+            if self.recipe.patience and run.since_best >= self.recipe.patience and not run.landing:
+                run.landing, run.landing_patience = run.step, self.recipe.patience
         self._watch_plateau(dev.loss)
         event = Evaluated(
             step=run.step,
@@ -263,8 +314,13 @@ class Trainer:
         """Passes over the data so far."""
         return self.run.epoch + min(1.0, self.run.position / self.batches_per_epoch)
 
+    @property
+    def _averages(self) -> bool:
+        """Whether a running average is kept: only the main process has a use for it."""
+        return self.recipe.average_decay > 0 and self.processes.main
+
     def averaged(self) -> _Swapped:
-        """A context in which the model's weights are the running average."""
+        """A context in which the model's weights are the average, if there is one."""
         return _Swapped(self.parameters, self.average)
 
 
@@ -283,6 +339,29 @@ class _Swapped:
     def _swap(self) -> None:
         for parameter, average in zip(self.parameters, self.average, strict=False):
             parameter.data, average.data = average.data, parameter.data
+
+
+def objective_of(recipe: Recipe) -> Objective:
+    """What a recipe minimises."""
+    return Objective(
+        recipe.label_smoothing,
+        bptt=recipe.bptt,
+        r_drop=recipe.r_drop,
+        bfloat16=recipe.precision == "bfloat16",
+        recompute=recipe.recompute,
+        share=1 - recipe.minimum_risk,
+    )
+
+
+def limit_in_steps(recipe: Recipe, steps_per_epoch: int) -> int:
+    """Steps until the limits that are counted, epochs and steps, end a run."""
+    total = recipe.epochs * steps_per_epoch
+    return min(total, recipe.max_steps) if recipe.max_steps else total
+
+
+def evaluation_interval(recipe: Recipe, steps: int) -> int:
+    """Steps between two evaluations of a run of so many steps: about 25 in all, so that they take little of its time."""
+    return recipe.eval_every or max(50, min(1000, math.ceil(steps / 25)))
 
 
 def _groups(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:

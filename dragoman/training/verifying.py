@@ -16,6 +16,7 @@ from dragoman.errors import Interrupted, OptionError, TrainingError
 from dragoman.training import session
 from dragoman.training.checkpoint import load_checkpoint
 from dragoman.training.events import Listener, Note
+from dragoman.training.launch import launched
 from dragoman.training.preparation import Pairs
 
 STEPS = 20
@@ -42,7 +43,10 @@ def verify_resume(pairs: Pairs, options: TrainOptions, *, listener: Listener, st
 
     Raises `TrainingError` if a single bit differs.
     """
+    if launched().world > 1:
+        raise OptionError("`verify_resume` runs in one process: start it without torchrun or accelerate launch")
     pairs = pairs if isinstance(pairs, str | Path) else _kept(pairs)
+    options = options.model_copy(update={"max_minutes": None})  # it would be planned anew, from other timings
     steps = min(steps, options.max_steps or steps)
     stop = steps // 2
     if not stop:

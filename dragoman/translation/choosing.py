@@ -19,7 +19,15 @@ REVERSE_WEIGHT = 0.5
 """What a reverse model's opinion counts if nothing is said."""
 UNREADABLE = -100.0
 """The reverse score of an output that the reverse model cannot read, such as an empty one."""
-TEXT_OPTIONS = ("rerank", "utility", "num_candidates", "reverse_weight", "min_confidence")
+TEXT_OPTIONS = (
+    "rerank",
+    "utility",
+    "num_candidates",
+    "reverse_weight",
+    "min_confidence",
+    "replace_unknown",
+    "phrase_table",
+)
 """Options that are settled here, after the search."""
 
 Utility = Callable[[str, str], float]

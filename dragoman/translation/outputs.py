@@ -38,6 +38,8 @@ class Candidate:
     """What candidates were put in order by after the search (`rerank`, a reverse model); None if they were not."""
     confidence: float | None = None
     """Probability that the output is right; None unless the model was calibrated."""
+    ids: tuple[int, ...] = ()
+    """The ids of `tokens`."""
 
     @property
     def rank(self) -> float:

@@ -9,8 +9,9 @@ from dragoman.corpus.cleaning import fault_in
 from dragoman.errors import OptionError
 from dragoman.generation.scoring import score_ids
 from dragoman.generation.stepper import EOS, UNK, Stepper
+from dragoman.translation.batches import batches
 from dragoman.translation.outputs import ScoredPair
-from dragoman.translation.texts import Texts, batches
+from dragoman.translation.texts import Texts
 
 if TYPE_CHECKING:
     from dragoman.evaluation.metrics import Perplexity

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,12 +15,10 @@ from dragoman.generation.automaton import Automaton
 from dragoman.generation.constraints import Constraints, constraints_from_text
 from dragoman.generation.hypothesis import Hypothesis
 from dragoman.generation.patterns import compile_pattern, token_texts
-from dragoman.translation.outputs import Candidate
+from dragoman.translation.outputs import Candidate, Translation
 
 LONGEST_SOURCE = 5_000
 """Tokens of the longest source that is translated."""
-_BATCH_ROWS = 64
-_BATCH_TOKENS = 4_000
 
 
 @dataclass(frozen=True)
@@ -79,6 +77,13 @@ class Texts:
         """Targets in ids, cleaned as the training data was, without `<s>` and `</s>`."""
         return self.target_tokenizer.encode_batch([clean(text, self._config["normalization"]) for text in targets])
 
+    def translation(self, source: str, ids: list[int], hypotheses: Sequence[Hypothesis]) -> Translation:
+        """What a search found for a source and its ids, best first, as texts."""
+        candidates = tuple(self.candidate(hypothesis) for hypothesis in hypotheses)
+        cut = candidates and not candidates[0].finished
+        warning = "the output was cut at the maximum length" if cut else None
+        return Translation(source, candidates, warning, tuple(self.source_tokenizer.tokens(ids)))
+
     def candidate(self, hypothesis: Hypothesis) -> Candidate:
         """An output as text."""
         ids = list(hypothesis.ids[: len(hypothesis.ids) - hypothesis.finished])
@@ -91,6 +96,7 @@ class Texts:
             token_scores=tuple(float(score) for score in hypothesis.token_scores),
             attention=None if attention is None else attention[: len(ids)],
             finished=hypothesis.finished,
+            ids=tuple(ids),
         )
 
     def constraints(self, options: SearchOptions) -> Constraints | None:
@@ -126,15 +132,3 @@ def _fault(ids: list[int]) -> str | None:
     if len(ids) > LONGEST_SOURCE:
         return f"the line has {len(ids):,} tokens, more than the {LONGEST_SOURCE:,} that are translated"
     return None
-
-
-def batches(lengths: Mapping[int, int]) -> Iterator[list[int]]:
-    """Places in batches of like lengths, the longest first, so that little is padded; `lengths` is place to length."""
-    batch: list[int] = []
-    for place in sorted(lengths, key=lambda place: -lengths[place]):
-        if batch and (len(batch) == _BATCH_ROWS or lengths[batch[0]] * (len(batch) + 1) > _BATCH_TOKENS):
-            yield batch
-            batch = []
-        batch.append(place)
-    if batch:
-        yield batch

@@ -1,0 +1,79 @@
+"""What lines are read from: a file that stays as it is, or somebody who sends them; does not know what they are for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import stat
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from dragoman.errors import DataError
+
+Line = TypeVar("Line")
+
+
+class InputFile:
+    """A plain file that is to be worked through as it is now."""
+
+    def __init__(self, path: Path) -> None:
+        """Reads it once, for its checksum and its number of lines."""
+        from dragoman.corpus.lines import survey
+
+        self._path = path
+        self._seen = self._look()
+        self.checksum, self.lines = survey(path)
+
+    def _look(self) -> tuple[int, int]:
+        found = self._path.stat()
+        return found.st_size, found.st_mtime_ns
+
+    def check(self, way_out: str) -> None:
+        """Raise `DataError` if the content has changed since."""
+        from dragoman.corpus.lines import survey
+
+        if self._look() != self._seen and survey(self._path)[0] != self.checksum:
+            raise DataError(f"{self._path} changed while it was translated; {way_out}")
+
+
+def is_plain_file(path: Path | None) -> bool:
+    """Whether a path, or standard input for None and `-`, is a plain file, so that reading it never waits for anybody."""
+    try:
+        found = os.fstat(sys.stdin.fileno()) if path is None or str(path) == "-" else path.stat()
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(found.st_mode)
+
+
+def as_ready(lines: Iterable[Line], most: int) -> Iterator[list[Line]]:
+    """Up to `most` lines at once, and never waiting for more: who sends one line gets its answer, many go fast."""
+    waiting: queue.Queue[Line | BaseException | None] = queue.Queue(maxsize=most)
+
+    def read() -> None:
+        try:
+            for line in lines:
+                waiting.put(line)
+            waiting.put(None)
+        except BaseException as error:  # raised again where the lines are used
+            waiting.put(error)
+
+    threading.Thread(target=read, daemon=True).start()
+    ended: BaseException | None = None
+    going = True
+    while going:
+        some: list[Line] = []
+        with contextlib.suppress(queue.Empty):
+            while going and len(some) < most:
+                item = waiting.get(block=not some)
+                if item is None or isinstance(item, BaseException):
+                    ended, going = item, False
+                else:
+                    some.append(item)
+        if some:
+            yield some
+    if ended is not None:
+        raise ended

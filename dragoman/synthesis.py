@@ -1,0 +1,136 @@
+"""The Python functions that train on pairs which models make: distillation and back-translation.
+
+>>> import dragoman
+>>> student = dragoman.distill("teacher", "pairs.tsv", out="student")
+>>> translator = dragoman.backtranslate("reverse-model", "french.txt", "pairs.tsv", out="model")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dragoman.config import ReadOptions, SearchOptions, TrainOptions
+from dragoman.errors import OptionError
+from dragoman.storage import ModelDirectory, check_claim, checksum, locate
+from dragoman.training.events import Listener, ignore
+from dragoman.training.preparation import remake_only
+from dragoman.translation.outputs import Translation
+from dragoman.translation.synthetic import BackTranslation, Distillation, PairsFile
+from dragoman.translator import Translator, load, train
+
+if TYPE_CHECKING:
+    from dragoman.training.preparation import Pairs, Remaker
+
+_AS_THE_TEACHER = {*ReadOptions.model_fields, "dev", "test", "seed"} - {"format", "strict"}
+"""Options of a student that are the teacher's unless they are given."""
+
+
+def distill(
+    teacher: str | Path,
+    pairs: Pairs,
+    *,
+    out: str | Path | None = None,
+    write: str | Path | None = None,
+    options: TrainOptions | None = None,
+    search: SearchOptions | None = None,
+    ensemble: Sequence[str | Path] = (),
+    reverse: str | Path | None = None,
+    overwrite: bool = False,
+    listener: Listener = ignore,
+    command: str | None = None,
+) -> Translator | None:
+    """Train a student on what a teacher makes of the training part's sources (Kim and Rush 2016).
+
+    `teacher` (and `ensemble`, `reverse`: see `load`) translates every different source once, by `search`; every output is a
+    pair. They go to `write`, by default OUT.synthetic.tsv, which a stopped call goes on with. Dev and test are the true pairs.
+    What `options` leave unset of the columns and the split is as in the teacher's training. Without `out` nothing is
+    trained, and nothing returned.
+    """
+    options = options or TrainOptions()
+    model = load(teacher, device=options.device, threads=options.threads, ensemble=ensemble, reverse=reverse)
+    stored = {name: value for name, value in model.config["options"].items() if name in _AS_THE_TEACHER}
+    options = TrainOptions(**{**stored, **{name: getattr(options, name) for name in options.model_fields_set}})
+    file = _pairs_file(out, write, [teacher, *ensemble, *([reverse] if reverse else [])], search, overwrite=overwrite)
+    remake = Distillation(_translates(model, search), file, overwrite=overwrite)
+    return _train_on(remake, pairs, out, options, overwrite=overwrite, listener=listener, command=command)
+
+
+def backtranslate(
+    reverse_model: str | Path,
+    texts: str | Path,
+    pairs: Pairs,
+    *,
+    out: str | Path | None = None,
+    write: str | Path | None = None,
+    repeat: int = 1,
+    options: TrainOptions | None = None,
+    search: SearchOptions | None = None,
+    ensemble: Sequence[str | Path] = (),
+    reverse: str | Path | None = None,
+    overwrite: bool = False,
+    listener: Listener = ignore,
+    command: str | None = None,
+) -> Translator | None:
+    """Train on true pairs, and on ones whose sources a model from target to source makes (Sennrich et al. 2016).
+
+    `texts` is a file of lines in the target language; `ensemble` and `reverse` (here from source to target) are as for
+    `load`. The made pairs go to `write`, by default OUT.synthetic.tsv, which a
+    stopped call goes on with. Every true pair of the training part counts `repeat` times. Dev and test are true pairs, and
+    lines that are targets of theirs are left out. Without `out` nothing is trained, and nothing returned.
+    """
+    options = options or TrainOptions()
+    if repeat < 1:
+        raise OptionError(f"`repeat` must be at least 1, but is {repeat}")
+    if len(options.source) > 1:
+        raise OptionError("`source` names several columns, but a back-translation is one text")
+    model = load(reverse_model, device=options.device, threads=options.threads, ensemble=ensemble, reverse=reverse)
+    file = _pairs_file(
+        out, write, [reverse_model, *ensemble, *([reverse] if reverse else [])], search, overwrite=overwrite
+    )
+    reading = ReadOptions(normalization=options.normalization, encoding=options.encoding)
+    remake = BackTranslation(_translates(model, search), file, texts, reading, repeat=repeat, overwrite=overwrite)
+    return _train_on(remake, pairs, out, options, overwrite=overwrite, listener=listener, command=command)
+
+
+def _pairs_file(
+    out: str | Path | None,
+    write: str | Path | None,
+    models: Sequence[str | Path],
+    search: SearchOptions | None,
+    *,
+    overwrite: bool,
+) -> PairsFile:
+    """Where made pairs go; found wrong before any work is done."""
+    if out is None and write is None:
+        raise OptionError("`out` is missing, or `write` to make pairs and train nothing")
+    if out is not None:
+        check_claim(Path(out), overwrite=overwrite)
+    path = Path(write) if write is not None else Path(f"{out}.synthetic.tsv")
+    weights = [checksum(ModelDirectory.open(locate(name)).weights) for name in models]
+    maker = {"models": weights, "search": (search or SearchOptions()).model_dump(mode="json")}
+    return PairsFile(path, maker, overwrite=overwrite)
+
+
+def _translates(model: Translator, search: SearchOptions | None) -> Callable[[list[str]], list[Translation]]:
+    return lambda texts: model.translate(texts, options=search or SearchOptions())
+
+
+def _train_on(
+    remake: Remaker,
+    pairs: Pairs,
+    out: str | Path | None,
+    options: TrainOptions,
+    *,
+    overwrite: bool,
+    listener: Listener,
+    command: str | None,
+) -> Translator | None:
+    """Train on made pairs; without `out` only make them."""
+    if out is None:
+        remake_only(pairs, options, remake, listener)
+        return None
+    return train(
+        pairs, out=out, options=options, overwrite=overwrite, listener=listener, command=command, remake=remake
+    )

@@ -1,0 +1,190 @@
+"""What a run will cost, found before its first step from a few timed batches; changes no weight and knows no files.
+
+Under a schedule that falls to nothing the last step must be known. A limit in minutes is therefore turned into steps
+here, once, and stored: from then on steps alone decide the weights.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dragoman.corpus.batching import Batch, BatchPlan
+from dragoman.errors import TrainingError
+from dragoman.model.seq2seq import Seq2Seq
+from dragoman.training.machine import free_memory, peak_memory
+from dragoman.training.objective import add_gradients
+from dragoman.training.recipe import Recipe
+from dragoman.training.trainer import build_optimizer, evaluation_interval, limit_in_steps, objective_of
+
+TIMED = 8
+"""Batches that are timed, spread over the first epoch."""
+STATES = {"adamw": 2, "adam": 2, "sgd": 0}
+"""Numbers that an optimiser keeps for each parameter."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What training will take."""
+
+    parameters: int
+    """Numbers that are learned."""
+    memory: int | None
+    """Bytes at the peak, everything in the process counted; None where this cannot be known."""
+    seconds_per_step: float
+    """One optimiser step."""
+    seconds_per_evaluation: float
+    """The dev loss and the decoding of dev sources, once the model ends its outputs about where they should end."""
+    steps_per_epoch: int
+    """Optimiser steps in a pass over the data."""
+    steps: int
+    """Optimiser steps until the first limit."""
+    seconds: float
+    """Until then, evaluations included."""
+
+    def __str__(self) -> str:
+        """One line for people."""
+        memory = "" if self.memory is None else f", {self.memory / 1e9:.1f} GB of memory"
+        return (
+            f"at most {self.steps:,} steps ({self.steps / self.steps_per_epoch:.1f} epochs) in about "
+            f"{self.seconds / 60:.1f} minutes; {self.steps_per_epoch * self.seconds_per_step / 60:.1f} minutes an epoch; "
+            f"{self.parameters:,} parameters{memory}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """For config.json."""
+        return asdict(self)
+
+
+def check_weights_fit(recipe: Recipe, parameters: int, device: torch.device) -> None:
+    """Raise `TrainingError` if weights, gradients and optimiser alone are more than there is memory for.
+
+    Found from the number of parameters, so that it is known before a model is made.
+    """
+    _refuse_if_too_large(_bytes_of_states(recipe, parameters), device, recipe)
+
+
+def forecast(
+    model: Seq2Seq,
+    recipe: Recipe,
+    plan: BatchPlan,
+    device: torch.device,
+    *,
+    evaluation_seconds: float,
+    processes: int = 1,
+    steps_done: int = 0,
+    seconds_done: float = 0.0,
+) -> Forecast:
+    """Time a few batches of `plan` with a model that is on `device`, and say what the run of `recipe` will take.
+
+    Of several `processes` this one's rows of each batch are timed; `steps_done` and `seconds_done` are behind a run that is resumed. Raises `TrainingError`, with advice, if it cannot
+    fit into memory. Weights stay as they are; gradients are dropped.
+    """
+    batches = [batch.slice(0, processes) for batch in plan.sample(TIMED + 1)]
+    model.train()
+    seconds = []
+    for number, batch in enumerate(batches):
+        if number == 1:  # the first one warms up, and says how much memory the largest will take
+            _refuse_if_too_large(_bytes_needed(model, recipe, batches), device, recipe)
+        seconds.append(min(_timed(model, recipe, batch, device) for _ in range(2)))  # the first prepares for its shape
+    parameters = [value for value in model.parameters() if value.requires_grad]
+    states = _bytes_of_states(recipe, sum(value.numel() for value in parameters))
+    update = _timed_update(recipe, parameters)
+    for parameter in parameters:
+        parameter.grad = None
+    per_epoch = math.ceil(plan.batches_per_epoch / recipe.accumulate)
+    per_step = recipe.accumulate * float(np.mean(seconds[1:] or seconds)) + update
+    bare = limit_in_steps(recipe, per_epoch)
+    steps = bare
+    if recipe.max_minutes:
+        left = recipe.max_minutes * 60 - seconds_done
+        every = evaluation_interval(recipe, min(bare, steps_done + int(left / per_step)))
+        within = (left - evaluation_seconds) / (per_step + evaluation_seconds / every)
+        steps = min(bare, steps_done + max(1, int(within)))
+    to_come = max(0, steps - steps_done)
+    evaluations = to_come / evaluation_interval(recipe, steps) + 1
+    peak = peak_memory(device)
+    return Forecast(
+        parameters=model.parameter_count,
+        memory=None if peak is None else peak + states - 2 * 4 * model.parameter_count,
+        seconds_per_step=per_step,
+        seconds_per_evaluation=evaluation_seconds,
+        steps_per_epoch=per_epoch,
+        steps=steps,
+        seconds=seconds_done + to_come * per_step + evaluations * evaluation_seconds,
+    )
+
+
+def _timed(model: Seq2Seq, recipe: Recipe, batch: Batch, device: torch.device) -> float:
+    begun = time.monotonic()
+    add_gradients(model, [batch], device, objective_of(recipe))
+    _finish(device)
+    return time.monotonic() - begun
+
+
+def _timed_update(recipe: Recipe, parameters: Sequence[Tensor]) -> float:
+    """Seconds that an optimiser takes for one parameter's share of the step, extrapolated to all of them.
+
+    A copy of the largest parameter is enough: an optimiser's time is that of reading and writing numbers.
+    """
+    largest = max(parameters, key=Tensor.numel)
+    copy = largest.detach().clone().requires_grad_()
+    copy.grad = torch.ones_like(copy)
+    optimizer = build_optimizer(recipe, [copy])
+    optimizer.step()
+    begun = time.monotonic()
+    optimizer.step()
+    _finish(copy.device)
+    return (time.monotonic() - begun) * sum(value.numel() for value in parameters) / copy.numel()
+
+
+def _bytes_of_states(recipe: Recipe, parameters: int) -> int:
+    """Weights, gradients, the optimiser's numbers and the average."""
+    copies = 2 + STATES[recipe.optimizer] + bool(recipe.average_decay)
+    return 4 * copies * parameters
+
+
+def _bytes_needed(model: Seq2Seq, recipe: Recipe, batches: Sequence[Batch]) -> int:
+    """Weights and all that goes with them, and the activations of the largest batch.
+
+    What a small batch keeps for its backward pass is counted, tensor by tensor, and scaled by its positions.
+    """
+    kept: dict[int, int] = {}
+    own = {value.data_ptr() for value in model.parameters()}
+
+    def count(tensor: Tensor) -> Tensor:
+        if tensor.data_ptr() not in own:
+            kept[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    small = min(batches, key=_positions)
+    device = next(model.parameters()).device
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        add_gradients(model, [small], device, replace(objective_of(recipe), bptt=0))
+    share = max(map(_positions, batches)) / max(1, _positions(small))
+    return _bytes_of_states(recipe, model.parameter_count) + int(sum(kept.values()) * share)
+
+
+def _positions(batch: Batch) -> int:
+    return batch.source_ids.size + batch.target_input.size
+
+
+def _refuse_if_too_large(needed: int, device: torch.device, recipe: Recipe) -> None:
+    free = free_memory(device)
+    if free is not None and needed > free:
+        raise TrainingError(
+            f"training needs about {needed / 1e9:.1f} GB of memory, but {free / 1e9:.1f} GB are free: lower "
+            f"--batch-tokens (now {recipe.batch_tokens:,}), --hidden-size (now {recipe.hidden_size:,}) or --vocab-size"
+        )
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

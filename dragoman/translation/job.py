@@ -1,0 +1,104 @@
+"""Translating under one set of options: sources to ids, a batch of them to translations; knows no files and no order.
+
+A job is checked when it is made, and from then on changes nothing: its batches may run one after another or at the same time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from dragoman.config import SearchOptions
+from dragoman.errors import OptionError
+from dragoman.generation.ensemble import EnsembleStepper
+from dragoman.generation.search import search
+from dragoman.generation.stepper import Stepper
+from dragoman.storage import ModelDirectory
+from dragoman.translation.choosing import UNREADABLE, by_likeness, by_reverse_model, search_options, with_confidence
+from dragoman.translation.outputs import ScoredPair, Translation
+from dragoman.translation.texts import Encoded, Texts
+from dragoman.translation.unknown import UnknownWords
+
+Scorer = Callable[[Sequence[str], Sequence[str]], list[ScoredPair]]
+"""Sources and targets to what a model thinks of each pair."""
+
+
+class Job:
+    """What a model is to do with any number of sources."""
+
+    def __init__(
+        self,
+        directory: ModelDirectory,
+        stepper: Stepper,
+        texts: Texts,
+        *,
+        options: SearchOptions,
+        reverse: Scorer | None = None,
+    ) -> None:
+        """`reverse` scores sources given outputs. Raises `OptionError` or `DataError` for what this model cannot do."""
+        self._config = directory.config
+        self._stepper, self._texts, self._options, self._reverse = stepper, texts, options, reverse
+        self._inner = search_options(options, reverse=reverse is not None)
+        together = isinstance(stepper, EnsembleStepper)
+        self._temperature = _temperature(directory, together=together, needed=options.min_confidence is not None)
+        self._constraints = texts.constraints(self._inner)
+        attends = self._config["architecture"]["attention"] != "none" or together
+        self._unknown = UnknownWords.of(texts, options, attends=attends)
+
+    @property
+    def width(self) -> int:
+        """Unfinished outputs that the search follows for every source."""
+        if self._inner.method == "best_first":
+            return 1
+        return self._inner.num_hypotheses if self._inner.method == "sample" else self._inner.beam_size
+
+    def encode(self, sources: Sequence[str]) -> Encoded:
+        """Sources in ids; one that cannot be used has a fault instead."""
+        return self._texts.encode_sources(sources)
+
+    def run(self, sources: Sequence[str], source_ids: Sequence[list[int]]) -> list[Translation]:
+        """Translate one batch of sources and their ids, all at once."""
+        found = search(self._stepper, source_ids, options=self._inner, constraints=self._constraints)
+        translations = [
+            self._texts.translation(source, ids, hypotheses)
+            for source, ids, hypotheses in zip(sources, source_ids, found, strict=True)
+        ]
+        if self._unknown is not None:
+            translations = [self._unknown.replace(each) for each in translations]
+        chosen = self._chosen(translations)
+        if self._temperature is None:
+            return chosen
+        least = self._options.min_confidence
+        return [with_confidence(each, temperature=self._temperature, least=least) for each in chosen]
+
+    def _chosen(self, translations: list[Translation]) -> list[Translation]:
+        """Candidates in the order that `rerank` or the reverse model puts them in."""
+        options, reverse = self._options, self._reverse
+        if not options.rerank and reverse is None:
+            return translations
+        if reverse is None:
+            lists = [by_likeness(t.candidates, options, writing=self._config["writing"]) for t in translations]
+        else:
+            clean = self._texts.clean_source
+            rows = [(c.text, clean(t.source)) for t in translations for c in t.candidates]
+            scored = reverse([text for text, _ in rows], [source for _, source in rows])
+            values = iter(each.normalized_score if each.token_scores else UNREADABLE for each in scored)
+            lists = [
+                by_reverse_model(t.candidates, [next(values) for _ in t.candidates], options) for t in translations
+            ]
+        return [
+            dataclasses.replace(t, candidates=tuple(chosen[: options.num_hypotheses]))
+            for t, chosen in zip(translations, lists, strict=True)
+        ]
+
+
+def _temperature(directory: ModelDirectory, *, together: bool, needed: bool) -> float | None:
+    """The temperature of confidences; None without one, and for ensembles (`together`), whose scores are others."""
+    stored = directory.config.get("calibration")
+    if stored is None and needed:
+        raise OptionError(
+            f"`min_confidence` needs a calibrated model; run: dragoman calibrate {directory.path} DEV.tsv"
+        )
+    if together and needed:
+        raise OptionError("`min_confidence` must not be given with an `ensemble`: it has no calibration of its own")
+    return None if stored is None or together else float(stored["temperature"])

@@ -1,0 +1,167 @@
+"""A text file that grows for hours and outlives whatever stops it; knows bytes and facts, not where they come from.
+
+    OUT.part         what is written so far
+    OUT.part.json    how much of it is certain: lines of input that are done, bytes, and the facts that it was made from
+
+The record is replaced only after the bytes that it counts are on the disk, and what a part holds beyond its record is cut off
+when it is opened again: so a line is never lost and never written twice. The part takes the name OUT when it is whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from dragoman.errors import StorageError
+from dragoman.storage import write_json
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class PartFile:
+    """The part of one output; made by `part_of`."""
+
+    def __init__(self, out: Path, file: FileIO, facts: Mapping[str, Any]) -> None:
+        self._out, self._file = out, file
+        self._part, self._record = _paths(out)
+        self._facts = json.loads(json.dumps(facts))
+        self.done = 0
+        """Lines of input whose output is certain: whoever goes on passes them over."""
+        self._go_on()
+
+    def write(self, text: str) -> None:
+        """Add text; it counts from the next `commit` on."""
+        with _failing(self._out):
+            content = memoryview(text.encode("utf-8", "backslashreplace"))
+            while content:  # a disk that is nearly full takes a piece
+                content = content[self._file.write(content) :]
+
+    def commit(self, lines: int) -> None:
+        """Make certain what was written: the output of so many more lines of input."""
+        with _failing(self._out):
+            os.fsync(self._file.fileno())
+            write_json(self._record, {"lines": self.done + lines, "bytes": self._file.tell(), "facts": self._facts})
+        self.done += lines
+
+    def finish(self) -> None:
+        """Give the part its name."""
+        with _failing(self._out):
+            os.fsync(self._file.fileno())
+            self._part.replace(self._out)
+            self._record.unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Remove a part that nothing is certain of."""
+        for path in (self._part, self._record):
+            path.unlink(missing_ok=True)
+
+    def _go_on(self) -> None:
+        """Find out how much of the part is certain, and cut off the rest."""
+        size = self._file.seek(0, os.SEEK_END)
+        # An empty part is new, and a record beside it is left over from a part that was finished.
+        record = _read(self._record, self._part) if size else None
+        keep = 0
+        if record is not None and record["lines"]:
+            self._check(record["facts"])
+            self.done, keep = record["lines"], record["bytes"]
+            if keep > size:
+                raise StorageError(
+                    f"{self._part} is damaged: it has {size:,} bytes of {keep:,}; remove it to begin anew"
+                )
+        with _failing(self._out):
+            self._file.truncate(keep)
+            self._file.seek(keep)
+        self.commit(0)
+
+    def _check(self, facts: Mapping[str, Any]) -> None:
+        """Raise `StorageError` unless the part was made from the same facts."""
+        other = [name for name in {**facts, **self._facts} if facts.get(name) != self._facts.get(name)]
+        if other:
+            raise StorageError(
+                f"{self._part} was begun with another {other[0]}; give the same again to go on with it, or remove it to "
+                "begin anew"
+            )
+
+
+@contextmanager
+def part_of(out: Path, facts: Mapping[str, Any]) -> Iterator[PartFile]:
+    """The part of `out`, open to write: a new one, or one that was begun with the same facts.
+
+    `facts` are plain values by their names in messages. When the block ends well the part becomes `out`. Raises `StorageError` if `out`
+    cannot be written, if the part was begun with other facts, is damaged or no part of ours, or if another process writes it.
+    """
+    if out.is_symlink():
+        out = out.resolve()
+    if out.is_dir():
+        raise StorageError(f"{out} is a directory; give a file")
+    path, _ = _paths(out)
+    with _failing(out):
+        file = path.open("a+b", buffering=0)
+    with file:
+        _lock(file, path)
+        file.seek(0)
+        part = PartFile(out, file, facts)
+        try:
+            yield part
+            part.finish()
+        except BaseException:
+            if not part.done:
+                part.forget()
+            raise
+
+
+def _paths(out: Path) -> tuple[Path, Path]:
+    part = out.with_name(out.name + ".part")
+    return part, part.with_name(part.name + ".json")
+
+
+def _read(record: Path, part: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+        return {"lines": int(found["lines"]), "bytes": int(found["bytes"]), "facts": dict(found["facts"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise StorageError(
+            f"{part} is in the way, and {record.name} does not say how much of it is certain; remove it to begin anew"
+        ) from None
+
+
+def _lock(file: FileIO, path: Path) -> None:
+    """Keep other processes from writing the same part, where the system and the file system can."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # not on Windows
+        return
+    busy = StorageError(f"{path} is being written by another process; wait for it, or give another --output")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise busy from None
+    except OSError:  # a file system without locks
+        return
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            return
+    raise busy  # it was finished by another process since it was opened, and has its name already
+
+
+@contextmanager
+def _failing(out: Path) -> Iterator[None]:
+    """Say in one line why an output cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        part, _ = _paths(out)
+        if error.errno in _NO_SPACE:
+            raise StorageError(
+                f"there is no space left on the disk for {part}; what is certain is kept: make room and give the same command "
+                "again"
+            ) from None
+        reason = error.strerror or str(error)
+        raise StorageError(f"{out} cannot be written: {reason[:1].lower()}{reason[1:]}") from None

@@ -1,0 +1,92 @@
+"""One source's output as text that grows, and a beam's whole history with its words; knows a Stepper and both tokenisers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from dragoman.config import SearchOptions
+from dragoman.errors import OptionError
+from dragoman.generation.search import search
+from dragoman.generation.stepper import Stepper
+from dragoman.generation.streaming import stream
+from dragoman.generation.tracing import Trace
+from dragoman.translation.choosing import TEXT_OPTIONS
+from dragoman.translation.outputs import Translation
+from dragoman.translation.texts import Texts
+
+
+@dataclass(frozen=True)
+class Piece:
+    """News of an output."""
+
+    text: str
+    """What goes on from the pieces before; all of them together are the output's text."""
+    translation: Translation | None = None
+    """The whole, with the last piece."""
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A translation and how it was found."""
+
+    translation: Translation
+    """What `translate` gives."""
+    steps: list[dict[str, Any]]
+    """Every step with all its candidates, their scores and fates (`dragoman.generation.tracing`); empty without a search."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**self.translation.as_dict(), "steps": self.steps}
+
+
+def stream_text(stepper: Stepper, texts: Texts, source: str, options: SearchOptions) -> Iterator[Piece]:
+    """The best output's text as it becomes certain; raises `OptionError` for what chooses among whole outputs."""
+    _refuse(options, "whole outputs, so that no text is certain before they are there")
+    constraints = texts.constraints(options)
+    encoded = texts.encode_sources([source])
+    if encoded.faults:
+        return iter([Piece("", Translation(source, (), encoded.faults[0]))])
+    news = stream(stepper, encoded.ids[0], options=options, constraints=constraints)
+
+    def pieces() -> Iterator[Piece]:
+        known: list[int] = []
+        shown = ""
+        for each in news:
+            known += each.ids
+            if each.hypothesis is None:
+                text = _certain(texts, known)
+                if len(text) > len(shown):
+                    yield Piece(text[len(shown) :])
+                    shown = text
+            else:
+                whole = texts.translation(source, encoded.ids[0], [each.hypothesis])
+                yield Piece(whole.text[len(shown) :], whole)
+
+    return pieces()
+
+
+def trace_text(stepper: Stepper, texts: Texts, source: str, options: SearchOptions) -> Traced:
+    """Translate one source by beam search, and keep everything that the beam saw."""
+    _refuse(options, "outputs after the search, of which a trace knows nothing")
+    constraints = texts.constraints(options)
+    encoded = texts.encode_sources([source])
+    if encoded.faults:
+        return Traced(Translation(source, (), encoded.faults[0]), [])
+    trace = Trace()
+    found = search(stepper, [encoded.ids[0]], options=options, constraints=constraints, trace=trace)
+    history = trace.as_dict(lambda token: texts.target_tokenizer.tokens([token])[0])
+    return Traced(texts.translation(source, encoded.ids[0], found[0]), history["sources"][0])
+
+
+def _refuse(options: SearchOptions, why: str) -> None:
+    for name in TEXT_OPTIONS:
+        if getattr(options, name) != SearchOptions.model_fields[name].default:
+            raise OptionError(f"`{name}` must not be given here: it works on {why}")
+
+
+def _certain(texts: Texts, ids: list[int]) -> str:
+    """The text of these ids as far as ids that follow cannot change it: unfinished characters may still become others."""
+    text = texts.target_tokenizer.decode(ids).rstrip("\ufffd")  # bytes of a character that is not yet whole
+    return text[:-1] if any(texts.target_tokenizer.config()["jamo"]) else text  # a syllable may get a last consonant

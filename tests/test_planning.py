@@ -1,0 +1,155 @@
+"""Laws of the plan: it changes no weight, turns minutes into steps once, and refuses what cannot fit before any file is made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_training import checkpoint, options, reversed_words, same
+
+import dragoman
+from dragoman.config import TrainOptions
+from dragoman.corpus.batching import BatchPlan
+from dragoman.corpus.dataset import EncodedPairs
+from dragoman.errors import Interrupted, TrainingError
+from dragoman.model.seq2seq import Seq2Seq
+from dragoman.training import planning, session
+from dragoman.training.events import Event, Note, ignore
+from dragoman.training.planning import Forecast, forecast
+from dragoman.training.recipe import DataSummary, Recipe, choose
+
+CPU = torch.device("cpu")
+
+
+def recipe(**more: object) -> Recipe:
+    summary = DataSummary(pairs=400, kind="text", unspaced=False, shared_vocabulary=True, target_tokens=6.0)
+    return choose(options(layers=1, dropout=0.1, **more), summary)[0]
+
+
+def batch_plan(recipe: Recipe) -> BatchPlan:
+    draw = np.random.default_rng(1)
+    rows = [(draw.integers(4, 30, n), draw.integers(4, 30, n)) for n in draw.integers(2, 12, 400)]
+    return BatchPlan(EncodedPairs.of(rows), batch_tokens=recipe.batch_tokens, seed=1)
+
+
+def expected(recipe: Recipe, *, evaluation_seconds: float = 0.0, **more: float) -> Forecast:
+    torch.manual_seed(1)
+    model = Seq2Seq(**recipe.model_arguments(), source_vocab_size=30, target_vocab_size=30)
+    before = [value.clone() for value in model.parameters()]
+    found = forecast(model, recipe, batch_plan(recipe), CPU, evaluation_seconds=evaluation_seconds, **more)  # type: ignore[arg-type]
+    assert all(torch.equal(value, kept) for value, kept in zip(model.parameters(), before, strict=True))
+    assert all(value.grad is None for value in model.parameters())
+    assert found.parameters == sum(value.numel() for value in before)
+    return found
+
+
+def test_steps_and_epochs_are_counted_and_time_follows_from_them() -> None:
+    run = recipe(epochs=7, accumulate=2, eval_every=10)
+    found = expected(run, evaluation_seconds=3.0)
+    assert found.steps_per_epoch == -(-batch_plan(run).batches_per_epoch // 2)
+    assert found.steps == 7 * found.steps_per_epoch
+    assert found.seconds == pytest.approx(found.steps * found.seconds_per_step + (found.steps / 10 + 1) * 3.0)
+    assert expected(recipe(epochs=7, max_steps=5)).steps == 5
+
+
+def test_minutes_hold_the_steps_and_the_evaluations_that_fit_into_them() -> None:
+    long = {"epochs": 10**6, "eval_every": 10, "max_minutes": 60.0}
+    for seconds in (0.0, 5.0):
+        found = expected(recipe(**long), evaluation_seconds=seconds)
+        assert found.seconds == pytest.approx(3600, rel=0.02)
+        assert found.steps * found.seconds_per_step + (found.steps / 10 + 1) * seconds == pytest.approx(3600, rel=0.02)
+    behind = expected(recipe(**long), steps_done=1000, seconds_done=1800.0)
+    assert (behind.steps - 1000) * behind.seconds_per_step == pytest.approx(1800, rel=0.02)
+
+
+def test_the_predicted_memory_is_that_of_the_process_and_of_all_that_is_kept_per_parameter() -> None:
+    plain, averaged = (expected(recipe(average_decay=decay)) for decay in (0.0, 0.9))
+    assert plain.memory is not None
+    assert averaged.memory is not None
+    assert plain.memory > 50e6  # the interpreter and torch alone take more
+    assert averaged.memory - plain.memory >= 4 * averaged.parameters
+
+
+def trained(out: Path, *, stop_at: int | None = None, **more: object) -> dict[str, object]:
+    session.start(
+        reversed_words(60),
+        out,
+        options(**more),
+        overwrite=False,
+        listener=ignore,
+        command=None,
+        stop_at=stop_at,
+    )
+    return stored(out)
+
+
+def stored(out: Path) -> dict[str, object]:
+    config: dict[str, object] = json.loads((out / "config.json").read_text())
+    return config
+
+
+def test_a_limit_in_minutes_is_planned_once_and_the_rate_is_next_to_nothing_at_its_last_step(tmp_path: Path) -> None:
+    long = {"max_minutes": 0.05, "epochs": 10**6, "patience": 0}
+    with pytest.raises(Interrupted):
+        trained(tmp_path / "m", stop_at=4, **long)
+    planned = stored(tmp_path / "m")["recipe"]["planned_steps"]  # type: ignore[index]
+    assert planned > 20
+    with pytest.raises(Interrupted):
+        session.go_on(tmp_path / "m", TrainOptions(threads=1), listener=ignore, stop_at=8)
+    assert stored(tmp_path / "m")["recipe"]["planned_steps"] == planned  # type: ignore[index]
+    dragoman.train(reversed_words(60), out=tmp_path / "whole", options=options(**long))
+    config, last = stored(tmp_path / "whole"), json.loads(_last_line(tmp_path / "whole"))
+    ended = config["run"]["finished"]  # type: ignore[index]
+    assert ended in (f"{config['recipe']['planned_steps']:,} steps, as planned", "0.05 minutes")  # type: ignore[index]
+    if "planned" in ended:
+        assert last["learning_rate"] < 0.011 * config["recipe"]["learning_rate"]  # type: ignore[index]
+
+
+def _last_line(out: Path) -> str:
+    return (out / "training" / "log.jsonl").read_text().splitlines()[-1]
+
+
+def test_schedules_that_need_no_end_are_not_planned(tmp_path: Path) -> None:
+    config = trained(tmp_path / "m", max_minutes=5, max_steps=4, schedule="inverse_sqrt")
+    assert config["recipe"]["planned_steps"] is None  # type: ignore[index]
+
+
+def test_a_resumed_run_with_another_limit_is_planned_anew(tmp_path: Path) -> None:
+    notes: list[str] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Note):
+            notes.append(event.text)
+
+    trained(tmp_path / "m", max_steps=10)
+    dragoman.resume(tmp_path / "m", options=TrainOptions(max_steps=20, threads=1), listener=listen)
+    assert stored(tmp_path / "m")["run"]["steps"] == 20  # type: ignore[index]
+    assert any("so rises now" in note for note in notes)
+    assert any(note.startswith("plan: at most 20 steps") for note in notes)
+    assert any(note.startswith("took 20 steps in ") and "(planned: at most 20 in " in note for note in notes)
+
+
+def test_resuming_with_the_same_limits_changes_nothing(tmp_path: Path) -> None:
+    trained(tmp_path / "m", max_steps=6)
+    before = checkpoint(tmp_path / "m")
+    dragoman.resume(tmp_path / "m", options=TrainOptions(threads=1, max_steps=6))
+    assert same(before, checkpoint(tmp_path / "m"))
+
+
+@pytest.mark.parametrize(
+    ("free", "more"),
+    [(20_000, {}), (5_000_000, {"batch_tokens": 10**6, "hidden_size": 64})],
+    ids=["its weights alone", "with its largest batch"],
+)
+def test_what_cannot_fit_is_refused_with_advice_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, more: dict[str, object]
+) -> None:
+    monkeypatch.setattr(planning, "free_memory", lambda _: free)
+    with pytest.raises(
+        TrainingError, match=r"training needs about .* GB of memory, but 0\.0 GB are free: lower --batch-t"
+    ):
+        dragoman.train(reversed_words(2_000), out=tmp_path / "m", options=options(max_steps=4, **more))
+    assert list(tmp_path.iterdir()) == []

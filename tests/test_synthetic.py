@@ -1,0 +1,273 @@
+"""Distillation and back-translation: whose pairs they are, what they never tell, and that a stopped work goes on."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dragoman
+from dragoman.cli import main
+from dragoman.config import SearchOptions
+from dragoman.errors import DataError, StorageError
+from dragoman.training.events import Event, Note
+from dragoman.translation import synthetic
+from dragoman.translation.outputs import Candidate, Translation
+from dragoman.translation.synthetic import PairsFile
+
+WORDS = ("red", "green", "blue", "black")
+OTHER = {"red": "rouge", "green": "vert", "blue": "bleu", "black": "noir"}
+SHORT = [
+    "--layers",
+    "1",
+    "--hidden-size",
+    "32",
+    "--embedding-size",
+    "16",
+    "--batch-tokens",
+    "100",
+    "--learning-rate",
+    "0.02",
+]
+MACHINE = ["--threads", "1", "--device", "cpu", "--patience", "0"]
+
+
+def colours() -> list[tuple[str, str]]:
+    pairs = [(f"{a} {b} {c}", f"{OTHER[a]} {OTHER[b]} {OTHER[c]}") for a in WORDS for b in WORDS for c in WORDS]
+    return [*pairs, (pairs[5][0], "quoi")]  # one source with two targets
+
+
+def run(*words: object) -> int:
+    return main([str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pairs, a teacher, and a reverse model that are no longer quite ignorant."""
+    place = tmp_path_factory.mktemp("synthetic")
+    for name, pairs in (("pairs", colours()), ("swapped", [(t, s) for s, t in colours()])):
+        (place / f"{name}.tsv").write_text("".join(f"{s}\t{t}\n" for s, t in pairs), encoding="utf-8")
+    steps = ["--max-steps", 60, "--eval-every", 60]
+    for name, pairs, more in (("teacher", "pairs", ["--test", 6, "--seed", 3]), ("reverse", "swapped", [])):
+        assert run("train", place / f"{pairs}.tsv", "--out", place / name, *SHORT, *MACHINE, *steps, *more) == 0
+    return place
+
+
+def rows(path: Path) -> list[tuple[str, str]]:
+    return [(s, t) for s, t in (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())]
+
+
+def config_of(model: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    return found
+
+
+def held_out(model: Path) -> set[str]:
+    texts = json.loads((model / "training/data/texts.json").read_text(encoding="utf-8"))
+    return {source for part in ("dev", "test") for source in (texts[part] or {"sources": []})["sources"]}
+
+
+def test_a_student_learns_the_teachers_outputs_for_the_training_part_and_is_judged_on_true_pairs(
+    place: Path, tmp_path: Path
+) -> None:
+    student = tmp_path / "student"
+    few = ["--max-steps", 2, "--hidden-size", 8, "--layers", 1]
+    assert (
+        run("distill", place / "teacher", place / "pairs.tsv", "--out", student, *MACHINE, *few, "--beam-size", 3) == 0
+    )
+    made = rows(tmp_path / "student.synthetic.tsv")
+    teacher = dragoman.load(place / "teacher")
+    outputs = teacher.translate([source for source, _ in made], options=SearchOptions(beam_size=3))
+    assert [target for _, target in made] == [output.text for output in outputs]
+    every = {source for source, _ in colours()}
+    assert {source for source, _ in made} == every - held_out(place / "teacher")  # the split is the teacher's
+    assert len(made) == len({source for source, _ in made})  # a source with two targets once
+    assert (student / "test.jsonl").read_text() == (place / "teacher/test.jsonl").read_text()
+    assert held_out(student) == held_out(place / "teacher")
+    config = config_of(student)
+    assert config["recipe"]["hidden_size"] == 8
+    assert config["data"]["train"]["pairs"] == len(made)
+    assert config["data"]["remade"]["without_output"] == config["data"]["remade"]["texts"] - len(made)
+    assert f"trained on {len(made)} pairs that a teacher made" in (student / "README.md").read_text(encoding="utf-8")
+    assert "dragoman distill" in config["command"]
+
+
+def test_without_out_only_the_pairs_are_made_and_they_are_used_again(
+    place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = ["--num-hypotheses", 2]
+    words = ["distill", place / "teacher", place / "pairs.tsv", *MACHINE, *several, "--write", tmp_path / "made.tsv"]
+    assert run(*words) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made.tsv", "made.tsv.json"]
+    made = rows(tmp_path / "made.tsv")
+    sources = [source for source, _ in made]
+    assert len(set(sources)) < len(sources) == len(set(made))  # two outputs of a source are two pairs
+    monkeypatch.setattr(dragoman.Translator, "translate", None)
+    capfd.readouterr()
+    assert run(*words, "--out", tmp_path / "student", "--max-steps", 1) == 0
+    assert f"using the pairs that {tmp_path / 'made.tsv'} holds already" in capfd.readouterr().err
+    assert config_of(tmp_path / "student")["data"]["train"]["pairs"] == len(made)
+
+
+def test_a_stopped_work_goes_on_and_ends_with_the_same_file(
+    place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["distill", place / "teacher", place / "pairs.tsv", *MACHINE, "--write"]
+    assert run(*words, tmp_path / "straight.tsv") == 0
+    monkeypatch.setattr(synthetic, "CHUNK", 8)
+    original, asked = dragoman.Translator.translate, []
+
+    def translate(self: Any, sources: list[str], **options: Any) -> Any:
+        if len(asked) == 24:
+            raise KeyboardInterrupt
+        asked.extend(sources)
+        return original(self, sources, **options)
+
+    monkeypatch.setattr(dragoman.Translator, "translate", translate)
+    assert run(*words, tmp_path / "broken.tsv") == 130
+    assert "stopped after 24 texts" in capfd.readouterr().err
+    assert not (tmp_path / "broken.tsv").exists()
+    with (tmp_path / "broken.tsv.part").open("a", encoding="utf-8") as file:
+        file.write("half a li")  # what a power cut may leave
+    asked.append("the interrupt is over")
+    assert run(*words, tmp_path / "broken.tsv") == 0
+    asked.remove("the interrupt is over")
+    assert "going on after the 24 texts" in capfd.readouterr().err
+    assert len(asked) == len(set(asked)) == json.loads((tmp_path / "broken.tsv.json").read_text())["texts"]
+    assert (tmp_path / "broken.tsv").read_bytes() == (tmp_path / "straight.tsv").read_bytes()
+    assert not (tmp_path / "broken.tsv.part").exists()
+
+
+def test_back_translations_join_the_true_pairs_and_tell_nothing_of_dev_and_test(
+    place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lines = [target.upper() if i % 2 else target for i, (_, target) in enumerate(colours()[:-1])]
+    lines += ["vert vert vert noir", "", "rouge noir"]
+    with gzip.open(tmp_path / "texts.txt.gz", "wt", encoding="utf-8") as file:
+        file.write("".join(f"{line}\n" for line in lines))
+    words = ["backtranslate", place / "reverse", tmp_path / "texts.txt.gz", place / "pairs.tsv", *MACHINE]
+    assert run(*words, "--out", tmp_path / "m", "--repeat", 3, "--test", 8, "--max-steps", 1) == 0
+    made = rows(tmp_path / "m.synthetic.tsv")
+    texts = json.loads((tmp_path / "m/training/data/texts.json").read_text(encoding="utf-8"))
+    secret = {r.casefold() for part in ("dev", "test") for group in texts[part]["references"] for r in group}
+    assert secret
+    assert not secret & {target.casefold() for _, target in made}
+    remade, train = (config_of(tmp_path / "m")["data"][name] for name in ("remade", "train"))
+    assert (remade["leaked"], remade["unusable"]) == (len(secret - {"quoi"}), 1)
+    assert remade["texts"] == len(lines) - 1 - remade["leaked"] == len(made) + remade["without_output"]
+    assert train["pairs"] == 3 * remade["true_pairs"] + len(made)
+    reverse = dragoman.load(place / "reverse")
+    assert [source for source, _ in made] == [out.text for out in reverse.translate([target for _, target in made])]
+    err = " ".join(capfd.readouterr().err.split())
+    share = len(made) / train["pairs"]
+    assert f"training on {remade['true_pairs']} true pairs, 3 times, and {len(made)} made ones ({share:.0%})" in err
+    assert (
+        f"{remade['leaked']} lines of {tmp_path / 'texts.txt.gz'} were left out, as they are targets of dev or test"
+        in err
+    )
+
+
+def test_sampled_back_translations_follow_the_seed(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("".join(f"{target}\n" for _, target in colours()), encoding="utf-8")
+    words = ["backtranslate", place / "reverse", tmp_path / "texts.txt", place / "pairs.tsv", *MACHINE]
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert run(*words, "--method", "sample", "--seed", seed, "--write", tmp_path / name) == 0
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert dict(map(reversed, rows(tmp_path / "a"))) != dict(map(reversed, rows(tmp_path / "c")))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["distill", "{}/teacher", "{}/pairs.tsv"], "--out is missing, or --write to make pairs and train nothing"),
+        (["distill", "{}/teacher", "--out", "{}/m"], "PAIRS is missing; for example: dragoman distill"),
+        (["distill", "{}/techer", "{}/pairs.tsv", "--out", "{}/m"], 'there is no model at .*did you mean "teacher"'),
+        (
+            ["backtranslate", "{}/reverse", "{}/empty.txt", "{}/pairs.tsv", "--out", "{}/m"],
+            "has no line to translate back",
+        ),
+        (["backtranslate", "{}/reverse", "-", "{}/pairs.tsv", "--out", "{}/m"], "TEXTS must be a file"),
+        (
+            ["backtranslate", "{}/reverse", "{}/none.txt", "{}/pairs.tsv", "--out", "{}/m"],
+            "none.txt",
+        ),
+        (
+            ["distill", "{}/teacher", "{}/pairs.tsv", "--write", "{}/pairs.tsv"],
+            "pairs.tsv exists, and is not what these",
+        ),
+        (["distill", "{}/teacher", "{}/pairs.tsv", "--write", "{}/no/made.tsv"], "there is no directory .*no"),
+        (["distill", "{}/teacher", "{}/pairs.tsv", "--out", "{}/reverse"], "reverse exists; choose another --out"),
+        (
+            ["backtranslate", "{}/reverse", "{}/pairs.tsv", "{}/pairs.tsv", "--out", "{}/m", "--repeat", "0"],
+            "--repeat must be",
+        ),
+    ],
+)
+def test_errors_are_one_line_and_leave_nothing(
+    place: Path, capfd: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    (place / "empty.txt").write_text("\n\n")
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    capfd.readouterr()
+    assert run(*(word.format(place) for word in words), *MACHINE) == 2
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert last.startswith("dragoman: error: ")
+    assert re.search(message, last), last
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+
+
+def fake(texts: list[str]) -> list[Translation]:
+    """Says every text backwards; nothing for x, only cut outputs for y."""
+    found = []
+    for text in texts:
+        finished, said = text != "y", "" if text == "x" else text[::-1]
+        found.append(Translation(text, (Candidate(said, -1.0, -1.0, (), (), None, finished),)))
+    return found
+
+
+def fill(path: Path, texts: list[str], *, overwrite: bool = False, **maker: Any) -> tuple[PairsFile, list[Event]]:
+    seen: list[Event] = []
+    file = PairsFile(path, maker, overwrite=overwrite)
+    given: Iterator[str] = iter(())
+
+    def each() -> Iterator[str]:
+        nonlocal given
+        given = iter(texts)
+        return given
+
+    file.fill(each, fake, swapped=False, total=None, overwrite=overwrite, listener=seen.append)
+    return file, seen
+
+
+def test_texts_without_an_output_are_counted_and_columns_stay_together(tmp_path: Path) -> None:
+    file, _ = fill(tmp_path / "made.tsv", ["ab\tcd", "x", "y", "ef"])
+    assert (file.made.texts, file.made.pairs, file.made.without_output) == (4, 2, 2)
+    assert list(file.pairs()) == [("ab\tcd", "dc ba"), ("ef", "fe")]
+
+
+def test_a_file_of_other_texts_or_models_is_left_alone_unless_it_may_go(tmp_path: Path) -> None:
+    path = tmp_path / "made.tsv"
+    fill(path, ["ab", "cd"], search=1)
+    for texts, maker in ((["ab"], 1), (["ab", "cd", "ef"], 1), (["ab", "ce"], 1), (["ab", "cd"], 2)):
+        before = path.read_bytes()
+        with pytest.raises(StorageError, match="exists, and is not what these models and this search make"):
+            fill(path, texts, search=maker)
+        assert path.read_bytes() == before
+        file, _ = fill(path, texts, search=maker, overwrite=True)
+        assert [source for source, _ in file.pairs()] == texts
+        fill(path, ["ab", "cd"], search=1, overwrite=True)
+    _, seen = fill(path, ["ab", "cd"], search=1)
+    assert [event.text for event in seen if isinstance(event, Note)] == [f"using the pairs that {path} holds already"]
+
+
+def test_when_every_output_is_empty_that_is_the_error(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dragoman.Translator, "translate", lambda _, texts, **__: fake(["x"] * len(texts)))
+    with pytest.raises(DataError, match=r"none of \d+ texts gave an output that can be trained on"):
+        dragoman.distill(place / "teacher", place / "pairs.tsv", write=tmp_path / "made.tsv")
