@@ -7,10 +7,12 @@
       README.md              the model card
       training.svg           the curves of training
       test.jsonl             the held-out test part, if one was asked for
-      onnx/                  the model as ONNX graphs, and graphs.json, which says of which weights
+      onnx/                  the model as ONNX graphs, two per precision, and graphs.json, which says of which weights
       training/              what exact resume needs: data, the last checkpoint, the log
 
 Every file is written under a temporary name and renamed, so a crash leaves the old one or the new one.
+
+A *bundle* is one file that holds what translating needs: the configuration, the tokenisers and the graphs of one precision.
 """
 
 from __future__ import annotations
@@ -20,11 +22,12 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from dragoman.bundle import Bundle, write_bundle
 from dragoman.errors import StorageError, nearest
 
 FORMAT_VERSION = 1
@@ -32,9 +35,11 @@ FORMAT_VERSION = 1
 
 CONFIG, WEIGHTS, CARD, CURVES, TEST = "config.json", "model.safetensors", "README.md", "training.svg", "test.jsonl"
 TRAINING = "training"
-GRAPHS, GRAPH_LIST, ENCODER, DECODER = "onnx", "graphs.json", "encoder.onnx", "decoder.onnx"
-GRAPHS_VERSION = 1
+GRAPHS, GRAPH_LIST = "onnx", "graphs.json"
+GRAPHS_VERSION = 2
 """Raised when an older dragoman could no longer run what a newer one exports."""
+PRECISIONS: Final = ("float32", "int8", "float16")
+"""What the numbers in graphs may be."""
 
 
 @contextmanager
@@ -64,22 +69,25 @@ def write_json(path: Path, value: Any) -> None:
 class ModelDirectory:
     """A model on disk, opened and checked: its configuration and the paths of its parts."""
 
-    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+    def __init__(self, path: Path, config: dict[str, Any], bundle: Bundle | None = None) -> None:
         self.path = path
         self.config = config
+        self._bundle = bundle
+        self._known_sum: tuple[tuple[int, int], str] | None = None
 
     @classmethod
     def open(cls, path: str | Path, *, weights: bool = True) -> ModelDirectory:
-        """Open a model directory; a `StorageError` says what is missing, damaged or too new.
+        """Open a model directory or a bundle; a `StorageError` says what is missing, damaged or too new.
 
         `weights=False` accepts one whose training has not yet kept any (to resume it).
         """
         path = Path(path)
-        config = _read_config(path)
-        directory = cls(path, config)
+        bundle = Bundle.open(path) if path.is_file() else None
+        config = _read_config(path) if bundle is None else _parse_config(path, f"{path}: {CONFIG}", bundle.read(CONFIG))
+        directory = cls(path, config, bundle)
         for name in config.get("tokenizer", {}).get("files", []):
             directory.check_json(name)
-        if weights:
+        if weights and bundle is None:
             if not directory.weights.exists():
                 raise StorageError(
                     f"{path} has no {WEIGHTS} yet: its training was stopped early; go on with: "
@@ -89,8 +97,21 @@ class ModelDirectory:
         return directory
 
     @property
+    def is_bundle(self) -> bool:
+        """Whether it is one file, which has no weights for PyTorch."""
+        return self._bundle is not None
+
+    def require_folder(self, purpose: str) -> None:
+        """Raise `StorageError` if this is a bundle, because `purpose` ("looking inside") needs all of a model."""
+        if self.is_bundle:
+            raise StorageError(
+                f"{self.path} is a bundle, which only translates: {purpose} needs the model directory that it was made of"
+            )
+
+    @property
     def weights(self) -> Path:
-        """The weights' file."""
+        """The weights' file; a bundle has none."""
+        self.require_folder("PyTorch")
         return self.path / WEIGHTS
 
     @property
@@ -106,75 +127,171 @@ class ModelDirectory:
     @property
     def renewal(self) -> str:
         """What to do about graphs that cannot be used."""
-        return f"make them again with: dragoman export {self.path}"
+        return (
+            "make it again with: dragoman export"
+            if self.is_bundle
+            else f"make them again with: dragoman export {self.path}"
+        )
 
     @property
     def has_graphs(self) -> bool:
         """Whether the model was exported; `read_graphs` says whether the graphs can be used."""
-        return (self.graphs / GRAPH_LIST).exists()
+        return self.is_bundle or (self.graphs / GRAPH_LIST).exists()
 
     @property
     def graphs_are_stale(self) -> bool:
-        """Whether the graphs were made of other weights or another architecture than those beside them."""
-        listed = self._graph_list()
-        return bool(
-            listed["weights"] != checksum(self.weights) or listed["architecture"] != self.config["architecture"]
-        )
+        """Whether the graphs were made of other weights or another architecture, or by an older dragoman."""
+        return not self.is_bundle and self._is_stale(self._graph_list())
 
-    def write_graphs(self, *, encoder: bytes, decoder: bytes, facts: dict[str, Any]) -> None:
-        """Write both graphs, and last the list that vouches for them; without it there are none."""
+    @property
+    def precisions(self) -> dict[str, dict[str, Any]]:
+        """What there are graphs of, with what is known of each."""
+        return dict(self._graph_list()["precisions"])
+
+    def choose_precision(self, precision: str) -> str:
+        """The precision asked for, or with "auto" the default of the graphs; a `StorageError` says if there is none such."""
+        listed = self._usable_list()
+        chosen = listed["default"] if precision == "auto" else precision
+        if chosen not in listed["precisions"]:
+            made = "" if self.is_bundle else f"; make them with: dragoman export {self.path} --precision {chosen}"
+            known = ", ".join(listed["precisions"]) or "none"
+            raise StorageError(f"{self.path} has no {chosen} graphs, but {known}{made}")
+        return str(chosen)
+
+    def write_graphs(
+        self,
+        graphs: dict[str, tuple[bytes, bytes]],
+        *,
+        default: Callable[[dict[str, Any]], str],
+        facts: dict[str, dict[str, Any]],
+    ) -> None:
+        """Write the encoder's and the decoder's graph of each precision, and last the list that vouches for them.
+
+        `facts` are what is known of each precision. Graphs of other precisions stay if they are of these weights. Of all, `default`
+        chooses what runs if nothing else is asked for.
+        """
+        precisions = self._kept_graphs()
         self.graphs.mkdir(exist_ok=True)
         (self.graphs / GRAPH_LIST).unlink(missing_ok=True)
-        for name, content in ((ENCODER, encoder), (DECODER, decoder)):
-            with atomic(self.graphs / name) as temporary:
-                temporary.write_bytes(content)
-        listed = {
-            "format_version": GRAPHS_VERSION,
-            "weights": checksum(self.weights),
-            "architecture": self.config["architecture"],
-            "files": {name: checksum(self.graphs / name) for name in (ENCODER, DECODER)},
-            **facts,
-        }
-        write_json(self.graphs / GRAPH_LIST, listed)
+        for precision, contents in graphs.items():
+            files = dict(zip(graph_names(precision), contents, strict=True))
+            for name, content in files.items():
+                with atomic(self.graphs / name) as temporary:
+                    temporary.write_bytes(content)
+            sums = {name: checksum_of(content) for name, content in files.items()}
+            precisions[precision] = {"files": sums, **facts[precision]}
+        for file in self.graphs.iterdir():
+            if not any(file.name in kept["files"] for kept in precisions.values()):
+                file.unlink()
+        write_json(self.graphs / GRAPH_LIST, self._list_of(precisions, default(precisions)))
 
-    def read_graphs(self) -> tuple[bytes, bytes]:
+    def _list_of(self, precisions: dict[str, Any], default: str) -> dict[str, Any]:
+        return {
+            "format_version": GRAPHS_VERSION,
+            "weights": self._weights_sum(),
+            "architecture": self.config["architecture"],
+            "default": default,
+            "precisions": precisions,
+        }
+
+    def _kept_graphs(self) -> dict[str, Any]:
+        """The list's entries that are still good."""
+        try:
+            listed = self._graph_list()
+        except StorageError:
+            return {}
+        return {} if self._is_stale(listed) else dict(listed["precisions"])
+
+    def read_graphs(self, precision: str = "auto") -> tuple[bytes, bytes]:
         """The encoder's and the decoder's graph; a `StorageError` says if they are missing, damaged, too new or stale."""
+        listed = self._usable_list()
+        precision = self.choose_precision(precision)
+        encoder, decoder = (
+            self._graph(name, listed["precisions"][precision]["files"]) for name in graph_names(precision)
+        )
+        return encoder, decoder
+
+    def _usable_list(self) -> dict[str, Any]:
+        """The list of graphs, if it is of these weights."""
         if not self.has_graphs:
             raise StorageError(f"{self.path} has no ONNX graphs; make them with: dragoman export {self.path}")
         listed = self._graph_list()
-        contents = []
-        for name in (ENCODER, DECODER):
-            file = self.graphs / name
-            if not file.exists():
-                raise StorageError(f"{file} is missing; {self.renewal}")
-            contents.append(file.read_bytes())
-            if checksum_of(contents[-1]) != listed["files"].get(name):
-                raise StorageError(f"{file} is damaged; {self.renewal}")
-        if self.graphs_are_stale:
-            raise StorageError(f"the ONNX graphs of {self.path} are of other weights; {self.renewal}")
-        return contents[0], contents[1]
+        if not self.is_bundle and self._is_stale(listed):
+            raise StorageError(
+                f"the ONNX graphs of {self.path} are of other weights or an older dragoman; {self.renewal}"
+            )
+        return listed
+
+    def _weights_sum(self) -> str:
+        """The weights' checksum, which takes a while, computed once for each change of the file."""
+        status = self.weights.stat()
+        now = (status.st_mtime_ns, status.st_size)
+        if self._known_sum is None or self._known_sum[0] != now:
+            self._known_sum = (now, checksum(self.weights))
+        return self._known_sum[1]
+
+    def _graph(self, name: str, sums: dict[str, str]) -> bytes:
+        file = self.graphs / name
+        if self._bundle is None and not file.exists():
+            raise StorageError(f"{file} is missing; {self.renewal}")
+        content = self._read(f"{GRAPHS}/{name}")
+        if checksum_of(content) != sums.get(name):
+            raise StorageError(f"{file} is damaged; {self.renewal}")
+        return content
+
+    def _is_stale(self, listed: dict[str, Any]) -> bool:
+        return bool(
+            listed["format_version"] < GRAPHS_VERSION
+            or listed["weights"] != self._weights_sum()
+            or listed["architecture"] != self.config["architecture"]
+        )
 
     def _graph_list(self) -> dict[str, Any]:
         file = self.graphs / GRAPH_LIST
         try:
-            listed = json.loads(file.read_text(encoding="utf-8"))
-            newer = listed["format_version"] > GRAPHS_VERSION
-            missing = {"weights", "architecture", "files"} - set(listed)
+            listed = json.loads(self._read(f"{GRAPHS}/{GRAPH_LIST}"))
+            version = int(listed["format_version"])
+            missing = {"weights", "architecture", "default", "precisions"} - set(listed)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StorageError(f"{file} is damaged: {error!r}; {self.renewal}") from None
-        if newer:
+        if version > GRAPHS_VERSION:
             raise StorageError(
                 f"the ONNX graphs of {self.path} were written by a newer dragoman; {self.renewal}, or upgrade with: "
                 "pip install --upgrade dragoman"
             )
-        if missing or not isinstance(listed["files"], dict):
+        if version == GRAPHS_VERSION and (missing or not isinstance(listed["precisions"], dict)):
             raise StorageError(f"{file} is damaged: it does not say what the graphs are; {self.renewal}")
         return dict(listed)
+
+    def write_bundle(self, path: Path, *, precision: str) -> None:
+        """Write one file of what translating needs: configuration, tokenisers, and the graphs of one precision."""
+        encoder, decoder = self.read_graphs(precision)
+        precision = self.choose_precision(precision)
+        listed = self._list_of({precision: self.precisions[precision]}, precision)
+        names = [*self.config["tokenizer"]["files"], *([CARD] if (self.path / CARD).exists() else [])]
+        members = {
+            CONFIG: json.dumps(self.config, ensure_ascii=False, indent=2).encode(),
+            **{name: self._read(name) for name in names},
+            f"{GRAPHS}/{GRAPH_LIST}": json.dumps(listed, ensure_ascii=False).encode(),
+            **{
+                f"{GRAPHS}/{name}": content
+                for name, content in zip(graph_names(precision), (encoder, decoder), strict=True)
+            },
+        }
+        try:
+            with atomic(path) as temporary:
+                write_bundle(temporary, members)
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written: {error.strerror}") from None
+
+    def _read(self, name: str) -> bytes:
+        """One file of the directory, or member of the bundle."""
+        return (self.path / name).read_bytes() if self._bundle is None else self._bundle.read(name)
 
     def read_text(self, name: str) -> str:
         """One text file of the directory."""
         try:
-            return (self.path / name).read_text(encoding="utf-8")
+            return self._read(name).decode()
         except FileNotFoundError:
             raise StorageError(f"{self.path} is incomplete: {name} is missing") from None
         except (OSError, UnicodeDecodeError) as error:
@@ -189,11 +306,14 @@ class ModelDirectory:
 
     def fingerprint(self) -> str:
         """A checksum of all that outputs come from: configuration, tokenizers, weights."""
+        if self.is_bundle:
+            return checksum(self.path)
         names = [CONFIG, WEIGHTS, *self.config.get("tokenizer", {}).get("files", [])]
         return checksum_of("\n".join(checksum(self.path / name) for name in names).encode())
 
     def write_config(self) -> None:
         """Write the configuration as it now is."""
+        self.require_folder("a change")
         write_json(self.path / CONFIG, self.config)
 
 
@@ -202,14 +322,20 @@ def _read_config(path: Path) -> dict[str, Any]:
         siblings = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
         hint = nearest(path.name, siblings)
         raise StorageError(f"there is no model at {path}{f'; {hint}' if 'did you mean' in hint else ''}")
-    if not path.is_dir():
-        raise StorageError(f"{path} is a file; a model is a directory with a {CONFIG}")
     file = path / CONFIG
     if not file.exists():
         raise StorageError(f"{path} is no model: it has no {CONFIG}")
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = file.read_bytes()
+    except OSError as error:
+        raise StorageError(f"{file} is damaged: {error}") from None
+    return _parse_config(path, str(file), content)
+
+
+def _parse_config(path: Path, file: str, content: bytes) -> dict[str, Any]:
+    try:
+        config = json.loads(content)
+    except ValueError as error:
         raise StorageError(f"{file} is damaged: {error}") from None
     if not isinstance(config, dict) or not isinstance(config.get("format_version"), int):
         raise StorageError(f"{file} is no model configuration: it has no format_version")
@@ -219,6 +345,11 @@ def _read_config(path: Path) -> dict[str, Any]:
             f"{FORMAT_VERSION}): upgrade with: pip install --upgrade dragoman"
         )
     return config
+
+
+def graph_names(precision: str) -> tuple[str, str]:
+    """The files of the encoder's and the decoder's graph."""
+    return f"encoder.{precision}.onnx", f"decoder.{precision}.onnx"
 
 
 def check_safetensors(path: Path) -> None:
@@ -274,6 +405,7 @@ def copy_model(directory: ModelDirectory, path: Path, *, overwrite: bool) -> Non
     """Write a model directory to `path`, without what only resuming needs."""
     import shutil
 
+    directory.require_folder("saving a copy")
     claim(path, overwrite=overwrite)
     for folder in (Path(), Path(GRAPHS)):
         files = sorted((directory.path / folder).glob("*"))
@@ -290,6 +422,7 @@ def upload(directory: ModelDirectory, name: str, *, private: bool) -> str:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
+    directory.require_folder("the hub")
     api = HfApi()
     try:
         address = api.create_repo(name, private=private, exist_ok=True)

@@ -27,7 +27,7 @@ from dragoman.training.events import Listener, Note, ignore
 from dragoman.training.launch import launched
 from dragoman.translation.batches import windows
 from dragoman.translation.job import Job
-from dragoman.translation.loading import choose_engine, load_model, training_session
+from dragoman.translation.loading import check_precision, choose_engine, load_model, training_session
 from dragoman.translation.outputs import Candidate, ScoredPair, Translation
 from dragoman.translation.scoring import score_pairs
 from dragoman.translation.stream import translate_windows
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from dragoman.evaluation.exposure import Gap
     from dragoman.evaluation.metrics import Scores
     from dragoman.model.seq2seq import Seq2Seq
-    from dragoman.runtime.export import Parity
+    from dragoman.runtime.parity import Parity
     from dragoman.training.preparation import Pairs, Remaker
     from dragoman.translation.calibrating import Calibration
 
@@ -49,12 +49,20 @@ class Translator:
     """A loaded model: translates, scores, saves. Made by `load` or `train`."""
 
     def __init__(
-        self, directory: ModelDirectory, *, device: str = "auto", threads: int | None = None, engine: str = "auto"
+        self,
+        directory: ModelDirectory,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        engine: str = "auto",
+        precision: str = "auto",
     ) -> None:
         self.directory = directory
         self.config = directory.config
         self._machine = (device, threads)
-        self.engine = choose_engine(directory, engine, device=device)
+        self.engine = choose_engine(directory, engine, device=device, precision=precision)
+        self.precision = directory.choose_precision(precision) if self.engine == "onnx" else "float32"
+        """What the numbers of the model that runs are."""
         self.stepper: Stepper = self._stepper(threads)
         self.workers = (threads or os.cpu_count() or 1) if self.engine == "onnx" else 1
         """How many batches are computed at the same time. PyTorch computes one, with all its threads."""
@@ -73,7 +81,7 @@ class Translator:
         if self.engine == "onnx":
             from dragoman.runtime.engine import OnnxStepper
 
-            return OnnxStepper.open(self.directory, threads=threads)
+            return OnnxStepper.open(self.directory, precision=self.precision, threads=threads)
         model = self.model  # first, because it says what is missing if torch is
         from dragoman.model.stepper import TorchStepper
 
@@ -86,7 +94,7 @@ class Translator:
             return self.stepper
         from dragoman.runtime.engine import OnnxStepper
 
-        mine = OnnxStepper.open(self.directory, threads=1)
+        mine = OnnxStepper.open(self.directory, precision=self.precision, threads=1)
         return EnsembleStepper([mine, *(other._one_of_many for other in self._others)]) if self._others else mine
 
     @property
@@ -302,27 +310,29 @@ def load(
     device: str = "auto",
     threads: int | None = None,
     engine: str = "auto",
+    precision: str = "auto",
     ensemble: Sequence[str | Path] = (),
     reverse: str | Path | None = None,
 ) -> Translator:
-    """Load a model directory, or a model of the Hugging Face Hub such as `someone/model`.
+    """Load a model directory, a bundle, or a model of the Hugging Face Hub such as `someone/model`.
 
     `engine` is onnx (ONNX Runtime on the CPU, no PyTorch), torch, or auto: onnx if the directory has graphs of its
-    weights and `device` is auto or cpu, else torch.
+    weights and `device` is auto or cpu, else torch. `precision` says which graphs onnx runs: float32, int8, float16, or auto for
+    those that the export found best.
 
     `ensemble` names models with the same vocabularies that decide with it, `reverse` one from target to source that helps
     to choose among outputs. Raises `StorageError` if there is none, or it is damaged, unfinished or too new.
     """
-    translator = Translator(ModelDirectory.open(locate(name)), device=device, threads=threads, engine=engine)
+
+    def opened(one: str | Path) -> Translator:
+        directory = ModelDirectory.open(locate(one))
+        return Translator(directory, device=device, threads=threads, engine=engine, precision=precision)
+
+    translator = opened(name)
     if ensemble:
-        translator.join(
-            Translator(ModelDirectory.open(locate(other)), device=device, threads=threads, engine=engine)
-            for other in ensemble
-        )
+        translator.join(opened(other) for other in ensemble)
     if reverse is not None:
-        translator.reverse = Translator(
-            ModelDirectory.open(locate(reverse)), device=device, threads=threads, engine=engine
-        )
+        translator.reverse = opened(reverse)
     return translator
 
 
@@ -367,30 +377,45 @@ def resume(path: str | Path, *, options: TrainOptions | None = None, listener: L
     return _finished(Path(path), options or TrainOptions(), listener)
 
 
-def export(path: str | Path, *, threads: int | None = None) -> Parity:
+def export(
+    path: str | Path,
+    *,
+    precision: str = "auto",
+    bundle: str | Path | None = None,
+    threads: int | None = None,
+) -> dict[str, Parity]:
     """Write a model's ONNX graphs into its directory, so that it translates without PyTorch.
 
-    They are held against PyTorch on sentences of the model's development data (random ones, if it has none any more);
-    the result is returned, and stands in the configuration and the model card. Raises `StorageError` if they differ.
+    `precision` is float32, int8, float16, or auto for float32 and int8. They are held against PyTorch on sentences of the model's
+    development data (random ones, if it has none any more); the result is returned by precision, and stands in the
+    configuration and the model card. Graphs of other precisions stay if they are of the same weights. `bundle` names a file to
+    write besides: all that translating needs, with the graphs of that precision (auto: of the default). Raises `StorageError`
+    if the graphs differ from PyTorch.
     """
     with needs_extra("exporting", "train"):
-        from dragoman.runtime.export import check_sources, export_graphs
+        from dragoman.runtime.export import STANDARD, check_sample, export_graphs
         from dragoman.training.card import model_card
+    check_precision(precision)
     directory = ModelDirectory.open(path)
+    directory.require_folder("exporting")
     texts = Texts(directory.config, directory.read_text)
     model = load_model(directory, device="cpu", threads=threads)
-    sources = check_sources(directory, lambda some: list(texts.encode_sources(some).ids.values()))
-    parity = export_graphs(directory, model, sources, threads=threads)
+    sample = check_sample(directory, lambda some: texts.encode_sources(some).ids, texts.target_tokenizer.decode)
+    precisions = STANDARD if precision == "auto" else (precision,)
+    found = export_graphs(directory, model, sample, precisions=precisions, threads=threads)
     directory.write_config()
     write_text(directory.path / CARD, model_card(directory.config))
-    return parity
+    if bundle is not None:
+        directory.write_bundle(Path(bundle), precision=precision)
+    return found
 
 
 def _finished(path: Path, options: TrainOptions, listener: Listener) -> Translator:
     """Export what was trained, which must not spoil the training if it fails, and load it."""
     if launched().main:
         try:
-            listener(Note(f"ONNX graphs: {export(path, threads=options.threads)}"))
+            for precision, parity in export(path, threads=options.threads).items():
+                listener(Note(f"ONNX graphs, {precision}: {parity}"))
         except DragomanError as error:
             listener(Note(f"the model has no ONNX graphs: {error}", warning=True))
     return load(path, device=options.device, threads=options.threads)

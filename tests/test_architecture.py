@@ -14,6 +14,7 @@ ROOMS = [
     "config",
     "presets",
     "corpus",
+    "bundle",
     "storage",
     "generation",
     "model",
@@ -26,7 +27,7 @@ ROOMS = [
     "serving",
     "cli",
 ]
-WITHOUT_TORCH = {"errors", "config", "presets", "corpus", "storage", "generation", "translation", "cli"}
+WITHOUT_TORCH = {"errors", "config", "presets", "corpus", "bundle", "storage", "generation", "translation", "cli"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -25,7 +25,8 @@ from dragoman.model.stepper import TorchStepper
 from dragoman.runtime.decoder_graph import decoder_graph
 from dragoman.runtime.encoder_graph import encoder_graph
 from dragoman.runtime.engine import OnnxStepper
-from dragoman.runtime.export import export_graphs
+from dragoman.runtime.export import default_of, export_graphs
+from dragoman.runtime.parity import Sample
 from dragoman.storage import GRAPHS_VERSION, ModelDirectory
 
 LONG = [4 + (7 * place) % 5 for place in range(70)]
@@ -37,8 +38,8 @@ def both(shape: str, cell: str, **more: object) -> tuple[TorchStepper, OnnxStepp
     return TorchStepper(model), engine_of(model)
 
 
-def engine_of(model: Seq2Seq) -> OnnxStepper:
-    return OnnxStepper(encoder_graph(model), decoder_graph(model), threads=1)
+def engine_of(model: Seq2Seq, precision: str = "float32") -> OnnxStepper:
+    return OnnxStepper(encoder_graph(model, precision=precision), decoder_graph(model, precision=precision), threads=1)
 
 
 @pytest.mark.parametrize(("shape", "cell"), CASES)
@@ -81,6 +82,72 @@ def test_law_3_a_row_does_not_depend_on_its_neighbours() -> None:
         np.testing.assert_allclose(alone[0], expected[row], atol=1e-5)
 
 
+ROUNDING = {"int8": 0.1, "float16": 0.005}
+"""How far log-probabilities may be from the torch model's in a model of random weights, 64 wide."""
+
+
+@pytest.mark.parametrize("precision", ROUNDING)
+@pytest.mark.parametrize(("shape", "cell"), CASES)
+def test_law_5_fewer_bits_stay_near_the_torch_model(shape: str, cell: str, precision: str) -> None:
+    model = build(shape, cell, hidden_size=64, embedding_size=64).float().eval()
+    torch_model, engine = TorchStepper(model), engine_of(model, precision)
+    one, other = torch_model.start(BATCHES[1]), engine.start(BATCHES[1])
+    for last in ([2, 2, 2], [4, 5, 6], [7, 7, 3]):
+        expected = torch_model.step(one, np.array(last), top_k=None)
+        given = engine.step(other, np.array(last), top_k=None)
+        np.testing.assert_allclose(given.log_probs, expected.log_probs, atol=ROUNDING[precision])
+        assert not np.array_equal(given.log_probs, expected.log_probs)  # or it is no such graph
+        np.testing.assert_allclose(np.exp(given.log_probs).sum(axis=1), 1, atol=1e-5)
+        one, other = expected.state, given.state
+
+
+@pytest.mark.parametrize(("shape", "cell"), CASES)
+def test_law_3_in_int8_a_row_does_not_depend_on_its_neighbours(shape: str, cell: str) -> None:
+    engine = engine_of(build(shape, cell, hidden_size=64, embedding_size=64).float().eval(), "int8")
+    batch = [*BATCHES[1], LONG]  # the long one pads the others
+    state, alone = engine.start(batch), [engine.start([ids]) for ids in batch]
+    for last in ([2, 2, 2, 2], [4, 5, 6, 7]):
+        together = engine.step(state, np.array(last), top_k=None)
+        for row in range(len(batch)):
+            step = engine.step(alone[row], np.array(last[row : row + 1]), top_k=None)
+            np.testing.assert_allclose(step.log_probs[0], together.log_probs[row], atol=1e-5)
+            alone[row] = step.state
+        state = together.state
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_law_3_in_int8_a_source_gets_the_same_outputs_in_any_company(shape: str, beam_size: int) -> None:
+    engine = engine_of(build(shape, "lstm", hidden_size=64, embedding_size=64).float().eval(), "int8")
+    options = SearchOptions(beam_size=beam_size, num_hypotheses=beam_size, max_length=12)
+    sources = [ids for batch in BATCHES for ids in batch]
+    alone = [search(engine, [ids], options=options)[0] for ids in sources]
+    together = search(engine, sources, options=options)
+    turned = search(engine, sources[::-1], options=options)[::-1]
+    for expected, *found in zip(alone, together, turned, strict=True):
+        for given in found:
+            assert [hypothesis.ids for hypothesis in given] == [hypothesis.ids for hypothesis in expected]
+            assert [hypothesis.score for hypothesis in given] == pytest.approx(
+                [hypothesis.score for hypothesis in expected], abs=1e-5
+            )
+
+
+def test_fewer_bits_make_smaller_graphs() -> None:
+    model = build("multihead", "lstm", hidden_size=128, embedding_size=128).float().eval()
+    for build_graph in (encoder_graph, decoder_graph):
+        whole = len(build_graph(model))
+        assert len(build_graph(model, precision="float16")) < 0.6 * whole
+        assert len(build_graph(model, precision="int8")) < 0.4 * whole
+
+
+def test_a_tied_table_stands_in_the_graph_once() -> None:
+    sizes = {}
+    for tied in ("none", "target"):
+        model = build("textbook", "lstm", target_vocab_size=5000, embedding_size=8, tie_embeddings=tied).float().eval()
+        sizes[tied] = len(decoder_graph(model, precision="int8"))
+    assert sizes["target"] < 0.7 * sizes["none"]
+
+
 def test_ranking_in_the_graph_is_ranking_outside() -> None:
     _, engine = both("general", "gru")
     state, last = engine.start(BATCHES[1]), np.array([2, 2, 2])
@@ -107,16 +174,66 @@ def model(trained: Path, tmp_path: Path) -> Path:
 
 def test_training_ends_with_graphs_that_were_checked(trained: Path) -> None:
     config = json.loads((trained / "config.json").read_text())
-    parity = config["onnx"]["parity"]
+    parity = config["onnx"]["precisions"]["float32"]
     assert parity["same"] == parity["sources"] == 4
+    assert parity["token_agreement"] == 1
     assert parity["largest_difference"] < 1e-5
-    assert "4 of 4 greedy outputs the same as PyTorch's" in (trained / "README.md").read_text()
-    assert dragoman.load(trained).engine == "onnx"
+    assert set(config["onnx"]["precisions"]["int8"]["loss"]) == {"bleu", "exact_match"}
+    assert "4 of 4 greedy outputs and 100.0% of tokens the same as PyTorch's" in (trained / "README.md").read_text()
+    assert sorted(file.name for file in (trained / "onnx").iterdir()) == [
+        "decoder.float32.onnx",
+        "decoder.int8.onnx",
+        "encoder.float32.onnx",
+        "encoder.int8.onnx",
+        "graphs.json",
+    ]
+    translator = dragoman.load(trained)
+    assert (translator.engine, translator.precision) == ("onnx", config["onnx"]["default"])
+
+
+def parity(agreement: float, **loss: float) -> dict[str, object]:
+    return {"parity": {"token_agreement": agreement, "loss": loss or None}}
+
+
+def test_int8_runs_by_default_where_it_was_found_to_lose_little() -> None:
+    whole = parity(1.0)
+    assert default_of({"float32": whole, "int8": parity(0.9, bleu=0.3, exact_match=2.0)}) == "int8"
+    assert default_of({"float32": whole, "int8": parity(0.999, bleu=0.31, exact_match=0.0)}) == "float32"
+    assert default_of({"float32": whole, "int8": parity(0.9, exact_match=0.29)}) == "int8"
+    assert default_of({"float32": whole, "int8": parity(0.979)}) == "float32"
+    assert default_of({"float16": whole, "float32": whole}) == "float32"
+    assert default_of({"int8": parity(0.5)}) == "int8"
+
+
+def test_a_precision_is_added_to_those_that_are_there(model: Path) -> None:
+    with pytest.raises(
+        StorageError, match=r"has no float16 graphs, but float32, int8; make them .* --precision float16"
+    ):
+        dragoman.load(model, precision="float16")
+    before = (model / "onnx" / "decoder.int8.onnx").read_bytes()
+    assert list(dragoman.export(model, precision="float16", threads=1)) == ["float16"]
+    assert (model / "onnx" / "decoder.int8.onnx").read_bytes() == before
+    for precision in ("float32", "float16", "int8"):
+        translator = dragoman.load(model, precision=precision)
+        assert (translator.engine, translator.precision) == ("onnx", precision)
+        assert translator.translate("source 3 of many").candidates
+    flip_a_bit(model / "model.safetensors")
+    dragoman.export(model, precision="int8", threads=1)
+    assert list(ModelDirectory.open(model).precisions) == ["int8"]  # the others were of other weights
+    assert not (model / "onnx" / "decoder.float32.onnx").exists()
+
+
+def test_evaluate_says_what_ran(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pairs.tsv").write_text(PAIRS, encoding="utf-8")
+    for words, ran in ((["--precision", "int8"], "onnx int8"), (["--engine", "torch"], "torch float32")):
+        assert main(["evaluate", str(trained), str(tmp_path / "pairs.tsv"), "--beam-size", "1", *words]) == 0
+        assert f"greedy search, {ran}" in capsys.readouterr().out
 
 
 def test_both_engines_translate_alike(trained: Path) -> None:
     texts = [line.split("\t")[0] for line in PAIRS.splitlines()[:5]]
-    one, other = (dragoman.load(trained, engine=engine, threads=1).translate(texts) for engine in ("torch", "onnx"))
+    one = dragoman.load(trained, engine="torch", threads=1).translate(texts)
+    other = dragoman.load(trained, precision="float32", threads=1).translate(texts)
     assert [translation.text for translation in one] == [translation.text for translation in other]
     assert [t.score for t in one] == pytest.approx([t.score for t in other], abs=1e-4)
 
@@ -135,9 +252,13 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda p: (p / "onnx/graphs.json").write_text(json.dumps({"format_version": GRAPHS_VERSION + 1})),
         "written by a newer dragoman",
     ),
-    "no decoder": (lambda p: (p / "onnx/decoder.onnx").unlink(), r"decoder\.onnx is missing"),
-    "one bit": (lambda p: flip_a_bit(p / "onnx/encoder.onnx"), r"encoder\.onnx is damaged"),
-    "cut": (lambda p: (p / "onnx/decoder.onnx").write_bytes(b"ab"), r"decoder\.onnx is damaged"),
+    "older": (
+        lambda p: (p / "onnx/graphs.json").write_text(json.dumps({"format_version": 1})),
+        "of other weights or an older dragoman",
+    ),
+    "no decoder": (lambda p: (p / "onnx/decoder.float32.onnx").unlink(), r"decoder\.float32\.onnx is missing"),
+    "one bit": (lambda p: flip_a_bit(p / "onnx/encoder.float32.onnx"), r"encoder\.float32\.onnx is damaged"),
+    "cut": (lambda p: (p / "onnx/decoder.float32.onnx").write_bytes(b"ab"), r"decoder\.float32\.onnx is damaged"),
 }
 
 
@@ -146,7 +267,7 @@ def test_every_damage_is_named_with_the_command_that_mends_it(model: Path, kind:
     damage, message = DAMAGES[kind]
     damage(model)
     with pytest.raises(StorageError, match=message) as caught:
-        dragoman.load(model, engine="onnx")
+        dragoman.load(model, engine="onnx", precision="float32")
     assert "\n" not in str(caught.value)
     assert f"dragoman export {model}" in str(caught.value)
     dragoman.export(model, threads=1)
@@ -157,7 +278,9 @@ def test_graphs_of_other_weights_are_refused_and_auto_goes_on_with_torch(
     model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     flip_a_bit(model / "model.safetensors")
-    with pytest.raises(StorageError, match="are of other weights; make them again with: dragoman export"):
+    with pytest.raises(
+        StorageError, match="are of other weights or an older dragoman; make them again with: dragoman export"
+    ):
         dragoman.load(model, engine="onnx")
     assert dragoman.load(model).engine == "torch"
     assert "are of other weights" in caplog.text
@@ -167,7 +290,7 @@ def test_graphs_of_other_weights_are_refused_and_auto_goes_on_with_torch(
 
 def test_graphs_that_onnx_runtime_cannot_run_are_a_named_error(model: Path) -> None:
     directory = ModelDirectory.open(model)
-    directory.write_graphs(encoder=b"no graph", decoder=b"no graph", facts={})
+    directory.write_graphs({"int8": (b"no graph", b"no graph")}, default=lambda _: "int8", facts={"int8": {}})
     with pytest.raises(StorageError, match=r"cannot run the graphs in .* dragoman export") as caught:
         dragoman.load(model)
     assert "\n" not in str(caught.value)
@@ -179,17 +302,18 @@ def test_graphs_that_differ_from_torch_are_not_kept(model: Path, monkeypatch: py
     shifted, other = (build("general", "lstm").float().eval() for _ in range(2))
     with torch.no_grad():
         shifted.decoder.output.bias[5] += 0.01
-    monkeypatch.setattr(exporting, "decoder_graph", lambda _: decoder_graph(other))
+    monkeypatch.setattr(exporting, "decoder_graph", lambda _, precision: decoder_graph(other, precision=precision))
     (model / "onnx" / "graphs.json").unlink()
     with pytest.raises(StorageError, match="are not what PyTorch computes"):
-        export_graphs(ModelDirectory.open(model), shifted, BATCHES[1])
+        export_graphs(ModelDirectory.open(model), shifted, Sample(BATCHES[1]))
     assert not ModelDirectory.open(model).has_graphs
 
 
 def test_a_model_without_its_training_data_is_checked_on_random_ids(model: Path) -> None:
     shutil.rmtree(model / "training")
-    parity = dragoman.export(model, threads=1)
-    assert parity.sources == parity.same == 16
+    found = dragoman.export(model, threads=1)
+    assert found["float32"].sources == found["float32"].same == 16
+    assert found["int8"].loss is None
 
 
 def test_a_saved_copy_keeps_its_graphs(trained: Path, tmp_path: Path) -> None:
@@ -202,6 +326,10 @@ def test_the_engine_is_one_of_three_and_computes_on_the_cpu(trained: Path) -> No
         dragoman.load(trained, engine="tf")
     with pytest.raises(OptionError, match='`engine` onnx computes on the cpu, but `device` is "cuda"'):
         dragoman.load(trained, engine="onnx", device="cuda")
+    with pytest.raises(OptionError, match='`precision` must be auto, float32, int8, float16, but is "int4"'):
+        dragoman.load(trained, precision="int4")
+    with pytest.raises(OptionError, match="`precision` is of the graphs that `engine` onnx runs"):
+        dragoman.load(trained, precision="int8", engine="torch")
 
 
 _WITHOUT_TRAINING_EXTRA = """
@@ -218,11 +346,13 @@ def run_without_extra(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_translating_needs_no_torch_and_the_runtime_says_nothing(trained: Path) -> None:
-    expected = dragoman.load(trained, engine="torch").translate("source 3 of many", max_length=200).text
-    done = run_without_extra("translate", str(trained), "source 3 of many", "--max-length", "200")
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_translating_needs_no_torch_and_the_runtime_says_nothing(trained: Path, precision: str) -> None:
+    expected = dragoman.load(trained, precision=precision).translate("source 3 of many", max_length=200).text
+    words = ("translate", str(trained), "source 3 of many", "--max-length", "200", "--precision", precision)
+    done = run_without_extra(*words)
     assert (done.returncode, done.stdout.strip()) == (0, expected)
-    assert "W:onnxruntime" not in done.stderr
+    assert "onnxruntime" not in done.stderr
     assert all(line.startswith("dragoman: warning: line 1") for line in done.stderr.splitlines())
 
 

@@ -55,7 +55,8 @@ def test_law_4_the_score_is_what_scoring_the_ids_gives(translator: Translator) -
     from dragoman.generation.search import search
 
     ids = [translator.source_tokenizer.encode(source) for source in sentences(10, seed=4)]
-    for source, hypotheses in zip(ids, search(translator.stepper, ids, options=SearchOptions()), strict=True):
+    stepper = dragoman.load(translator.directory.path, precision="float32").stepper
+    for source, hypotheses in zip(ids, search(stepper, ids, options=SearchOptions()), strict=True):
         best = hypotheses[0]
         target = torch.tensor([[2, *best.ids[:-1]]])
         with torch.inference_mode():

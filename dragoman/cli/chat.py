@@ -20,7 +20,13 @@ def chat(model: ModelPath, /, *, search: SearchOptions, machine: EngineOptions) 
     show_messages()
     from dragoman import load
 
-    translator = load(model, device=machine.device, threads=machine.threads, engine=machine.engine)
+    translator = load(
+        model,
+        device=machine.device,
+        threads=machine.threads,
+        engine=machine.engine,
+        precision=machine.precision,
+    )
     for line in _lines():
         translation = translator.translate(line, options=search)
         if translation.warning:

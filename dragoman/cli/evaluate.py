@@ -53,11 +53,13 @@ def evaluate(
         ensemble=others.ensemble,
         reverse=others.reverse,
         engine=machine.engine,
+        precision=machine.precision,
     )
     sources, references = read_items(translator, pairs, reading)
     scores, translations = translator.evaluate(sources, references, options=search)
     surprise = _perplexity(translator, sources, references) if details else None
-    facts: dict[str, Any] = {"model": model, "search": search.model_dump(), **scores.as_dict()}
+    runs = {"engine": translator.engine, "precision": translator.precision}
+    facts: dict[str, Any] = {"model": model, **runs, "search": search.model_dump(), **scores.as_dict()}
     parts, worst = _details(translator, translations, references) if details else ({}, [])
     if as_json:
         if details:
@@ -66,7 +68,10 @@ def evaluate(
             facts["details"]["worst"] = [sentence.as_dict() for sentence in worst]
         print(json.dumps(facts, ensure_ascii=False))
         return
-    print(f"{scores.items:,} sources, {scores.references:,} references, {search_in_words(search)}")
+    print(
+        f"{scores.items:,} sources, {scores.references:,} references, {search_in_words(search)}, "
+        f"{translator.engine} {translator.precision}"
+    )
     rows = scores.rows()
     if surprise is not None:
         rows.append(("perplexity per token", f"{surprise.per_token:.2f}", "fed the references"))

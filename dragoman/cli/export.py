@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
@@ -12,19 +16,38 @@ from dragoman.config import ThreadOptions
 
 
 @flags_of_models
-def export(model: ModelPath, /, *, as_json: AsJson = False, machine: ThreadOptions) -> None:
+def export(
+    model: ModelPath,
+    /,
+    *,
+    precision: Annotated[
+        Literal["auto", "float32", "int8", "float16"],
+        Parameter(help="What the numbers in the graphs are; auto makes float32 and int8."),
+    ] = "auto",
+    bundle: Annotated[
+        Path | None,
+        Parameter(help="Also write all that translating needs into this one file, with graphs of one precision."),
+    ] = None,
+    as_json: AsJson = False,
+    machine: ThreadOptions,
+) -> None:
     """Write a model's ONNX graphs into its directory, so that it translates without PyTorch.
 
     Training ends with this. Do it again if the weights were changed since, or for a model of an earlier version. The graphs
-    are kept only if they give what PyTorch gives, which is checked on sentences of the development data.
+    are kept only if they give what PyTorch gives, which is checked on sentences of the development data. A file that --bundle wrote can
+    be given to other commands in place of the model directory.
     """
     show_messages()
     from dragoman.storage import locate
     from dragoman.translator import export as export_model
 
     path = locate(model)
-    parity = export_model(path, threads=machine.threads)
+    found = export_model(path, precision=precision, bundle=bundle, threads=machine.threads)
     if as_json:
-        print(json.dumps({"model": str(path), **asdict(parity)}))
-    else:
-        print(f"{path / 'onnx'}: {parity}")
+        facts = {name: asdict(parity) for name, parity in found.items()}
+        print(json.dumps({"model": str(path), "bundle": bundle and str(bundle), "precisions": facts}))
+        return
+    for name, parity in found.items():
+        print(f"{path / 'onnx'}, {name}: {parity}")
+    if bundle is not None:
+        print(f"{bundle}: {bundle.stat().st_size / 1e6:.1f} MB")

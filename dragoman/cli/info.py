@@ -19,12 +19,12 @@ def info(model: ModelPath, /, *, as_json: AsJson = False) -> None:
     from dragoman.storage import ModelDirectory, locate
 
     directory = ModelDirectory.open(locate(model))
+    size = (directory.path if directory.is_bundle else directory.weights).stat().st_size
     if as_json:
-        print(json.dumps(directory.config | {"bytes": directory.weights.stat().st_size}, ensure_ascii=False))
+        print(json.dumps(directory.config | {"bytes": size}, ensure_ascii=False))
         return
-    print(
-        table([*_facts(directory.config), ("size of the weights", f"{directory.weights.stat().st_size / 1e6:,.1f} MB")])
-    )
+    what = "size of the bundle" if directory.is_bundle else "size of the weights"
+    print(table([*_facts(directory.config), (what, f"{size / 1e6:,.1f} MB")]))
     print()
     print(_scores(directory.config["scores"]))
 
@@ -54,7 +54,7 @@ def _facts(config: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(
             (
                 "ONNX graphs",
-                f"{config['onnx']['precision']}, checked on {config['onnx']['parity']['sources']:,} sources",
+                f"{', '.join(config['onnx']['precisions'])}; {config['onnx']['default']} runs by default",
             )
         )
     if config.get("command"):

@@ -13,7 +13,7 @@ from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.output import notice, show_messages, warn
 from dragoman.cli.pairs import as_trained
-from dragoman.config import MachineOptions, ReadOptions
+from dragoman.config import EngineOptions, ReadOptions
 
 if TYPE_CHECKING:
     from dragoman.corpus.reading import Pair
@@ -31,7 +31,7 @@ def score(
     ],
     as_json: AsJson = False,
     reading: ReadOptions,
-    machine: MachineOptions,
+    machine: EngineOptions,
 ) -> None:
     """Say how probable a model finds given pairs.
 
@@ -44,7 +44,13 @@ def score(
     from dragoman.translation.scoring import perplexity_of
 
     report = ReadReport()
-    translator = load(model, device=machine.device, threads=machine.threads)
+    translator = load(
+        model,
+        device=machine.device,
+        threads=machine.threads,
+        engine=machine.engine,
+        precision=machine.precision,
+    )
     rows = read_pairs(pairs or ["-"], as_trained(translator, reading), report=report)
     every: list[ScoredPair] = []
     for some in _chunks(rows):

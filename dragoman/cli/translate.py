@@ -88,6 +88,7 @@ def translate(
         ensemble=others.ensemble,
         reverse=others.reverse,
         engine=machine.engine,
+        precision=machine.precision,
     )
     typed = not sentences and input is None and sys.stdin.isatty()
     job = translator.job(search, many=len(sentences) != 1 and not typed)
@@ -191,7 +192,12 @@ def _facts(
     from dragoman.storage import checksum
 
     options = {**reading.model_dump(mode="json"), **search.model_dump(mode="json")}
-    options |= {"engine": translator.engine, "device": machine.device, "json": form.as_json}
+    options |= {
+        "engine": translator.engine,
+        "precision": translator.precision,
+        "device": machine.device,
+        "json": form.as_json,
+    }
     if not form.as_rows:
         options["num_hypotheses"] = None
     for name in ("choices", "phrase_table"):

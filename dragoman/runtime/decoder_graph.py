@@ -1,11 +1,9 @@
 """One step of the decoder as an ONNX graph; mirrors `dragoman.model.decoder`.
 
-    last_ids (rows,), top_k (1,), state_*, memory_*  ->  top_ids, top_log_probs (rows, k)
-                                                         log_probs (rows, vocab)
-                                                         attention (rows, source_length)
-                                                         next_*: the state after the step
-
-A recurrent step is one matrix product over [input; state] (two for a GRU) and a few nodes, for every cell alike.
+last_ids (rows,), top_k (1,), state_*, memory_*  ->  top_ids, top_log_probs (rows, k)
+                                                     log_probs (rows, vocab)
+                                                     attention (rows, source_length)
+                                                     next_*: the state after the step
 """
 
 from __future__ import annotations
@@ -15,24 +13,26 @@ from torch.nn import Linear
 
 from dragoman.model.attention import AdditiveAttention, MultiHeadAttention
 from dragoman.model.decoder import Decoder
-from dragoman.model.recurrent import RecurrentLayer
 from dragoman.model.seq2seq import Seq2Seq
-from dragoman.runtime.encoder_graph import array, seam_nodes
+from dragoman.runtime.cells import array, cell_step
+from dragoman.runtime.encoder_graph import seam_nodes
 from dragoman.runtime.graph import FLOAT, INT64, GraphBuilder
 
+_TABLE = "decoder.embedding"
 
-def decoder_graph(model: Seq2Seq) -> bytes:
+
+def decoder_graph(model: Seq2Seq, *, precision: str = "float32") -> bytes:
     """Build the graph of a decoder's step."""
-    return _Step(model.decoder).build()
+    return _Step(model.decoder, precision).build()
 
 
 class _Step:
     """The graph of one step, in the order of `Decoder._step`."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder, precision: str) -> None:
         self.decoder = decoder
         self.hidden = decoder.layers[0].hidden_size
-        self.g = GraphBuilder("decoder")
+        self.g = GraphBuilder("decoder", precision=precision)
 
     def build(self) -> bytes:
         """Declare the inputs, follow one step, give out what follows."""
@@ -42,7 +42,7 @@ class _Step:
         states = self._declare_states()
         context = g.input("memory_context", FLOAT, ["rows", self.hidden]) if decoder.peek else ""
         self._declare_memory()
-        embedded = g.node("Gather", self._table(), last_ids)
+        embedded = g.rows(_TABLE, array(decoder.embedding.weight), last_ids)
         parts = [embedded]
         attended = weights = ""
         if decoder.peek:
@@ -72,9 +72,6 @@ class _Step:
         if weights:
             g.output(weights, "attention", FLOAT, ["rows", "source_length"])
         return g.build()
-
-    def _table(self) -> str:
-        return self.g.constant("decoder.embedding.weight", array(self.decoder.embedding.weight))
 
     def _declare_states(self) -> list[list[str]]:
         g, count = self.g, self.decoder.layers[0].state_count
@@ -145,9 +142,9 @@ class _Step:
         g, output = self.g, self.decoder.output
         vocab = output.out_features
         tied = output.weight is self.decoder.embedding.weight
-        weight = self._table() if tied else g.constant("output.weight", array(output.weight))
-        bias = g.constant("output.bias", array(output.bias))
-        logits = g.node("Gemm", features, weight, bias, attributes={"transB": 1})
+        weight, bias = array(output.weight), array(output.bias)
+        bounded = self.decoder.readout is not None  # which ends in tanh
+        logits = g.linear(features, "output", weight, bias, bounded=bounded, table=_TABLE if tied else None)
         log_probs = g.node("LogSoftmax", logits, attributes={"axis": -1})
         if self.decoder.gate is not None:
             log_probs = self._mixed(self.decoder.gate, features, weights, log_probs)
@@ -176,40 +173,3 @@ class _Step:
     def _log(self, probability: str) -> str:
         tiny = self.g.constant("tiny", np.array(np.finfo(np.float32).tiny))
         return self.g.node("Log", self.g.node("Max", probability, tiny))
-
-
-def cell_step(g: GraphBuilder, name: str, layer: RecurrentLayer, parts: list[str], state: list[str]) -> list[str]:
-    """One step of a recurrent layer over `parts` side by side; the next state, its output first."""
-    from_input, from_state, input_bias, state_bias = (array(part) for part in layer.weights)
-    if layer.cell == "gru":
-        read = g.linear(g.joined(parts), f"{name}.input", from_input, input_bias)
-        held = g.linear(state[0], f"{name}.state", from_state, state_bias)
-        return [_gru(g, read, held, state[0], layer.hidden_size)]
-    weight, bias = np.concatenate([from_input, from_state], axis=1), input_bias + state_bias
-    both = g.joined([*parts, state[0]])
-    if layer.cell == "lstm":
-        # torch's input, forget, cell, output -> input, forget, output, cell: one sigmoid for three gates
-        order = np.concatenate([np.split(np.arange(len(bias)), 4)[gate] for gate in (0, 1, 3, 2)])
-        gates = g.linear(both, name, weight[order], bias[order])
-        return _lstm(g, gates, state[1], layer.hidden_size)
-    total = g.linear(both, name, weight, bias)
-    return [g.node("Tanh" if layer.cell == "rnn_tanh" else "Relu", total)]
-
-
-def _lstm(g: GraphBuilder, gates: str, c: str, hidden: int) -> list[str]:
-    between, new = g.nodes("Split", gates, g.numbers(3 * hidden, hidden), outputs=2, attributes={"axis": 1})
-    shares = g.node("Sigmoid", between)
-    i, f, o = g.nodes("Split", shares, g.numbers(*[hidden] * 3), outputs=3, attributes={"axis": 1})
-    c = g.node("Add", g.node("Mul", f, c), g.node("Mul", i, g.node("Tanh", new)))
-    return [g.node("Mul", o, g.node("Tanh", c)), c]
-
-
-def _gru(g: GraphBuilder, read: str, held: str, h: str, hidden: int) -> str:
-    """The GRU of torch: the reset gate acts after the product with the state."""
-    sizes = g.numbers(2 * hidden, hidden)
-    read_gates, read_new = g.nodes("Split", read, sizes, outputs=2, attributes={"axis": 1})
-    held_gates, held_new = g.nodes("Split", held, sizes, outputs=2, attributes={"axis": 1})
-    shares = g.node("Sigmoid", g.node("Add", read_gates, held_gates))
-    r, z = g.nodes("Split", shares, g.numbers(hidden, hidden), outputs=2, attributes={"axis": 1})
-    new = g.node("Tanh", g.node("Add", read_new, g.node("Mul", r, held_new)))
-    return g.node("Add", new, g.node("Mul", z, g.node("Sub", h, new)))

@@ -20,6 +20,7 @@ from dragoman.model.encoder import Encoder
 from dragoman.model.layers import Seam
 from dragoman.model.recurrent import RecurrentLayer
 from dragoman.model.seq2seq import Seq2Seq
+from dragoman.runtime.cells import array, scanned_layer
 from dragoman.runtime.graph import FLOAT, INT32, INT64, Array, GraphBuilder
 
 _OPERATORS = {"lstm": "LSTM", "gru": "GRU", "rnn_tanh": "RNN", "rnn_relu": "RNN"}
@@ -27,14 +28,9 @@ _OPERATORS = {"lstm": "LSTM", "gru": "GRU", "rnn_tanh": "RNN", "rnn_relu": "RNN"
 _GATE_ORDER = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn_tanh": (0,), "rnn_relu": (0,)}
 
 
-def array(tensor: Tensor) -> Array:
-    """A parameter as float32 NumPy values."""
-    return tensor.detach().cpu().float().numpy()
-
-
-def encoder_graph(model: Seq2Seq) -> bytes:
+def encoder_graph(model: Seq2Seq, *, precision: str = "float32") -> bytes:
     """Build the encoder's graph."""
-    g = GraphBuilder("encoder")
+    g = GraphBuilder("encoder", precision=precision)
     encoder, decoder = model.encoder, model.decoder
     ids = g.input("ids", INT64, ["batch", "source_length"])
     lengths = g.input("lengths", INT64, ["batch"])
@@ -56,15 +52,18 @@ def _encode(g: GraphBuilder, encoder: Encoder, ids: str, lengths: str) -> tuple[
     row_lengths = g.node("Cast", lengths, attributes={"to": INT32})
     if encoder.reverse_source:
         ids = _reversed(g, ids, lengths)
-    table = g.constant("encoder.embedding", array(encoder.embedding.weight))
     # Recurrent operators want time first: (source_length, batch, embedding)
-    inputs = g.node("Gather", table, g.node("Transpose", ids, attributes={"perm": [1, 0]}))
+    turned = g.node("Transpose", ids, attributes={"perm": [1, 0]})
+    inputs = g.rows("encoder.embedding", array(encoder.embedding.weight), turned)
     finals: list[list[str]] = []
     for index, seam in enumerate(encoder.seams):
         directions = [encoder.forward_layers[index]]
         if len(encoder.backward_layers):
             directions.append(encoder.backward_layers[index])
-        outputs, final = _recurrent(g, f"encoder.{index}", directions, inputs, row_lengths)
+        if g.precision == "int8":
+            outputs, final = scanned_layer(g, f"encoder.{index}", directions, inputs, lengths)
+        else:
+            outputs, final = _recurrent(g, f"encoder.{index}", directions, inputs, row_lengths)
         finals.append(final)
         inputs = seam_nodes(g, f"encoder.{index}", seam, inputs, outputs)
     states = g.node("Transpose", inputs, attributes={"perm": [1, 0, 2]})
@@ -178,9 +177,7 @@ def _memory(g: GraphBuilder, attention: Attention, states: str, lengths: str, hi
 
 
 def _projected(g: GraphBuilder, name: str, states: str, weight: Tensor, bias: Tensor | None) -> str:
-    """The product `states` @ weightᵀ + bias over three axes."""
-    product = g.node("MatMul", states, g.constant(name, array(weight).T))
-    return product if bias is None else g.node("Add", product, g.constant(f"{name}.bias", array(bias)))
+    return g.linear(states, name, array(weight), None if bias is None else array(bias), axes=3)
 
 
 def _split_heads(g: GraphBuilder, states: str, heads: int, width: int, *, perm: list[int]) -> str:

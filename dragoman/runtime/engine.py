@@ -44,9 +44,9 @@ class OnnxStepper:
         self._attention = [name for name in outputs if name == "attention"]
 
     @classmethod
-    def open(cls, directory: ModelDirectory, *, threads: int | None = None) -> OnnxStepper:
+    def open(cls, directory: ModelDirectory, *, precision: str = "auto", threads: int | None = None) -> OnnxStepper:
         """The graphs of a model directory; a `StorageError` says if they are missing, stale or damaged."""
-        encoder, decoder = directory.read_graphs()
+        encoder, decoder = directory.read_graphs(precision)
         try:
             return cls(encoder, decoder, threads=threads)
         except Exception as error:  # ONNX Runtime's errors have no base of their own
@@ -115,4 +115,6 @@ def _session(graph: bytes, threads: int | None) -> Any:
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # On x86 without VNNI the fast 8-bit products would overflow; this takes exact ones there.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

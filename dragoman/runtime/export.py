@@ -2,120 +2,113 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
-from dragoman.config import SearchOptions
 from dragoman.errors import StorageError
-from dragoman.generation.search import search
-from dragoman.generation.stepper import BOS, Stepper
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
 from dragoman.runtime.decoder_graph import decoder_graph
 from dragoman.runtime.encoder_graph import encoder_graph
 from dragoman.runtime.engine import OnnxStepper
 from dragoman.runtime.graph import OPSET
-from dragoman.storage import ModelDirectory
+from dragoman.runtime.parity import COMPARED, SCORED, Parity, Sample, compare, greedy, losses
+from dragoman.storage import PRECISIONS, ModelDirectory
 
-TOLERANCE = 1e-4
-"""The largest difference of any log-probability that is still the same model."""
-CHECKED = 64
-"""Sources that an export is checked on."""
-_BATCH = 32
-_GREEDY = SearchOptions(beam_size=1, max_length=60)
-
-
-@dataclass(frozen=True)
-class Parity:
-    """How far the graphs are from PyTorch, measured along PyTorch's own greedy outputs."""
-
-    sources: int
-    """Sources translated by both."""
-    same: int
-    """Sources whose outputs have the same ids."""
-    largest_difference: float
-    """Of any log-probability of the whole vocabulary at any step."""
-
-    def __str__(self) -> str:
-        return (
-            f"{self.same:,} of {self.sources:,} outputs the same as PyTorch's, log-probabilities within "
-            f"{self.largest_difference:.1g}"
-        )
+TOLERANCE = {"float32": 1e-4, "float16": 0.1, "int8": 10.0}
+"""The largest difference of any log-probability that is still the same model: beyond it is a mistake, not a rounding."""
+ACCEPTED_LOSS = 0.3
+"""Points of BLEU, or of exact match where there are no words, that int8 may lose and still be what runs by default."""
+ACCEPTED_AGREEMENT = 0.98
+"""The same as a share of tokens, where there are no references to score against."""
+STANDARD = ("float32", "int8")
+"""What training exports."""
 
 
 def export_graphs(
-    directory: ModelDirectory, model: Seq2Seq, source_ids: Sequence[list[int]], *, threads: int | None = None
-) -> Parity:
-    """Write the graphs of `model`, whose weights are those of `directory`, after checking them on `source_ids`.
+    directory: ModelDirectory,
+    model: Seq2Seq,
+    sample: Sample,
+    *,
+    precisions: Sequence[str] = STANDARD,
+    threads: int | None = None,
+) -> dict[str, Parity]:
+    """Write the graphs of `model`, whose weights are those of `directory`, after checking them on `sample`.
 
     The result stands in `directory.config["onnx"]` too; writing the configuration is the caller's. Raises
     `StorageError` if the graphs do not give what PyTorch gives; then none are written.
     """
-    encoder, decoder = encoder_graph(model), decoder_graph(model)
-    parity = compare(TorchStepper(model), OnnxStepper(encoder, decoder, threads=threads), source_ids)
-    if not parity.largest_difference <= TOLERANCE:  # NaN is no parity either
-        raise StorageError(
-            f"the ONNX graphs of {directory.path} are not what PyTorch computes (log-probabilities differ by up to "
-            f"{parity.largest_difference:.1g}), so none were written; translating with PyTorch works"
-        )
-    facts: dict[str, Any] = {"precision": "float32", "opset": OPSET, "parity": asdict(parity)}
-    directory.write_graphs(encoder=encoder, decoder=decoder, facts=facts)
-    directory.config["onnx"] = {**facts, "onnxruntime": onnxruntime.__version__}
-    return parity
+    torch_model, sources = TorchStepper(model), sample.thinned(COMPARED)
+    graphs: dict[str, tuple[bytes, bytes]] = {}
+    found: dict[str, Parity] = {}
+    reference: list[tuple[int, ...]] | None = None
+    lossy = set(precisions) - {"float32"}
+    # float32 first, even if it is not asked for: what the others lose is counted from its outputs.
+    for precision in sorted({*precisions, "float32"}, key=PRECISIONS.index):
+        graphs[precision] = (encoder_graph(model, precision=precision), decoder_graph(model, precision=precision))
+        engine = OnnxStepper(*graphs[precision], threads=threads)
+        parity = compare(torch_model, engine, sources)
+        if not parity.largest_difference <= TOLERANCE[precision]:  # NaN is no parity either
+            raise StorageError(
+                f"the {precision} ONNX graphs of {directory.path} are not what PyTorch computes (log-probabilities differ by "
+                f"up to {parity.largest_difference:.1g}), so none were written; translating with PyTorch works"
+            )
+        if sample.references is not None and lossy:
+            outputs = greedy(engine, sample.source_ids)
+            if reference is None:
+                reference = outputs
+            else:
+                parity = dataclasses.replace(parity, scored=len(outputs), loss=losses(reference, outputs, sample))
+        found[precision] = parity
+    found = {precision: found[precision] for precision in precisions}
+    facts = {precision: {"parity": dataclasses.asdict(parity)} for precision, parity in found.items()}
+    directory.write_graphs({precision: graphs[precision] for precision in precisions}, default=default_of, facts=facts)
+    directory.config["onnx"] = {
+        "default": directory.choose_precision("auto"),
+        "opset": OPSET,
+        "onnxruntime": onnxruntime.__version__,
+        "precisions": {precision: known["parity"] for precision, known in directory.precisions.items()},
+    }
+    return found
 
 
-def check_sources(directory: ModelDirectory, encode: Callable[[list[str]], Sequence[list[int]]]) -> list[list[int]]:
-    """What to compare on: development sources if the directory still has them, else random ids."""
+def default_of(precisions: dict[str, Any]) -> str:
+    """What runs if nothing else is asked for: int8 where it was found to lose little, else float32, else what there is."""
+    if "int8" in precisions and _loses_little(precisions["int8"]["parity"]):
+        return "int8"
+    return min(precisions, key=PRECISIONS.index)
+
+
+def _loses_little(parity: dict[str, Any]) -> bool:
+    if parity["loss"]:
+        return bool(next(iter(parity["loss"].values())) <= ACCEPTED_LOSS)
+    return bool(parity["token_agreement"] >= ACCEPTED_AGREEMENT)
+
+
+def check_sample(
+    directory: ModelDirectory, encode: Callable[[list[str]], dict[int, list[int]]], decode: Callable[[list[int]], str]
+) -> Sample:
+    """What to check on: development data if the directory still has it, else random ids.
+
+    `encode` gives the ids of those sources that can be used, by their places.
+    """
     try:
         texts = json.loads((directory.training / "data" / "texts.json").read_text(encoding="utf-8"))
         sources = [str(source) for source in texts["dev"]["sources"]]
+        references = [[str(text) for text in several] for several in texts["dev"]["references"]]
+        writing = texts["writing"]
     except (OSError, ValueError, KeyError, TypeError):
-        sources = []
-    if sources:
-        chosen = np.linspace(0, len(sources) - 1, min(CHECKED, len(sources))).astype(int)
-        found = [ids for ids in encode([sources[i] for i in chosen]) if ids]
-        if found:
-            return found
+        sources, references, writing = [], [], ""
+    chosen = np.linspace(0, len(sources) - 1, min(SCORED, len(sources))).astype(int)
+    found = encode([sources[place] for place in chosen]) if sources else {}
+    if found:
+        return Sample(list(found.values()), [references[chosen[place]] for place in found], decode, writing)
     draw = np.random.default_rng(1)
     vocab = directory.config["architecture"]["source_vocab_size"]
-    lengths = draw.integers(1, 30, size=CHECKED // 4)
-    return [draw.integers(min(4, vocab - 1), vocab, size=length).tolist() for length in lengths]
-
-
-def compare(expected: Stepper, given: Stepper, source_ids: Sequence[list[int]]) -> Parity:
-    """Translate with `expected`, follow its outputs with both, and look at every log-probability."""
-    usable = sorted((ids for ids in source_ids if ids), key=len)
-    same, largest = 0, 0.0
-    for start in range(0, len(usable), _BATCH):
-        batch = usable[start : start + _BATCH]
-        outputs = _greedy(expected, batch)
-        same += sum(one == other for one, other in zip(outputs, _greedy(given, batch), strict=True))
-        largest = float(np.maximum(largest, _largest_difference(expected, given, batch, outputs)))
-    return Parity(len(usable), same, largest)
-
-
-def _greedy(stepper: Stepper, source_ids: list[list[int]]) -> list[tuple[int, ...]]:
-    return [tuple(found[0].ids) for found in search(stepper, source_ids, options=_GREEDY)]
-
-
-def _largest_difference(
-    expected: Stepper, given: Stepper, source_ids: list[list[int]], outputs: list[tuple[int, ...]]
-) -> float:
-    """Over every step of every output; a row that is over goes on with its last id, which is as good as any."""
-    states = [stepper.start(source_ids) for stepper in (expected, given)]
-    largest = 0.0
-    for position in range(max(map(len, outputs))):
-        last = np.array([BOS if position == 0 else ids[min(position, len(ids)) - 1] for ids in outputs])
-        values: list[NDArray[Any]] = []
-        for index, stepper in enumerate((expected, given)):
-            step = stepper.step(states[index], last, top_k=None)
-            states[index] = step.state
-            values.append(step.log_probs)
-        largest = float(np.maximum(largest, np.abs(values[0] - values[1]).max()))
-    return largest
+    lengths = draw.integers(1, 30, size=COMPARED // 4)
+    return Sample([draw.integers(min(4, vocab - 1), vocab, size=length).tolist() for length in lengths])

@@ -64,16 +64,21 @@ def _model(config: dict[str, Any]) -> str:
     bridge = "the identity: each layer's last state is copied" if same else "learned, since the depths differ"
     rows = [f"- {name}: {value}" for name, value in architecture.items()]
     if config.get("onnx"):
-        rows.append(f"- ONNX graphs: {_graphs(config['onnx'])}")
+        onnx = config["onnx"]
+        rows.append(f"- ONNX graphs: opset {onnx['opset']}; {onnx['default']} runs by default")
+        rows += [f"  - {precision}: {_graphs(parity)}" for precision, parity in onnx["precisions"].items()]
     return "\n".join([f"- parameters: {config['parameters']:,}", f"- bridge: {bridge}", *rows])
 
 
-def _graphs(onnx: dict[str, Any]) -> str:
-    parity = onnx["parity"]
-    return (
-        f"{onnx['precision']}, opset {onnx['opset']}; {parity['same']:,} of {parity['sources']:,} greedy outputs the same as "
+def _graphs(parity: dict[str, Any]) -> str:
+    words = (
+        f"{parity['same']:,} of {parity['sources']:,} greedy outputs and {parity['token_agreement']:.1%} of tokens the same as "
         f"PyTorch's, log-probabilities within {parity['largest_difference']:.1g}"
     )
+    if not parity["loss"]:
+        return words
+    changes = ", ".join(f"{name} {0.0 - value:+.2f}" for name, value in parity["loss"].items())
+    return f"{words}; against float32 {changes} on {parity['scored']:,} sources"
 
 
 def _run(run: dict[str, Any], config: dict[str, Any]) -> str:

@@ -143,6 +143,7 @@ def _followed(path: Path, options: TrainOptions, processes: Processes) -> Opened
 def _reopened(path: Path, options: TrainOptions, listener: Listener) -> Opened:
     """A run as its directory has it, planned anew if it is given other limits; the checkpoint has the weights."""
     directory = ModelDirectory.open(path, weights=False)
+    directory.require_folder("resuming")
     if not (directory.training / "data").is_dir():
         raise StorageError(f"{path} cannot be resumed: it has no {directory.training.name}/data")
     stored = Recipe.of(directory.config["recipe"])

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from dragoman.errors import OptionError, StorageError, needs_extra
-from dragoman.storage import WEIGHTS, ModelDirectory
+from dragoman.storage import PRECISIONS, WEIGHTS, ModelDirectory
 
 if TYPE_CHECKING:
     from dragoman.model.seq2seq import Seq2Seq
@@ -14,25 +14,46 @@ if TYPE_CHECKING:
 _log = logging.getLogger("dragoman")
 
 
-def choose_engine(directory: ModelDirectory, engine: str, *, device: str) -> str:
+def choose_engine(directory: ModelDirectory, engine: str, *, device: str, precision: str) -> str:
     """Onnx or torch; `auto` is onnx if the model has graphs of these weights, and no other device is asked for."""
     if engine not in ("auto", "onnx", "torch"):
         raise OptionError(f'`engine` must be auto, onnx or torch, but is "{engine}"')
+    check_precision(precision)
     on_cpu = device in ("auto", "cpu")
     if engine == "onnx" and not on_cpu:
         raise OptionError(f'`engine` onnx computes on the cpu, but `device` is "{device}"')
+    if precision != "auto":
+        if engine == "torch" or not on_cpu:
+            raise OptionError(
+                "`precision` is of the graphs that `engine` onnx runs on the cpu, but another is asked for"
+            )
+        return "onnx"
     if engine != "auto":
         return engine
+    if directory.is_bundle:
+        if not on_cpu:
+            directory.require_folder("another device")
+        return "onnx"
     if not on_cpu or not directory.has_graphs:
         return "torch"
     if directory.graphs_are_stale:
-        _log.warning("the ONNX graphs are of other weights, so PyTorch runs the model; %s", directory.renewal)
+        _log.warning(
+            "the ONNX graphs are of other weights or an older dragoman, so PyTorch runs the model; %s",
+            directory.renewal,
+        )
         return "torch"
     return "onnx"
 
 
+def check_precision(precision: str) -> None:
+    """Raise `OptionError` unless it is one that graphs may have."""
+    if precision not in ("auto", *PRECISIONS):
+        raise OptionError(f'`precision` must be auto, {", ".join(PRECISIONS)}, but is "{precision}"')
+
+
 def load_model(directory: ModelDirectory, *, device: str, threads: int | None) -> Seq2Seq:
     """The model in PyTorch, ready to run; a `StorageError` says if its configuration or weights cannot be used."""
+    directory.require_folder("PyTorch")
     with needs_extra("running a model in PyTorch", "train"):
         from dragoman.model.seq2seq import Seq2Seq
         from dragoman.training.checkpoint import load_tensors, load_weights

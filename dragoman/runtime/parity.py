@@ -1,0 +1,130 @@
+"""How far graphs are from the model in PyTorch: log-probabilities, tokens, whole outputs, scores; knows no files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragoman.config import SearchOptions
+from dragoman.evaluation.metrics import score
+from dragoman.generation.search import search
+from dragoman.generation.stepper import BOS, EOS, Stepper
+
+COMPARED = 64
+"""Sources of which every log-probability is compared."""
+SCORED = 1_000
+"""Sources at most whose outputs are scored."""
+_BATCH = 64
+_GREEDY = SearchOptions(beam_size=1, max_length=60)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What graphs are checked on."""
+
+    source_ids: list[list[int]]
+    """Non-empty sources."""
+    references: list[list[str]] | None = None
+    """Right answers to each; None for sources that were drawn."""
+    decode: Callable[[list[int]], str] | None = None
+    """Ids without `</s>` to text."""
+    writing: Any = "spaced"
+    """How targets are written, as metrics want it."""
+
+    def thinned(self, most: int) -> list[list[int]]:
+        """At most so many sources, evenly from all."""
+        places = np.linspace(0, len(self.source_ids) - 1, min(most, len(self.source_ids))).astype(int)
+        return [self.source_ids[place] for place in places]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far graphs are from PyTorch, measured along PyTorch's own greedy outputs."""
+
+    sources: int
+    """Sources translated by both."""
+    same: int
+    """Sources whose outputs have the same ids."""
+    token_agreement: float
+    """Share of the tokens of PyTorch's outputs that are the graphs' first choice too, after the same tokens."""
+    largest_difference: float
+    """Of any log-probability of the whole vocabulary at any step."""
+    scored: int = 0
+    """Sources whose outputs were scored against references."""
+    loss: Mapping[str, float] | None = None
+    """What the graphs lose in `bleu` and `exact_match`, in points; below 0 they gain."""
+
+    def __str__(self) -> str:
+        parts = [
+            f"{self.same:,} of {self.sources:,} outputs and {self.token_agreement:.1%} of tokens the same as PyTorch's",
+            f"log-probabilities within {self.largest_difference:.1g}",
+        ]
+        if self.loss:
+            names = {"bleu": "BLEU", "exact_match": "points of exact match"}
+            changes = " and ".join(f"{0.0 - value:+.2f} {names[name]}" for name, value in self.loss.items())
+            parts.append(f"{changes} on {self.scored:,} sources")
+        return ", ".join(parts)
+
+
+def compare(expected: Stepper, given: Stepper, source_ids: Sequence[list[int]]) -> Parity:
+    """Translate with `expected`, follow its outputs with both, and look at every log-probability."""
+    usable = sorted((ids for ids in source_ids if ids), key=len)
+    same = agreed = tokens = 0
+    largest = 0.0
+    for start in range(0, len(usable), _BATCH):
+        batch = usable[start : start + _BATCH]
+        outputs = greedy(expected, batch)
+        same += sum(one == other for one, other in zip(outputs, greedy(given, batch), strict=True))
+        difference, alike = _followed(expected, given, batch, outputs)
+        largest = float(np.maximum(largest, difference))
+        agreed, tokens = agreed + alike, tokens + sum(map(len, outputs))
+    return Parity(len(usable), same, agreed / tokens, largest)
+
+
+def losses(expected: list[tuple[int, ...]], given: list[tuple[int, ...]], sample: Sample) -> dict[str, float]:
+    """What `given` outputs lose against `expected` ones, in points of `bleu` (where there are words) and `exact_match`."""
+    assert sample.references is not None
+    assert sample.decode is not None
+    metrics: Any = ["exact_match"] if sample.writing == "symbols" else ["bleu", "exact_match"]
+    values = []
+    for outputs in (expected, given):
+        texts = [sample.decode([token for token in ids if token != EOS]) for ids in outputs]
+        values.append(score(texts, sample.references, writing=sample.writing, metrics=metrics, primary=metrics[0]))
+    return {name: values[0].value(name) - values[1].value(name) for name in metrics}
+
+
+def greedy(stepper: Stepper, source_ids: Sequence[list[int]]) -> list[tuple[int, ...]]:
+    """Greedy outputs, in the order of their sources."""
+    outputs: list[tuple[int, ...]] = [()] * len(source_ids)
+    order = sorted(range(len(source_ids)), key=lambda place: -len(source_ids[place]))
+    for start in range(0, len(order), _BATCH):
+        batch = order[start : start + _BATCH]
+        for place, found in zip(batch, search(stepper, [source_ids[i] for i in batch], options=_GREEDY), strict=True):
+            outputs[place] = tuple(found[0].ids)
+    return outputs
+
+
+def _followed(
+    expected: Stepper, given: Stepper, source_ids: list[list[int]], outputs: list[tuple[int, ...]]
+) -> tuple[float, int]:
+    """The largest difference at any step of any output, and how many of its tokens are the first choice of `given`.
+
+    A row that is over goes on with its last id, which is as good as any, and agrees to nothing more.
+    """
+    states = [stepper.start(source_ids) for stepper in (expected, given)]
+    largest, agreed = 0.0, 0
+    for position in range(max(map(len, outputs))):
+        last = np.array([BOS if position == 0 else ids[min(position, len(ids)) - 1] for ids in outputs])
+        values: list[NDArray[Any]] = []
+        for index, stepper in enumerate((expected, given)):
+            step = stepper.step(states[index], last, top_k=None)
+            states[index] = step.state
+            values.append(step.log_probs)
+        largest = float(np.maximum(largest, np.abs(values[0] - values[1]).max()))
+        going = np.array([position < len(ids) for ids in outputs])
+        agreed += int((values[0].argmax(axis=1) == values[1].argmax(axis=1))[going].sum())
+    return largest, agreed
