@@ -86,7 +86,7 @@ def _checked(path: Path) -> tuple[int, int, int]:
         raise StorageError(
             f"{path} is a file; a model is a directory with a config.json, or one file that `dragoman export --bundle` wrote"
         )
-    return int(comment[1]), int(comment[2], 16), zlib.crc32(content[:-_COMMENT_SIZE])
+    return int(comment[1]), int(comment[2], 16), zlib.crc32(memoryview(content)[:-_COMMENT_SIZE])
 
 
 def _damaged(path: Path, reason: str) -> StorageError:
