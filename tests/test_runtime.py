@@ -24,7 +24,7 @@ from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
 from dragoman.runtime.decoder_graph import decoder_graph
 from dragoman.runtime.encoder_graph import encoder_graph
-from dragoman.runtime.engine import OnnxStepper
+from dragoman.runtime.engine import OnnxStepper, fast_products_are_exact
 from dragoman.runtime.export import default_of, export_graphs
 from dragoman.runtime.parity import Sample
 from dragoman.storage import GRAPHS_VERSION, ModelDirectory
@@ -130,6 +130,18 @@ def test_law_3_in_int8_a_source_gets_the_same_outputs_in_any_company(shape: str,
             assert [hypothesis.score for hypothesis in given] == pytest.approx(
                 [hypothesis.score for hypothesis in expected], abs=1e-5
             )
+
+
+def test_in_int8_processors_without_fast_exact_products_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build("multihead", "lstm", hidden_size=64, embedding_size=64).float().eval()
+    found = []
+    for exact in (True, False):
+        monkeypatch.setattr("dragoman.runtime.engine.fast_products_are_exact", lambda exact=exact: exact)
+        engine = engine_of(model, "int8")
+        found.append(engine.step(engine.start(BATCHES[1]), np.array([2, 4, 5]), top_k=None).log_probs)
+    if not fast_products_are_exact():
+        pytest.skip("the fast products of this processor overflow")
+    np.testing.assert_array_equal(found[0], found[1])
 
 
 def test_fewer_bits_make_smaller_graphs() -> None:
