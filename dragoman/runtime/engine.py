@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -127,7 +128,7 @@ def fast_products_are_exact() -> bool:
     if platform.machine().lower() not in ("x86_64", "amd64", "x86", "i386", "i686"):
         return True
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
             return "vnni" in file.read(8192)  # the first processor's flags
     except OSError:
         return False
