@@ -11,40 +11,38 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-import dragoman
 from dragoman.config import MachineOptions, SearchOptions, TrainOptions
 from dragoman.corpus.batching import Batch, BatchPlan
-from dragoman.corpus.subword_dropout import SplitAnew, check_subword_dropout
-from dragoman.corpus.vectors import load_vectors, read_vector_words
+from dragoman.corpus.subword_dropout import SplitAnew
 from dragoman.errors import Interrupted, OptionError, StorageError, TrainingError
 from dragoman.evaluation.plots import training_svg
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
 from dragoman.presets import find_preset
-from dragoman.storage import CARD, CURVES, FORMAT_VERSION, TEST, ModelDirectory, check_claim, claim, write_text
+from dragoman.storage import CARD, CURVES, ModelDirectory, check_claim, claim, write_text
 from dragoman.training.card import model_card
 from dragoman.training.checkpoint import load_tensors, load_weights, read_progress
-from dragoman.training.continuing import Earlier, tokenizers_of, unknown_share
+from dragoman.training.continuing import Earlier, tokenizers_of
 from dragoman.training.events import Evaluated, Event, Listener, Note, ignore
+from dragoman.training.first_weights import stored_model
 from dragoman.training.interrupt import stop_on_interrupt
 from dragoman.training.launch import launched
 from dragoman.training.machine import bound_caches, choose_device, multiplies_bfloat16, peak_memory, use_threads
-from dragoman.training.planning import check_weights_fit, forecast
-from dragoman.training.preparation import Pairs, Prepared, Remaker, prepare, reopen
+from dragoman.training.planning import forecast
+from dragoman.training.preparation import Pairs, Prepared, Remaker, reopen
 from dragoman.training.processes import Processes, joined
-from dragoman.training.recipe import DataSummary, Recipe, choose
+from dragoman.training.recipe import Recipe
 from dragoman.training.risk import MinimumRisk
 from dragoman.training.schedule import FALLING
 from dragoman.training.scoring import Evaluator, decode
+from dragoman.training.setting_up import set_up
 from dragoman.training.trainer import LAST, Run, Trainer
 
 LIMITS = frozenset({"epochs", "max_steps", "max_minutes", "patience"})
 """Options that only say when to stop, so that a resumed run may be given others."""
 DRAW_SECONDS = 30.0
-_MANY_UNKNOWN = 0.05
 BEAM = SearchOptions()
 Opened = tuple[ModelDirectory, Prepared, Seq2Seq, Recipe]
 """A run that may begin or go on."""
@@ -100,7 +98,7 @@ def _begin(
     except OSError as error:
         raise StorageError(f"{out} cannot be made: {error.strerror}") from None
     try:
-        directory, prepared, model, recipe = _set_up(
+        directory, prepared, model, recipe = set_up(
             pairs,
             workplace,
             options,
@@ -152,7 +150,7 @@ def _reopened(path: Path, options: TrainOptions, listener: Listener) -> Opened:
     bound_caches()
     prepared = reopen(directory.training / "data", *tokenizers_of(directory))
     torch.manual_seed(recipe.seed)
-    model = _build(directory.config["architecture"], directory).to(choose_device(options.device))
+    model = stored_model(directory.config["architecture"], directory).to(choose_device(options.device))
     if recipe != stored:
         last = directory.training / LAST
         run = read_progress(last) if last.exists() else None
@@ -178,88 +176,6 @@ def _stored_recipe(directory: ModelDirectory, options: TrainOptions) -> Recipe:
                 f"`{name}` is {known} in the run at {directory.path}, but {value} was given: leave it out"
             )
     return replace(Recipe.of(stored), **changes)
-
-
-def _set_up(
-    pairs: Pairs,
-    path: Path,
-    options: TrainOptions,
-    listener: Listener,
-    *,
-    earlier: Earlier | None,
-    name: str,
-    command: str | None,
-    device: torch.device,
-    remake: Remaker | None,
-) -> tuple[ModelDirectory, Prepared, Seq2Seq, Recipe]:
-    """Everything before the first step: data, tokenisers, recipe, configuration and a model with its first weights."""
-    source_width = _width(options.source_vectors)
-    target_width = _width(options.target_vectors)
-    options = earlier.agreed(options) if earlier else options
-    data = path / "training" / "data"
-    prepared = prepare(
-        pairs, options, data, listener, tokenizers=earlier.tokenizers if earlier else None, remake=remake
-    )
-    shared = prepared.source_tokenizer is prepared.target_tokenizer
-    summary = DataSummary(
-        pairs=len(prepared.train),
-        kind="symbols" if prepared.kind == "symbols" else "text",
-        unspaced=prepared.writing == "unspaced",
-        shared_vocabulary=shared,
-        target_tokens=float(np.mean(prepared.train.target_lengths)),
-        native_bfloat16=multiplies_bfloat16(device),
-        source_vector_size=source_width,
-        target_vector_size=target_width,
-    )
-    recipe, reasons = choose(earlier.shaped(options) if earlier else options, summary)
-    check_subword_dropout(prepared.source_tokenizer, prepared.target_tokenizer, recipe.subword_dropout)
-    for reason in reasons:
-        listener(Note(f"{reason.name} = {reason.value}: {reason.why}"))
-    architecture = recipe.model_arguments() | {
-        "source_vocab_size": prepared.source_tokenizer.vocab_size,
-        "target_vocab_size": prepared.target_tokenizer.vocab_size,
-        "source_embedding_size": source_width,
-    }
-    architecture = earlier.architecture(architecture) if earlier else architecture
-    with torch.device("meta"):  # counted before it is made
-        check_weights_fit(recipe, Seq2Seq(**architecture).parameter_count, device)
-    torch.manual_seed(recipe.seed)
-    model = Seq2Seq(**architecture)
-    if architecture.get("copying"):
-        _say_what_is_copied(model, prepared, listener)
-    if earlier:
-        _start_from_earlier(model, earlier, prepared, listener)
-    _start_from_vectors(model, options, prepared, listener)
-    files = prepared.source_tokenizer.files() | prepared.target_tokenizer.files()
-    for file, text in files.items():
-        write_text(path / file, text)
-    config = {
-        "format_version": FORMAT_VERSION,
-        "dragoman_version": dragoman.__version__,
-        "name": name,
-        "architecture": architecture,
-        "parameters": model.parameter_count,
-        "tokenizer": {
-            "files": sorted(files),
-            "source": prepared.source_tokenizer.config(),
-            "target": prepared.target_tokenizer.config(),
-        },
-        "writing": prepared.writing,
-        "normalization": options.normalization,
-        "options": options.model_dump(mode="json", exclude_unset=True),
-        "recipe": recipe.as_dict(),
-        "data": prepared.facts,
-        "command": command,
-        "scores": {},
-        "run": {},
-    }
-    directory = ModelDirectory(path, config)
-    directory.write_config()
-    write_text(path / CARD, model_card(config))
-    if prepared.test_part is not None:
-        lines = (json.dumps({"source": s, "target": t}, ensure_ascii=False) for s, t in prepared.test_part.pairs())
-        write_text(path / TEST, "".join(f"{line}\n" for line in lines))
-    return directory, prepared, model, recipe
 
 
 def _plan(
@@ -297,64 +213,6 @@ def _batch_plan(prepared: Prepared, recipe: Recipe) -> BatchPlan:
     sides, share = (prepared.source_tokenizer, prepared.target_tokenizer), recipe.subword_dropout
     pairs = SplitAnew(prepared.train, *sides, share=share, seed=recipe.seed) if share else prepared.train
     return BatchPlan(pairs, batch_tokens=recipe.batch_tokens, seed=recipe.seed)
-
-
-def _build(architecture: dict[str, Any], directory: ModelDirectory) -> Seq2Seq:
-    """The model of a stored run, frozen where the run froze it; the checkpoint has its weights."""
-    try:
-        model = Seq2Seq(**architecture)
-    except TypeError as error:
-        raise StorageError(f"{directory.path / 'config.json'} describes no model of this version: {error}") from None
-    _freeze(model, directory.config["options"])
-    return model
-
-
-def _width(path: str | None) -> int | None:
-    """Numbers in a vector of a file, if there is one."""
-    return read_vector_words(path, limit=0).width if path else None
-
-
-def _freeze(model: Seq2Seq, options: dict[str, Any]) -> None:
-    model.encoder.embedding.weight.requires_grad_(not options.get("freeze_source_vectors", False))
-    model.decoder.embedding.weight.requires_grad_(not options.get("freeze_target_vectors", False))
-
-
-def _say_what_is_copied(model: Seq2Seq, prepared: Prepared, listener: Listener) -> None:
-    """Tell a copying model which source tokens are tokens of the target side too."""
-    target_ids = prepared.source_tokenizer.ids_in(prepared.target_tokenizer)
-    model.set_copy_ids(target_ids)
-    shared = np.count_nonzero(target_ids)
-    if not shared:
-        raise OptionError("`copying` needs tokens that both sides share, but the vocabularies have none in common")
-    listener(Note(f"copying: {shared:,} of the source's {len(target_ids):,} tokens are tokens of the target too"))
-
-
-def _start_from_earlier(model: Seq2Seq, earlier: Earlier, prepared: Prepared, listener: Listener) -> None:
-    """Copy an earlier model's weights, and report how much of the new data its vocabularies lack."""
-    earlier.load_into(model)
-    unknown = unknown_share(prepared.train)
-    text = f"starting from {earlier.directory.path}: {unknown:.1%} of the new data's tokens are unknown to it"
-    listener(Note(text, warning=unknown > _MANY_UNKNOWN))
-
-
-def _start_from_vectors(model: Seq2Seq, options: TrainOptions, prepared: Prepared, listener: Listener) -> None:
-    """Copy vectors from files into the embeddings, and report how much of the vocabulary they cover."""
-    sides = (
-        ("source", options.source_vectors, model.encoder.embedding, prepared.source_tokenizer),
-        ("target", options.target_vectors, model.decoder.embedding, prepared.target_tokenizer),
-    )
-    for side, path, embedding, tokenizer in sides:
-        if path is None:
-            continue
-        vectors = load_vectors(path, ((word, i) for i, word in enumerate(tokenizer.surfaces()) if i > 3))
-        found = torch.from_numpy(np.flatnonzero(vectors.found))
-        with torch.no_grad():
-            embedding.weight[found] = torch.from_numpy(vectors.matrix)[found]
-        share = f"{vectors.covered:,} of {vectors.wanted:,} tokens ({vectors.coverage:.0%})"
-        listener(Note(f"{side} vectors: {share} are in {Path(path).name}"))
-        if not vectors.covered:
-            raise OptionError(f"`{side}_vectors`: {path} has none of the {vectors.wanted:,} tokens of the {side} side")
-    _freeze(model, options.model_dump())
 
 
 def _train(

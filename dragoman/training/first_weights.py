@@ -1,0 +1,94 @@
+"""A model before its first step: with new weights, those of an earlier model, or vectors from files; knows no steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dragoman.config import TrainOptions
+from dragoman.corpus.vectors import load_vectors
+from dragoman.errors import OptionError, StorageError
+from dragoman.model.seq2seq import Seq2Seq
+from dragoman.storage import ModelDirectory
+from dragoman.training.continuing import Earlier, unknown_share
+from dragoman.training.events import Listener, Note
+from dragoman.training.preparation import Prepared
+
+_MANY_UNKNOWN = 0.05
+"""Share of unknown tokens in new data that an earlier model's user should hear of as a warning."""
+
+
+def new_model(
+    architecture: dict[str, Any],
+    options: TrainOptions,
+    prepared: Prepared,
+    listener: Listener,
+    *,
+    seed: int,
+    earlier: Earlier | None,
+) -> Seq2Seq:
+    """The model that a run begins with; its random weights are a function of the seed."""
+    torch.manual_seed(seed)
+    model = Seq2Seq(**architecture)
+    if architecture.get("copying"):
+        _say_what_is_copied(model, prepared, listener)
+    if earlier:
+        _start_from_earlier(model, earlier, prepared, listener)
+    _start_from_vectors(model, options, prepared, listener)
+    return model
+
+
+def stored_model(architecture: dict[str, Any], directory: ModelDirectory) -> Seq2Seq:
+    """The model of a stored run, frozen where the run froze it; the checkpoint has its weights."""
+    try:
+        model = Seq2Seq(**architecture)
+    except TypeError as error:
+        raise StorageError(f"{directory.path / 'config.json'} describes no model of this version: {error}") from None
+    _freeze(model, directory.config["options"])
+    return model
+
+
+def _freeze(model: Seq2Seq, options: dict[str, Any]) -> None:
+    model.encoder.embedding.weight.requires_grad_(not options.get("freeze_source_vectors", False))
+    model.decoder.embedding.weight.requires_grad_(not options.get("freeze_target_vectors", False))
+
+
+def _say_what_is_copied(model: Seq2Seq, prepared: Prepared, listener: Listener) -> None:
+    """Tell a copying model which source tokens are tokens of the target side too."""
+    target_ids = prepared.source_tokenizer.ids_in(prepared.target_tokenizer)
+    model.set_copy_ids(target_ids)
+    shared = np.count_nonzero(target_ids)
+    if not shared:
+        raise OptionError("`copying` needs tokens that both sides share, but the vocabularies have none in common")
+    listener(Note(f"copying: {shared:,} of the source's {len(target_ids):,} tokens are tokens of the target too"))
+
+
+def _start_from_earlier(model: Seq2Seq, earlier: Earlier, prepared: Prepared, listener: Listener) -> None:
+    """Copy an earlier model's weights, and report how much of the new data its vocabularies lack."""
+    earlier.load_into(model)
+    unknown = unknown_share(prepared.train)
+    text = f"starting from {earlier.directory.path}: {unknown:.1%} of the new data's tokens are unknown to it"
+    listener(Note(text, warning=unknown > _MANY_UNKNOWN))
+
+
+def _start_from_vectors(model: Seq2Seq, options: TrainOptions, prepared: Prepared, listener: Listener) -> None:
+    """Copy vectors from files into the embeddings, and report how much of the vocabulary they cover."""
+    sides = (
+        ("source", options.source_vectors, model.encoder.embedding, prepared.source_tokenizer),
+        ("target", options.target_vectors, model.decoder.embedding, prepared.target_tokenizer),
+    )
+    for side, path, embedding, tokenizer in sides:
+        if path is None:
+            continue
+        vectors = load_vectors(path, ((word, i) for i, word in enumerate(tokenizer.surfaces()) if i > 3))
+        found = torch.from_numpy(np.flatnonzero(vectors.found))
+        with torch.no_grad():
+            embedding.weight[found] = torch.from_numpy(vectors.matrix)[found]
+        share = f"{vectors.covered:,} of {vectors.wanted:,} tokens ({vectors.coverage:.0%})"
+        listener(Note(f"{side} vectors: {share} are in {Path(path).name}"))
+        if not vectors.covered:
+            raise OptionError(f"`{side}_vectors`: {path} has none of the {vectors.wanted:,} tokens of the {side} side")
+    _freeze(model, options.model_dump())

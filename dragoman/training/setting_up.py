@@ -1,0 +1,126 @@
+"""Everything before the first step of a new run: data, tokenisers, recipe, model and what its directory says of them.
+
+Knows the folder that it is given, and neither what stood there before nor how training goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import dragoman
+from dragoman.config import TrainOptions
+from dragoman.corpus.subword_dropout import check_subword_dropout
+from dragoman.corpus.vectors import read_vector_words
+from dragoman.model.seq2seq import Seq2Seq
+from dragoman.storage import CARD, FORMAT_VERSION, TEST, ModelDirectory, write_text
+from dragoman.training.card import model_card
+from dragoman.training.continuing import Earlier
+from dragoman.training.events import Listener, Note
+from dragoman.training.first_weights import new_model
+from dragoman.training.machine import multiplies_bfloat16
+from dragoman.training.planning import check_weights_fit
+from dragoman.training.preparation import Pairs, Prepared, Remaker, prepare
+from dragoman.training.recipe import DataSummary, Recipe, choose
+
+
+def set_up(
+    pairs: Pairs,
+    path: Path,
+    options: TrainOptions,
+    listener: Listener,
+    *,
+    earlier: Earlier | None,
+    name: str,
+    command: str | None,
+    device: torch.device,
+    remake: Remaker | None,
+) -> tuple[ModelDirectory, Prepared, Seq2Seq, Recipe]:
+    """Everything before the first step: data, tokenisers, recipe, configuration and a model with its first weights."""
+    source_width, target_width = _width(options.source_vectors), _width(options.target_vectors)
+    options = earlier.agreed(options) if earlier else options
+    data = path / "training" / "data"
+    prepared = prepare(
+        pairs, options, data, listener, tokenizers=earlier.tokenizers if earlier else None, remake=remake
+    )
+    summary = _summary(prepared, device, source_width, target_width)
+    recipe, reasons = choose(earlier.shaped(options) if earlier else options, summary)
+    check_subword_dropout(prepared.source_tokenizer, prepared.target_tokenizer, recipe.subword_dropout)
+    for reason in reasons:
+        listener(Note(f"{reason.name} = {reason.value}: {reason.why}"))
+    architecture = recipe.model_arguments() | {
+        "source_vocab_size": prepared.source_tokenizer.vocab_size,
+        "target_vocab_size": prepared.target_tokenizer.vocab_size,
+        "source_embedding_size": source_width,
+    }
+    architecture = earlier.architecture(architecture) if earlier else architecture
+    with torch.device("meta"):  # counted before it is made
+        check_weights_fit(recipe, Seq2Seq(**architecture).parameter_count, device)
+    model = new_model(architecture, options, prepared, listener, seed=recipe.seed, earlier=earlier)
+    files = prepared.source_tokenizer.files() | prepared.target_tokenizer.files()
+    for file, text in files.items():
+        write_text(path / file, text)
+    config = _configuration(name, architecture, options, recipe, prepared, command)
+    config |= {"parameters": model.parameter_count}
+    directory = ModelDirectory(path, config)
+    directory.write_config()
+    write_text(path / CARD, model_card(config))
+    if prepared.test_part is not None:
+        lines = (json.dumps({"source": s, "target": t}, ensure_ascii=False) for s, t in prepared.test_part.pairs())
+        write_text(path / TEST, "".join(f"{line}\n" for line in lines))
+    return directory, prepared, model, recipe
+
+
+def _summary(
+    prepared: Prepared, device: torch.device, source_width: int | None, target_width: int | None
+) -> DataSummary:
+    """What the recipe is chosen from."""
+    return DataSummary(
+        pairs=len(prepared.train),
+        kind="symbols" if prepared.kind == "symbols" else "text",
+        unspaced=prepared.writing == "unspaced",
+        shared_vocabulary=prepared.source_tokenizer is prepared.target_tokenizer,
+        target_tokens=float(np.mean(prepared.train.target_lengths)),
+        native_bfloat16=multiplies_bfloat16(device),
+        source_vector_size=source_width,
+        target_vector_size=target_width,
+    )
+
+
+def _configuration(
+    name: str,
+    architecture: dict[str, Any],
+    options: TrainOptions,
+    recipe: Recipe,
+    prepared: Prepared,
+    command: str | None,
+) -> dict[str, Any]:
+    """What config.json says from the beginning."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "dragoman_version": dragoman.__version__,
+        "name": name,
+        "architecture": architecture,
+        "tokenizer": {
+            "files": sorted(prepared.source_tokenizer.files() | prepared.target_tokenizer.files()),
+            "source": prepared.source_tokenizer.config(),
+            "target": prepared.target_tokenizer.config(),
+        },
+        "writing": prepared.writing,
+        "normalization": options.normalization,
+        "options": options.model_dump(mode="json", exclude_unset=True),
+        "recipe": recipe.as_dict(),
+        "data": prepared.facts,
+        "command": command,
+        "scores": {},
+        "run": {},
+    }
+
+
+def _width(path: str | None) -> int | None:
+    """Numbers in a vector of a file, if there is one."""
+    return read_vector_words(path, limit=0).width if path else None
