@@ -61,7 +61,9 @@ def test_minutes_hold_the_steps_and_the_evaluations_that_fit_into_them() -> None
         found = expected(recipe(**long), evaluation_seconds=seconds)
         within = 3600 * (1 - planning.SPARE)
         assert found.seconds == pytest.approx(within, rel=0.02)
-        assert found.steps * found.seconds_per_step + (found.steps / 10 + 1) * seconds == pytest.approx(within, rel=0.02)
+        assert found.steps * found.seconds_per_step + (found.steps / 10 + 1) * seconds == pytest.approx(
+            within, rel=0.02
+        )
     behind = expected(recipe(**long), steps_done=1000, seconds_done=1800.0)
     assert (behind.steps - 1000) * behind.seconds_per_step == pytest.approx(1800 * (1 - planning.SPARE), rel=0.02)
 

@@ -1,0 +1,35 @@
+"""What is asked of the machine: freed memory goes back to it, and what it says of itself is plausible."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from dragoman.training.machine import free_memory, give_back_memory, peak_memory
+
+CPU = torch.device("cpu")
+BLOCK = 60_000
+"""Bytes: small enough that the C library keeps them in its heap."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' C libraries decide for themselves")
+def test_what_was_freed_in_pieces_goes_back_to_the_system() -> None:
+    process = psutil.Process()
+    blocks = [np.ones(BLOCK, np.uint8) for _ in range(4_000)]
+    held = blocks[-1]  # lies at the top of the heap, which cannot shrink below it
+    del blocks
+    before = process.memory_info().rss
+    give_back_memory()
+    assert before - process.memory_info().rss > 100e6
+    assert held.all()
+
+
+def test_memory_is_counted_in_bytes() -> None:
+    now = psutil.Process().memory_info().rss
+    peak, free = peak_memory(CPU), free_memory(CPU)
+    assert peak is None or 0.9 * now < peak < 1e12
+    assert free is None or 1e6 < free <= psutil.virtual_memory().total
