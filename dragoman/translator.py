@@ -250,7 +250,7 @@ class Translator:
         options: SearchOptions | None = None,
         seed: int = 1,
     ) -> Calibration:
-        """Fit the temperature that makes scores confidences, and keep it in the model's configuration.
+        """Fit the calibrator that makes scores confidences, and keep it in the model's configuration.
 
         An output is right if it equals one of its references. Fitted on a half of the outputs that `seed` draws and judged on the other.
         """

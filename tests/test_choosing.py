@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import dragoman
 from dragoman.cli import main
 from dragoman.config import SearchOptions
 from dragoman.errors import DataError, OptionError
+from dragoman.evaluation.calibration import Calibrator
 from dragoman.translation.choosing import UNREADABLE, by_likeness, by_reverse_model, utility
 from dragoman.translation.outputs import Candidate
 from dragoman.translator import Translator
@@ -159,7 +159,7 @@ def test_contradictions_are_found_before_any_work(
         translator.translate("a", options=SearchOptions(**options))
 
 
-def test_calibrating_keeps_a_temperature_and_makes_confidences(folder: Path, tmp_path: Path, run: Any) -> None:
+def test_calibrating_keeps_a_calibrator_and_makes_confidences(folder: Path, tmp_path: Path, run: Any) -> None:
     model = tmp_path / "model"
     shutil.copytree(folder / "one", model)
     (tmp_path / "answers.txt").write_text("".join(f"cible {i} de tant\n" for i in range(4)), encoding="utf-8")
@@ -173,13 +173,30 @@ def test_calibrating_keeps_a_temperature_and_makes_confidences(folder: Path, tmp
     shown = run("calibrate", model, tmp_path / "dev.tsv", "--svg", tmp_path / "c.svg", *short)[0]
     assert "expected calibration error" in shown
     assert (tmp_path / "c.svg").exists()
-    temperature = json.loads((model / "config.json").read_text(encoding="utf-8"))["calibration"]["temperature"]
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    kept = Calibrator(*(config["calibration"][name] for name in ("a", "b", "c")))
     best = json.loads(run("translate", model, usable[0].source, "--json", *short)[0])["candidates"][0]
-    assert best["confidence"] == pytest.approx(math.exp(best["score"] / temperature), rel=1e-4)
+    assert best["confidence"] == pytest.approx(kept.confidence(best["score"]), rel=1e-4)
+    sure = best["confidence"]
+    assert run("translate", model, usable[0].source, "--min-confidence", 0.99 * sure, *short)[0] != "\n"
+    assert run("translate", model, usable[0].source, "--min-confidence", 1.01 * sure, *short)[0] == "\n"
     out, err = run("translate", model, usable[0].source, "--min-confidence", 1, *short)
     assert out == "\n"
     assert "not sure enough: the confidence is" in err
     assert run("translate", model, usable[0].source, "--min-confidence", 0, *short)[0] == f"{usable[0].text}\n"
+
+
+def test_a_temperature_of_an_older_version_is_no_calibration_until_it_is_made_anew(
+    folder: Path, tmp_path: Path, run: Any
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(folder / "one", model)
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    (model / "config.json").write_text(json.dumps(config | {"calibration": {"temperature": 2.0}}), encoding="utf-8")
+    error = run("translate", model, "source 1", "--min-confidence", 0.5, code=2)[1]
+    assert "--min-confidence needs a model calibrated anew" in error
+    assert f"run: dragoman calibrate {model} DEV.tsv" in error
+    assert "confidence" not in json.loads(run("translate", model, "source 1", "--json")[0])["candidates"][0]
 
 
 def test_a_calibration_needs_right_and_wrong_outputs(translator: Translator) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from torch import Tensor
@@ -358,33 +358,85 @@ def test_gap_names_mistakes() -> None:
 # Calibration
 
 
-def made_up_scores(size: int = 4000, temperature: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
-    """Scores, and truths drawn so that exp(score / temperature) is exactly how often outputs are right."""
+TRUE = calibration.Calibrator(a=0.5, b=2.0, c=-0.5)
+
+
+def made_up_scores(truth: calibration.Calibrator = TRUE, size: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
+    """Scores, and truths drawn so that `truth` gives exactly how often outputs are right."""
     random = np.random.default_rng(2)
-    scores = -random.exponential(3.0, size=size)
-    return scores, random.random(size) < np.exp(scores / temperature)
+    scores = -random.exponential(2.0, size=size)
+    return scores, random.random(size) < truth.confidence(scores)
 
 
-def cross_entropy(scores: np.ndarray, right: np.ndarray, temperature: float) -> float:
-    sure = np.clip(np.exp(scores / temperature), 1e-12, 1 - 1e-12)
-    return float(-np.where(right, np.log(sure), np.log1p(-sure)).mean())
+def cross_entropy(scores: np.ndarray, right: np.ndarray, calibrator: calibration.Calibrator) -> float:
+    sure = calibrator.confidence(scores)
+    return float(-np.where(right, np.log(sure), np.log1p(-sure)).sum())
 
 
-def test_the_fitted_temperature_is_the_best_of_a_grid_and_the_true_one() -> None:
-    scores, right = made_up_scores()
-    fitted = calibration.fit_temperature(scores, right)
-    assert fitted == pytest.approx(3.0, rel=0.1)
-    grid = np.exp(np.linspace(np.log(0.1), np.log(50), 400))
-    assert cross_entropy(scores, right, fitted) <= min(cross_entropy(scores, right, t) for t in grid) + 1e-9
+def test_confidence_is_the_formula_and_without_numbers_the_probability_itself() -> None:
+    scores = np.log([0.001, 0.3, 0.5, 0.9, 0.999])
+    p = np.exp(scores)
+    odds = np.exp(-0.5) * p**0.5 / (1 - p) ** 2.0
+    assert TRUE.confidence(scores) == pytest.approx(odds / (1 + odds))
+    assert calibration.Calibrator().confidence(scores) == pytest.approx(p)
 
 
-def test_a_fitted_temperature_calibrates_fresh_data() -> None:
-    scores, right = made_up_scores()
-    fitted = calibration.fit_temperature(scores[:2000], right[:2000])
-    before = calibration.reliability(calibration.confidence(scores[2000:]), right[2000:])
-    after = calibration.reliability(calibration.confidence(scores[2000:], temperature=fitted), right[2000:])
-    assert before.error > 0.1
-    assert after.error < 0.03
+def test_the_fitted_calibrator_is_the_true_one() -> None:
+    fitted = calibration.fit_calibrator(*made_up_scores())
+    assert (fitted.a, fitted.b, fitted.c) == pytest.approx((TRUE.a, TRUE.b, TRUE.c), abs=0.15)
+
+
+@pytest.mark.parametrize(
+    "slopes", [(0.5, 2.0), (1.0, -0.5), (-0.5, 1.0), (-1.0, -1.0)], ids=["both", "b is 0", "a is 0", "both are 0"]
+)
+def test_no_allowed_calibrator_nearby_is_better(slopes: tuple[float, float]) -> None:
+    """Also where the truth has a negative slope: the fit is then the best on the border, not the free one cut off."""
+    random = np.random.default_rng(3)
+    scores = -random.exponential(2.0, size=3000)
+    log_odds = slopes[0] * scores - slopes[1] * np.log(-np.expm1(scores)) - 0.5
+    right = random.random(len(scores)) < 1 / (1 + np.exp(-log_odds))
+    fitted = calibration.fit_calibrator(scores, right)
+    assert [value > 0 for value in (fitted.a, fitted.b)] == [slope > 0 for slope in slopes]
+    least = cross_entropy(scores, right, fitted)
+    for shift in itertools.product((-0.2, 0.0, 0.2), repeat=3):
+        a, b, c = np.array([fitted.a, fitted.b, fitted.c]) + shift
+        near = calibration.Calibrator(max(a, 0.0), max(b, 0.0), c)
+        assert least <= cross_entropy(scores, right, near) + 0.1, near
+
+
+def test_a_fitted_calibrator_calibrates_fresh_data() -> None:
+    scores, right = made_up_scores(size=6000)
+    fitted = calibration.fit_calibrator(scores[:3000], right[:3000])
+    before, after = (
+        calibration.reliability(each.confidence(scores[3000:]), right[3000:]).error
+        for each in (calibration.Calibrator(), fitted)
+    )
+    assert before > 0.05
+    assert after < 0.03
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.tuples(st.floats(-1e300, 0), st.booleans()), min_size=2, max_size=30))
+def test_confidence_never_falls_as_the_score_rises(items: list[tuple[float, bool]]) -> None:
+    scores, right = np.array([s for s, _ in items]), np.array([r for _, r in items])
+    assume(right.any() and not right.all())
+    fitted = calibration.fit_calibrator(scores, right)
+    ladder = -np.logspace(-320, 308, 2000)[::-1]
+    sure = fitted.confidence(np.append(ladder, 0.0))
+    assert np.isfinite(sure).all()
+    assert (np.diff(sure) >= -1e-9).all()  # but for rounding
+    assert 0 <= sure[0] <= sure[-1] <= 1
+
+
+@pytest.mark.parametrize("size", [10, 10_000])
+def test_a_perfect_model_has_a_finite_calibrator(size: int) -> None:
+    scores = -np.linspace(0, 4, size)
+    right = scores > -1
+    fitted = calibration.fit_calibrator(scores, right)
+    assert np.isfinite([fitted.a, fitted.b, fitted.c]).all()
+    assert max(fitted.a, fitted.b) < 1000
+    sure = fitted.confidence(scores)
+    assert ((sure > 0.5) == right).mean() > 0.99
 
 
 def test_reliability_by_hand() -> None:
@@ -429,10 +481,10 @@ def test_area_under_the_risk_coverage_curve_by_hand() -> None:
 
 
 def test_calibration_names_mistakes() -> None:
-    with pytest.raises(OptionError, match="to fit a temperature, but all are right"):
-        calibration.fit_temperature([-1.0], [True])
-    with pytest.raises(OptionError, match="to fit a temperature, but all are wrong"):
-        calibration.fit_temperature([-1.0], [False])
+    with pytest.raises(OptionError, match="to fit a calibrator, but all are right"):
+        calibration.fit_calibrator([-1.0], [True])
+    with pytest.raises(OptionError, match="to fit a calibrator, but all are wrong"):
+        calibration.fit_calibrator([-1.0], [False])
     with pytest.raises(OptionError, match="1 entries stand for 2 outputs"):
         calibration.reliability([0.1, 0.2], [True])
     with pytest.raises(OptionError, match="nothing to calibrate on"):
@@ -441,9 +493,9 @@ def test_calibration_names_mistakes() -> None:
         calibration.reliability([-1, 0.5], [True, False])
     with pytest.raises(OptionError, match="`bins` must be at least 1, but is 0"):
         calibration.reliability([0.5], [True], bins=0)
-    with pytest.raises(OptionError, match="`temperature` must be greater than 0, but is 0"):
-        calibration.confidence([-1.0], temperature=0)
+    with pytest.raises(OptionError, match="`a` and `b` must be at least 0, but are -1 and 2"):
+        calibration.Calibrator(a=-1, b=2)
     with pytest.raises(OptionError, match="`risk` must be a share from 0 to 1, but is 2"):
         calibration.threshold_for_risk([0.5], [True], risk=2)
     with pytest.raises(OptionError, match="finite"):
-        calibration.fit_temperature([float("-inf"), -1.0], [True, False])
+        calibration.fit_calibrator([float("-inf"), -1.0], [True, False])

@@ -461,7 +461,7 @@ def test_another_model_is_no_way_to_go_on(trained: Path, file: Path, stopped: Pa
     stopped.unlink()
     assert translate(trained, file, stopped, moment=100).code == -9
     config = json.loads((other / "config.json").read_text())
-    (other / "config.json").write_text(json.dumps(config | {"calibration": {"temperature": 2.0}}))
+    (other / "config.json").write_text(json.dumps(config | {"calibration": {"a": 0.5, "b": 0.5, "c": 0.0}}))
     assert "another model" in translate(other, file, stopped).errors[0]
 
 

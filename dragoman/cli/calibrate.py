@@ -30,8 +30,8 @@ def calibrate(
 ) -> None:
     """Fit a model's confidence on pairs that it was not trained on, and keep it with the model.
 
-    One temperature is fitted on half of the outputs (right or wrong: exact match) and judged on the other half. From
-    then on `dragoman translate --json` gives every output its confidence, and --min-confidence rather says nothing.
+    Fitted on half of the outputs (right or wrong: exact match) and judged on the other half. From then on
+    `dragoman translate --json` gives every output its confidence, and --min-confidence rather says nothing.
     """
     show_messages()
     from dragoman import load
@@ -47,7 +47,11 @@ def calibrate(
     if as_json:
         print(json.dumps({"model": model, **found.as_dict()}))
         return
-    print(f"temperature {found.temperature:.3f}, from {found.items:,} outputs of which {found.right:,} are right")
+    fitted, sign = found.calibrator, "-" if found.calibrator.c < 0 else "+"
+    print(
+        f"confidence = sigmoid({fitted.a:.3f} log p - {fitted.b:.3f} log(1 - p) {sign} {abs(fitted.c):.3f}) "
+        f"of the probability p, from {found.items:,} outputs of which {found.right:,} are right"
+    )
     print(
         f"expected calibration error on the half that was not fitted: {100 * found.error_before:.2f} % before, "
         f"{100 * found.error_after:.2f} % after"

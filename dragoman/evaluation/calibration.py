@@ -1,8 +1,8 @@
-"""How far confidence can be trusted: temperature, calibration error, abstention; knows scores and who was right.
+"""How far confidence can be trusted: calibrators, calibration error, abstention; knows scores and who was right.
 
 A confidence is a probability that an output is right. An output's raw score is the sum of its tokens' log-probabilities;
-`exp(score)` falls with every token, so it is too low for long outputs. One temperature, fitted on development
-data, corrects it: `confidence = exp(score / temperature)` (after Guo et al. 2017).
+`exp(score)` falls with every token, so it is too low for long outputs. Three numbers, fitted on development data,
+correct it (beta calibration: Kull, Silva Filho and Flach 2017).
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ from dragoman.errors import OptionError
 
 Floats = NDArray[np.float64]
 
-TEMPERATURES = (0.01, 1000.0)
-"""Least and greatest temperature."""
+SCORES = (-1e6, -1e-12)
+"""Scores outside count as the nearest inside: beyond, log p or log(1 - p) would be infinite."""
+BARE = np.array([1.0, 1.0, 0.0])
+"""The calibrator that changes nothing."""
+RIDGE = 0.1
+"""Pull towards it, as of a Gaussian prior with a standard deviation of about 3; a few hundred outputs outweigh it."""
 
 
 @dataclass(frozen=True)
@@ -89,41 +93,87 @@ class Threshold:
     """Share of wrong outputs among the answered, on that data."""
 
 
-def confidence(scores: ArrayLike, *, temperature: float = 1.0) -> Floats:
-    """exp(score / temperature) of raw log-probability sums: the probability that the output is right."""
-    if not temperature > 0:
-        raise OptionError(f"`temperature` must be greater than 0, but is {temperature}")
-    return np.exp(np.minimum(np.asarray(scores, dtype=np.float64), 0.0) / temperature)
+@dataclass(frozen=True)
+class Calibrator:
+    """From raw scores to confidences: `sigmoid(a log p - b log(1 - p) + c)` of the probability `p = exp(score)`.
+
+    Without numbers it gives `p` itself. Raises `OptionError` for a negative `a` or `b`: confidence would fall as the score rises.
+    """
+
+    a: float = 1.0
+    """What log p counts: how fast confidence falls where p is low."""
+    b: float = 1.0
+    """What -log(1 - p) counts: how fast confidence rises where p is high."""
+    c: float = 0.0
+    """Shifts all confidences, up if above 0."""
+
+    def __post_init__(self) -> None:
+        if not (self.a >= 0 and self.b >= 0):
+            raise OptionError(f"`a` and `b` must be at least 0, but are {self.a:g} and {self.b:g}")
+
+    def confidence(self, scores: ArrayLike) -> Floats:
+        """Probabilities of being right, shaped like `scores`; never lower for a higher score."""
+        return _sigmoid(_features(scores) @ np.array([self.a, self.b, self.c]))
 
 
-def fit_temperature(scores: ArrayLike, correct: ArrayLike) -> float:
-    """The temperature that makes confidences most probable, given which outputs were right (least cross-entropy).
+def fit_calibrator(scores: ArrayLike, correct: ArrayLike) -> Calibrator:
+    """The calibrator that makes the truth most probable (beta calibration: Kull, Silva Filho and Flach 2017).
 
-    `scores` are raw log-probability sums, `correct` their outputs' truth values. The problem is convex in
-    1 / temperature; bisection on its derivative finds the one minimum. At least one output must be right and one wrong.
+    `scores` are raw log-probability sums, `correct` their outputs' truth values; at least one output must be right and
+    one wrong. It is a logistic regression on `log p` and `-log(1 - p)`: convex, so there is one best. A weak pull towards
+    the bare probabilities keeps it finite where right and wrong outputs can be told apart without error.
     """
     values, right = _checked(scores, correct)
     if right.all() or not right.any():
         kind = "right" if right.all() else "wrong"
-        raise OptionError(f"`correct` must hold right and wrong outputs to fit a temperature, but all are {kind}")
-    values = np.minimum(values, -1e-12)
-    low, high = np.log(1 / TEMPERATURES[1]), np.log(1 / TEMPERATURES[0])
-    for _ in range(60):
-        middle = (low + high) / 2
-        if _slope(values, right, float(np.exp(middle))) > 0:
-            high = middle
-        else:
-            low = middle
-    return float(np.exp(-(low + high) / 2))
+        raise OptionError(f"`correct` must hold right and wrong outputs to fit a calibrator, but all are {kind}")
+    features = _features(values)
+    # The best with a, b >= 0 is the best of one of these: both free, one of them 0, both 0.
+    fits = [_newton(features, right, free) for free in ([0, 1, 2], [0, 2], [1, 2], [2])]
+    best = min((fit for fit in fits if fit[:2].min() >= 0), key=lambda fit: _loss(features, right, fit))
+    return Calibrator(*best.tolist())
 
 
-def _slope(scores: Floats, right: NDArray[np.bool_], inverse: float) -> float:
-    """Derivative by 1 / temperature of the cross-entropy of exp(score / temperature)."""
-    exponents = scores * inverse
-    # right: d/du of -su is -s; wrong: d/du of -log(1 - e^(su)) is s / (e^(-su) - 1)
-    with np.errstate(over="ignore"):
-        slopes = np.where(right, -scores, scores / np.maximum(np.expm1(-exponents), 1e-300))
-    return float(slopes.mean())
+def _features(scores: ArrayLike) -> Floats:
+    """(...) scores -> (..., 3): log p, -log(1 - p), 1; held where all three are finite."""
+    values = np.clip(np.asarray(scores, dtype=np.float64), *SCORES)
+    with np.errstate(under="ignore"):
+        wrong = np.where(values > -np.log(2), np.log(-np.expm1(values)), np.log1p(-np.exp(values)))
+    return np.stack([values, -wrong, np.ones_like(values)], axis=-1)
+
+
+def _sigmoid(values: Floats) -> Floats:
+    with np.errstate(under="ignore"):
+        return np.exp(-np.logaddexp(0.0, -values))
+
+
+def _loss(features: Floats, right: NDArray[np.bool_], weights: Floats) -> float:
+    """Cross-entropy, summed over outputs, and the pull towards the bare probabilities."""
+    log_odds = features @ weights
+    with np.errstate(under="ignore"):
+        entropy = np.logaddexp(0.0, np.where(right, -log_odds, log_odds)).sum()
+    return float(entropy + RIDGE / 2 * ((weights - BARE) ** 2).sum())
+
+
+def _newton(features: Floats, right: NDArray[np.bool_], free: list[int]) -> Floats:
+    """(3,): the weights of least loss if all but `free` are 0, by Newton steps that are halved until the loss falls."""
+    weights = np.zeros(3)
+    weights[free] = BARE[free]
+    columns, loss = features[:, free], _loss(features, right, weights)
+    for _ in range(200):
+        sure = _sigmoid(features @ weights)
+        slope = columns.T @ (sure - right) + RIDGE * (weights - BARE)[free]
+        curvature = (columns.T * (sure * (1 - sure))) @ columns + RIDGE * np.eye(len(free))
+        step = np.zeros(3)
+        step[free] = np.linalg.solve(curvature, slope)
+        gain = float(slope @ step[free])  # twice what the step would win if the loss were a parabola
+        while gain > 1e-9 and _loss(features, right, weights - step) > loss - 1e-4 * gain:
+            step, gain = step / 2, gain / 2
+        if gain <= 1e-9:
+            break
+        weights = weights - step
+        loss = _loss(features, right, weights)
+    return weights
 
 
 def reliability(confidences: ArrayLike, correct: ArrayLike, *, bins: int = 10) -> Reliability:

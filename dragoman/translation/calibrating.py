@@ -1,19 +1,19 @@
-"""Fits the temperature that makes a model's scores confidences, and judges it on other outputs; knows no files."""
+"""Fits the calibrator that makes a model's scores confidences, and judges it on other outputs; knows no files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from dragoman.errors import DataError
 from dragoman.evaluation.calibration import (
+    Calibrator,
     Coverage,
     Reliability,
-    confidence,
-    fit_temperature,
+    fit_calibrator,
     reliability,
     risk_coverage,
 )
@@ -25,10 +25,10 @@ _LEAST = 10
 
 @dataclass(frozen=True)
 class Calibration:
-    """A temperature, fitted on one half of the outputs and judged on the other."""
+    """A calibrator, fitted on one half of the outputs and judged on the other."""
 
-    temperature: float
-    """`confidence = exp(score / temperature)`."""
+    calibrator: Calibrator
+    """From scores to confidences."""
     items: int
     """Outputs in all, both halves."""
     right: int
@@ -36,9 +36,9 @@ class Calibration:
     error_before: float
     """Expected calibration error of the bare probabilities on the second half, 0 to 1."""
     error_after: float
-    """The same with the temperature."""
+    """The same of the calibrated confidences."""
     reliability: Reliability
-    """Confidence against accuracy on the second half, with the temperature."""
+    """Confidence against accuracy on the second half, calibrated."""
     coverage: Coverage
     """What share of the answers is wrong if only the most confident are given, on the second half."""
 
@@ -49,8 +49,8 @@ class Calibration:
 
     def facts(self) -> dict[str, Any]:
         """What is kept with the model."""
-        names = ("temperature", "items", "right", "error_before", "error_after")
-        return {name: getattr(self, name) for name in names}
+        names = ("items", "right", "error_before", "error_after")
+        return asdict(self.calibrator) | {name: getattr(self, name) for name in names}
 
 
 def calibrate(translations: Sequence[Translation], correct: Sequence[bool], *, seed: int = 1) -> Calibration:
@@ -68,14 +68,15 @@ def calibrate(translations: Sequence[Translation], correct: Sequence[bool], *, s
             raise DataError(
                 f"a calibration needs right and wrong outputs, but of {len(half)} outputs all are {kind}; give more pairs"
             )
-    temperature = fit_temperature(scores[fit], right[fit])
-    before, after = (reliability(confidence(scores[judge], temperature=t), right[judge]) for t in (1.0, temperature))
+    calibrator = fit_calibrator(scores[fit], right[fit])
+    bare, calibrated = (each.confidence(scores[judge]) for each in (Calibrator(), calibrator))
+    after = reliability(calibrated, right[judge])
     return Calibration(
-        temperature=temperature,
+        calibrator=calibrator,
         items=len(usable),
         right=int(right.sum()),
-        error_before=before.error,
+        error_before=reliability(bare, right[judge]).error,
         error_after=after.error,
         reliability=after,
-        coverage=risk_coverage(confidence(scores[judge], temperature=temperature), right[judge]),
+        coverage=risk_coverage(calibrated, right[judge]),
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
-from dragoman.evaluation.calibration import confidence
+from dragoman.evaluation.calibration import Calibrator
 from dragoman.generation.reranking import minimum_bayes_risk, probabilities
 from dragoman.translation.outputs import Candidate, Translation
 
@@ -94,12 +94,10 @@ def utility(name: str, writing: Writing) -> Utility:
     return lambda text, right: float(bleu.sentence_score(text, [right]).score)
 
 
-def with_confidence(translation: Translation, *, temperature: float, least: float | None) -> Translation:
+def with_confidence(translation: Translation, *, calibrator: Calibrator, least: float | None) -> Translation:
     """Give finished candidates their confidence; below `least` the translation says nothing, and why."""
     candidates = tuple(
-        dataclasses.replace(each, confidence=float(confidence(each.score, temperature=temperature)))
-        if each.finished
-        else each
+        dataclasses.replace(each, confidence=float(calibrator.confidence(each.score))) if each.finished else each
         for each in translation.candidates
     )
     if least is not None and candidates and (candidates[0].confidence or 0.0) < least:

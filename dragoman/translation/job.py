@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
+from dragoman.evaluation.calibration import Calibrator
 from dragoman.generation.ensemble import EnsembleStepper
 from dragoman.generation.search import search
 from dragoman.generation.stepper import Stepper
@@ -40,7 +41,7 @@ class Job:
         self._stepper, self._texts, self._options, self._reverse = stepper, texts, options, reverse
         self._inner = search_options(options, reverse=reverse is not None)
         together = isinstance(stepper, EnsembleStepper)
-        self._temperature = _temperature(directory, together=together, needed=options.min_confidence is not None)
+        self._calibrator = _calibrator(directory, together=together, needed=options.min_confidence is not None)
         self._constraints = texts.constraints(self._inner)
         attends = self._config["architecture"]["attention"] != "none" or together
         self._unknown = UnknownWords.of(texts, options, attends=attends)
@@ -66,10 +67,10 @@ class Job:
         if self._unknown is not None:
             translations = [self._unknown.replace(each) for each in translations]
         chosen = self._chosen(translations)
-        if self._temperature is None:
+        if self._calibrator is None:
             return chosen
         least = self._options.min_confidence
-        return [with_confidence(each, temperature=self._temperature, least=least) for each in chosen]
+        return [with_confidence(each, calibrator=self._calibrator, least=least) for each in chosen]
 
     def _chosen(self, translations: list[Translation]) -> list[Translation]:
         """Candidates in the order that `rerank` or the reverse model puts them in."""
@@ -92,13 +93,15 @@ class Job:
         ]
 
 
-def _temperature(directory: ModelDirectory, *, together: bool, needed: bool) -> float | None:
-    """The temperature of confidences; None without one, and for ensembles (`together`), whose scores are others."""
+def _calibrator(directory: ModelDirectory, *, together: bool, needed: bool) -> Calibrator | None:
+    """What gives confidences; None without it, and for ensembles (`together`), whose scores are others."""
     stored = directory.config.get("calibration")
-    if stored is None and needed:
-        raise OptionError(
-            f"`min_confidence` needs a calibrated model; run: dragoman calibrate {directory.path} DEV.tsv"
-        )
+    outdated = stored is not None and "temperature" in stored  # one number, which calibrated badly
+    if needed and (stored is None or outdated):
+        kind = "a model calibrated anew (an older version did it)" if outdated else "a calibrated model"
+        raise OptionError(f"`min_confidence` needs {kind}; run: dragoman calibrate {directory.path} DEV.tsv")
     if together and needed:
         raise OptionError("`min_confidence` must not be given with an `ensemble`: it has no calibration of its own")
-    return None if stored is None or together else float(stored["temperature"])
+    if stored is None or outdated or together:
+        return None
+    return Calibrator(stored["a"], stored["b"], stored["c"])
