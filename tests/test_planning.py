@@ -12,14 +12,16 @@ from test_training import checkpoint, options, reversed_words, same
 
 import dragoman
 from dragoman.config import TrainOptions
-from dragoman.corpus.batching import BatchPlan
+from dragoman.corpus.batching import Batch, BatchPlan
 from dragoman.corpus.dataset import EncodedPairs
 from dragoman.errors import Interrupted, TrainingError
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training import planning, session
 from dragoman.training.events import Event, Note, ignore
+from dragoman.training.objective import Objective
 from dragoman.training.planning import Forecast, forecast
 from dragoman.training.recipe import DataSummary, Recipe, choose
+from dragoman.training.risk import MinimumRisk, Pool
 
 CPU = torch.device("cpu")
 
@@ -35,7 +37,7 @@ def batch_plan(recipe: Recipe) -> BatchPlan:
     return BatchPlan(EncodedPairs.of(rows), batch_tokens=recipe.batch_tokens, seed=1)
 
 
-def expected(recipe: Recipe, *, evaluation_seconds: float = 0.0, **more: float) -> Forecast:
+def expected(recipe: Recipe, *, evaluation_seconds: float = 0.0, **more: object) -> Forecast:
     torch.manual_seed(1)
     model = Seq2Seq(**recipe.model_arguments(), source_vocab_size=30, target_vocab_size=30)
     before = [value.clone() for value in model.parameters()]
@@ -68,12 +70,39 @@ def test_minutes_hold_the_steps_and_the_evaluations_that_fit_into_them() -> None
     assert (behind.steps - 1000) * behind.seconds_per_step == pytest.approx(1800 * (1 - planning.SPARE), rel=0.02)
 
 
+def test_a_step_is_timed_with_all_that_it_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+    original = planning.add_gradients
+
+    def watched(model: Seq2Seq, batches: object, device: object, objective: Objective, **more: object) -> object:
+        seen.append(objective.own_share)
+        return original(model, batches, device, objective, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(planning, "add_gradients", watched)
+    expected(recipe(scheduled_sampling=0.4))
+    assert seen.count(0.4) >= planning.TIMED  # fused teacher forcing would be timed without it
+    pairs = EncodedPairs.of([([4, 5], [6, 7])] * 400)
+    risky = MinimumRisk(pairs, weight=0.5, metric="edit", candidates=4)
+    draw, drawn = risky.draw, []
+
+    def counted(model: Seq2Seq, batch: Batch, *, seed: int) -> Pool:
+        drawn.append(len(batch))
+        return draw(model, batch, seed=seed)
+
+    monkeypatch.setattr(risky, "draw", counted)
+    expected(recipe(), risk=risky)
+    assert len(drawn) >= planning.TIMED
+
+
 def test_the_predicted_memory_is_that_of_the_process_and_of_all_that_is_kept_per_parameter() -> None:
     plain, averaged = (expected(recipe(average_decay=decay)) for decay in (0.0, 0.9))
     assert plain.memory is not None
     assert averaged.memory is not None
     assert plain.memory > 50e6  # the interpreter and torch alone take more
     assert averaged.memory - plain.memory >= 4 * averaged.parameters
+    kept = expected(recipe(average_decay=None, average_checkpoints=5))
+    assert kept.memory is not None
+    assert kept.memory - plain.memory >= 5 * 4 * kept.parameters
 
 
 def trained(out: Path, *, stop_at: int | None = None, **more: object) -> dict[str, object]:

@@ -22,6 +22,7 @@ from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training.machine import free_memory, peak_memory
 from dragoman.training.objective import add_gradients
 from dragoman.training.recipe import Recipe
+from dragoman.training.risk import MinimumRisk
 from dragoman.training.trainer import build_optimizer, evaluation_interval, limit_in_steps, objective_of
 
 TIMED = 8
@@ -81,22 +82,23 @@ def forecast(
     device: torch.device,
     *,
     evaluation_seconds: float,
+    risk: MinimumRisk | None = None,
     processes: int = 1,
     steps_done: int = 0,
     seconds_done: float = 0.0,
 ) -> Forecast:
     """Time a few batches of `plan` with a model that is on `device`, and say what the run of `recipe` will take.
 
-    Of several `processes` this one's rows of each batch are timed; `steps_done` and `seconds_done` are behind a run that is resumed. Raises `TrainingError`, with advice, if it cannot
-    fit into memory. Weights stay as they are; gradients are dropped.
+    `risk` is part of the steps, if the run has it. Of several `processes` this one's rows of each batch are timed;
+    `steps_done` and `seconds_done` are behind a run that is resumed. Raises `TrainingError`, with advice, if it cannot fit
+    into memory. Weights stay as they are; gradients are dropped.
     """
     batches = [batch.slice(0, processes) for batch in plan.sample(TIMED + 1)]
-    model.train()
     seconds = []
     for number, batch in enumerate(batches):
         if number == 1:  # the first one warms up, and says how much memory the largest will take
             _refuse_if_too_large(_bytes_needed(model, recipe, batches), device, recipe)
-        seconds.append(_timed(model, recipe, batch, device))
+        seconds.append(_timed(model, recipe, batch, device, risk))
     parameters = [value for value in model.parameters() if value.requires_grad]
     states = _bytes_of_states(recipe, sum(value.numel() for value in parameters))
     update = _timed_update(recipe, parameters)
@@ -125,9 +127,14 @@ def forecast(
     )
 
 
-def _timed(model: Seq2Seq, recipe: Recipe, batch: Batch, device: torch.device) -> float:
+def _timed(model: Seq2Seq, recipe: Recipe, batch: Batch, device: torch.device, risk: MinimumRisk | None) -> float:
+    """Seconds for the gradients of a batch, once scheduled sampling has its whole share."""
     begun = time.monotonic()
-    add_gradients(model, [batch], device, objective_of(recipe))
+    pools = [risk.draw(model, batch, seed=recipe.seed)] if risk else []
+    model.train()  # drawing is done without dropout
+    add_gradients(model, [batch], device, replace(objective_of(recipe), own_share=recipe.scheduled_sampling))
+    if risk:
+        risk.add_gradients(model, pools)
     _finish(device)
     return time.monotonic() - begun
 
@@ -149,8 +156,8 @@ def _timed_update(recipe: Recipe, parameters: Sequence[Tensor]) -> float:
 
 
 def _bytes_of_states(recipe: Recipe, parameters: int) -> int:
-    """Weights, gradients, the optimiser's numbers and the average."""
-    copies = 2 + STATES[recipe.optimizer] + bool(recipe.average_decay)
+    """Weights, gradients, the optimiser's numbers, and the average or the copies that it is made of."""
+    copies = 2 + STATES[recipe.optimizer] + bool(recipe.average_decay) + recipe.average_checkpoints
     return 4 * copies * parameters
 
 

@@ -196,6 +196,7 @@ def _plan(
         plan,
         next(model.parameters()).device,
         evaluation_seconds=Evaluator(prepared, recipe).expected_seconds(model),
+        risk=_risk(prepared, recipe),
         processes=launched().world,
         steps_done=done["step"],
         seconds_done=done["seconds"],
