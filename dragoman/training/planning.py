@@ -98,7 +98,9 @@ def forecast(
     for number, batch in enumerate(batches):
         if number == 1:  # the first one warms up, and says how much memory the largest will take
             _refuse_if_too_large(_bytes_needed(model, recipe, batches), device, recipe)
-        seconds.append(_timed(model, recipe, batch, device, risk))
+        # Other work can only lengthen a time; and a run planned too short ends before it has learned what it could, while
+        # one planned too long only ends with a rate that is not quite nothing.
+        seconds.append(min(_timed(model, recipe, batch, device, risk) for _ in range(2)))
     parameters = [value for value in model.parameters() if value.requires_grad]
     states = _bytes_of_states(recipe, sum(value.numel() for value in parameters))
     update = _timed_update(recipe, parameters)
