@@ -20,13 +20,14 @@ from dragoman.cli import main
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError, StorageError
 from dragoman.generation.search import search
+from dragoman.generation.stepper import BOS, EOS
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
 from dragoman.runtime.decoder_graph import decoder_graph
 from dragoman.runtime.encoder_graph import encoder_graph
 from dragoman.runtime.engine import OnnxStepper, fast_products_are_exact
 from dragoman.runtime.export import default_of, export_graphs
-from dragoman.runtime.parity import Sample
+from dragoman.runtime.parity import Sample, compare
 from dragoman.storage import GRAPHS_VERSION, ModelDirectory
 
 LONG = [4 + (7 * place) % 5 for place in range(70)]
@@ -60,6 +61,26 @@ def test_law_5_every_step_is_the_torch_models(shape: str, cell: str) -> None:
                 np.testing.assert_allclose(given.attention, expected.attention, atol=1e-5)
             rows = draw.integers(0, len(sources), size=len(sources))
             one, other = torch_model.select(expected.state, rows), engine.select(given.state, rows)
+
+
+def test_what_is_fed_past_the_end_of_an_output_counts_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of a batch end at different steps; only `</s>` is fed to those that are over, and no search ever does that."""
+    torch_model, engine = both("general", "lstm")
+    sources = [ids for batch in BATCHES for ids in batch]
+    lengths = {len(found[0].ids) for found in search(torch_model, sources, options=SearchOptions(beam_size=1))}
+    assert len(lengths) > 1
+    step = engine.step
+
+    def astray(state: object, last_ids: np.ndarray, **options: object) -> object:
+        taken = step(state, last_ids, **options)
+        taken.log_probs[last_ids == after] += 5
+        return taken
+
+    monkeypatch.setattr(engine, "step", astray)
+    after = EOS
+    assert compare(torch_model, engine, sources).largest_difference < 1e-4
+    after = BOS
+    assert compare(torch_model, engine, sources).largest_difference > 4
 
 
 @pytest.mark.parametrize("shape", SHAPES)

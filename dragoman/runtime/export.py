@@ -20,8 +20,9 @@ from dragoman.runtime.graph import OPSET
 from dragoman.runtime.parity import COMPARED, SCORED, Parity, Sample, compare, greedy, losses
 from dragoman.storage import PRECISIONS, ModelDirectory
 
-TOLERANCE = {"float32": 1e-4, "float16": 0.1, "int8": 10.0}
-"""The largest difference of any log-probability that is still the same model: beyond it is a mistake, not a rounding."""
+TOLERANCE = {"float32": 1e-3, "float16": 0.1, "int8": 10.0}
+"""The largest difference of any log-probability that is still the same model: beyond it is a mistake, not a rounding.
+Unlikely words of a well-trained model have -60, of which float32 rounds off 4e-6 in each of many sums: 7e-5 was met."""
 ACCEPTED_LOSS = 0.3
 """Points of BLEU, or of exact match where there are no words, that int8 may lose and still be what runs by default."""
 ACCEPTED_AGREEMENT = 0.98

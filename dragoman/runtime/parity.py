@@ -52,7 +52,7 @@ class Parity:
     token_agreement: float
     """Share of the tokens of PyTorch's outputs that are the graphs' first choice too, after the same tokens."""
     largest_difference: float
-    """Of any log-probability of the whole vocabulary at any step."""
+    """Of any log-probability of the whole vocabulary at any step of an output."""
     scored: int = 0
     """Sources whose outputs were scored against references."""
     loss: Mapping[str, float] | None = None
@@ -113,7 +113,8 @@ def _followed(
 ) -> tuple[float, int]:
     """The largest difference at any step of any output, and how many of its tokens are the first choice of `given`.
 
-    A row that is over goes on with its last id, which is as good as any, and agrees to nothing more.
+    A row that is over goes on with its last id, but counts no more: no search feeds `</s>`, and a model that never read it
+    answers with numbers so large that their rounding is, too.
     """
     states = [stepper.start(source_ids) for stepper in (expected, given)]
     largest, agreed = 0.0, 0
@@ -124,7 +125,7 @@ def _followed(
             step = stepper.step(states[index], last, top_k=None)
             states[index] = step.state
             values.append(step.log_probs)
-        largest = float(np.maximum(largest, np.abs(values[0] - values[1]).max()))
         going = np.array([position < len(ids) for ids in outputs])
+        largest = float(np.maximum(largest, np.abs(values[0] - values[1])[going].max()))
         agreed += int((values[0].argmax(axis=1) == values[1].argmax(axis=1))[going].sum())
     return largest, agreed
