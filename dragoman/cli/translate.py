@@ -79,7 +79,7 @@ def translate(
     show_messages()
     from dragoman import load
     from dragoman.corpus.reading import SourceLine, read_sources
-    from dragoman.translation.stream import translate_windows
+    from dragoman.translation.pipeline import translate_windows
 
     translator = load(
         model,
