@@ -32,7 +32,7 @@ from dragoman import SearchOptions, TrainOptions
 from dragoman.runtime.engine import OnnxStepper
 from dragoman.translation.batches import batches, windows
 from dragoman.translation.job import Job
-from dragoman.translation.stream import translate_windows
+from dragoman.translation.pipeline import translate_windows
 
 LONGEST = 1.2
 """Longest output, as a multiple of the source."""

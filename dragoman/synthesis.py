@@ -53,7 +53,7 @@ def distill(
     stored = {name: value for name, value in model.config["options"].items() if name in _AS_THE_TEACHER}
     options = TrainOptions(**{**stored, **{name: getattr(options, name) for name in options.model_fields_set}})
     file = _pairs_file(out, write, [teacher, *ensemble, *([reverse] if reverse else [])], search, overwrite=overwrite)
-    remake = Distillation(_translates(model, search), file, overwrite=overwrite)
+    remake = Distillation(_translates(model, search), file)
     return _train_on(remake, pairs, out, options, overwrite=overwrite, listener=listener, command=command)
 
 
@@ -90,7 +90,7 @@ def backtranslate(
         out, write, [reverse_model, *ensemble, *([reverse] if reverse else [])], search, overwrite=overwrite
     )
     reading = ReadOptions(normalization=options.normalization, encoding=options.encoding)
-    remake = BackTranslation(_translates(model, search), file, texts, reading, repeat=repeat, overwrite=overwrite)
+    remake = BackTranslation(_translates(model, search), file, texts, reading, repeat=repeat)
     return _train_on(remake, pairs, out, options, overwrite=overwrite, listener=listener, command=command)
 
 

@@ -29,10 +29,10 @@ from dragoman.translation.batches import windows
 from dragoman.translation.job import Job
 from dragoman.translation.loading import check_precision, choose_engine, load_model, training_session
 from dragoman.translation.outputs import Candidate, ScoredPair, Translation
+from dragoman.translation.pipeline import translate_windows
 from dragoman.translation.scoring import score_pairs
-from dragoman.translation.stream import translate_windows
-from dragoman.translation.streaming import Piece, Traced, stream_text, trace_text
 from dragoman.translation.texts import Texts
+from dragoman.translation.watching import Piece, Traced, stream_text, trace_text
 
 if TYPE_CHECKING:
     from dragoman.evaluation.exposure import Gap
@@ -173,7 +173,7 @@ class Translator:
         return chain.from_iterable(translations for _, translations in some)
 
     def job(self, options: SearchOptions, *, many: bool = True) -> Job:
-        """Translating under these options, which are checked: for `dragoman.translation.stream`, with `workers` if `many`."""
+        """Translating under these options, which are checked: for `dragoman.translation.pipeline`, with `workers` if `many`."""
         reverse = None
         if self.reverse is not None:
             reverse = partial(

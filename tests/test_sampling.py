@@ -15,12 +15,12 @@ from steppers import EndlessStepper, TableStepper, every_output
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
 from dragoman.generation.constraints import Constraints, contains
+from dragoman.generation.randomness import absorb, source_keys, uniform
 from dragoman.generation.sampling import draw, normalize, shape
 from dragoman.generation.search import search
 from dragoman.generation.stepper import BOS, EOS, PAD, UNK
 from dragoman.generation.stochastic import condition
 from dragoman.generation.streaming import stream
-from dragoman.generation.streams import absorb, source_keys, uniform
 
 sources = st.lists(st.lists(st.integers(4, 9), min_size=1, max_size=3), min_size=1, max_size=4)
 seeds = st.integers(0, 10_000)

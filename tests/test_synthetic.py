@@ -240,7 +240,7 @@ def fill(path: Path, texts: list[str], *, overwrite: bool = False, **maker: Any)
         given = iter(texts)
         return given
 
-    file.fill(each, fake, swapped=False, total=None, overwrite=overwrite, listener=seen.append)
+    file.fill(each, fake, swapped=False, total=None, listener=seen.append)
     return file, seen
 
 

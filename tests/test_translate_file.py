@@ -28,7 +28,7 @@ from dragoman.translation import batches as batching
 from dragoman.translation.batches import BATCH_TOKENS, SHORTEST, batches, windows
 from dragoman.translation.outputs import Translation
 from dragoman.translation.part import part_of
-from dragoman.translation.stream import translate_windows
+from dragoman.translation.pipeline import translate_windows
 from dragoman.translation.texts import Encoded
 
 QUICK = ("--beam-size", "2", "--max-length", "6")

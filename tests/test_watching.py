@@ -14,7 +14,7 @@ from dragoman.config import SearchOptions, TrainOptions
 from dragoman.errors import OptionError
 from dragoman.generation.hypothesis import Hypothesis
 from dragoman.generation.streaming import Streamed
-from dragoman.translation import streaming
+from dragoman.translation import watching
 from dragoman.translation.texts import Texts
 
 
@@ -114,8 +114,8 @@ def test_half_a_character_is_held_back(monkeypatch: pytest.MonkeyPatch, texts: I
     size = len(texts.parts)
     hypothesis = Hypothesis(tuple(range(size)), -1.0, -1.0, (-1.0,) * size)
     news = [*(Streamed((i,)) for i in range(size - 1)), Streamed((size - 1,), hypothesis)]
-    monkeypatch.setattr(streaming, "stream", lambda *_, **__: iter(news))
-    shown: Any = streaming.stream_text(None, texts, "x", SearchOptions())  # type: ignore[arg-type]
+    monkeypatch.setattr(watching, "stream", lambda *_, **__: iter(news))
+    shown: Any = watching.stream_text(None, texts, "x", SearchOptions())  # type: ignore[arg-type]
     assert [piece.text for piece in shown] == pieces
 
 

@@ -14,6 +14,10 @@ ModelPath = Annotated[
     Parameter(help="Model directory that `dragoman train` wrote, or a Hugging Face Hub name such as someone/model."),
 ]
 AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON instead of text.", negative=())]
+TruePairs = Annotated[
+    str, Parameter(help="A file of pairs, or two aligned text files, as for `dragoman train`; - is standard input.")
+]
+TrainingFile = Annotated[Path | None, Parameter(help="TOML file of training options; flags override it.")]
 MadeModel = Annotated[
     Path | None,
     Parameter(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from dragoman.cli.arguments import MadeModel, OverwriteMade, WritePairs, as_typed
-from dragoman.cli.flags import flags_of_models, with_file
-from dragoman.cli.output import show_messages, try_it
-from dragoman.cli.progress import watcher
+from dragoman.cli.arguments import MadeModel, OverwriteMade, TrainingFile, TruePairs, WritePairs
+from dragoman.cli.flags import flags_of_models
+from dragoman.cli.making import make_and_train
+from dragoman.cli.output import show_messages
 from dragoman.config import CompanionOptions, SearchOptions, TrainOptions
 from dragoman.errors import OptionError
 
@@ -20,14 +20,12 @@ def backtranslate(
     reverse_model: Annotated[str, Parameter(help="A model from target to source: directory or Hugging Face Hub name.")],
     texts: Annotated[str, Parameter(help="A file of lines in the target language, also gzipped.")],
     /,
-    *pairs: Annotated[
-        str, Parameter(help="A file of pairs, or two aligned text files, as for `dragoman train`; - is standard input.")
-    ],
+    *pairs: TruePairs,
     out: MadeModel = None,
     write: WritePairs = None,
     repeat: Annotated[int, Parameter(help="How often each true pair counts beside the made ones. Default: 1.")] = 1,
     overwrite: OverwriteMade = False,
-    config: Annotated[Path | None, Parameter(help="TOML file of training options; flags override it.")] = None,
+    config: TrainingFile = None,
     options: TrainOptions,
     search: SearchOptions,
     others: CompanionOptions,
@@ -45,22 +43,13 @@ def backtranslate(
     show_messages()
     import dragoman
 
-    options = with_file(options, config)
-    with watcher() as listener:
-        dragoman.backtranslate(
-            reverse_model,
-            texts,
-            list(pairs),
-            out=out,
-            write=write,
-            repeat=repeat,
-            options=options,
-            search=search.model_copy(update={"seed": options.seed}),
-            ensemble=others.ensemble,
-            reverse=others.reverse,
-            overwrite=overwrite,
-            listener=listener,
-            command=as_typed(),
-        )
-    if out is not None:
-        try_it(out)
+    make_and_train(
+        partial(dragoman.backtranslate, reverse_model, texts, list(pairs), repeat=repeat),
+        out=out,
+        write=write,
+        overwrite=overwrite,
+        config=config,
+        options=options,
+        search=search,
+        others=others,
+    )

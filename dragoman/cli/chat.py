@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from dragoman.cli.arguments import ModelPath
 from dragoman.cli.flags import flags_of_models
+from dragoman.cli.opening import open_model
 from dragoman.cli.output import notice, show_messages, warn
 from dragoman.config import EngineOptions, SearchOptions
 
@@ -18,15 +19,7 @@ def chat(model: ModelPath, /, *, search: SearchOptions, machine: EngineOptions) 
     On a terminal there is a prompt, and Ctrl-D ends the talk; otherwise every line of standard input gets a line.
     """
     show_messages()
-    from dragoman import load
-
-    translator = load(
-        model,
-        device=machine.device,
-        threads=machine.threads,
-        engine=machine.engine,
-        precision=machine.precision,
-    )
+    translator = open_model(model, machine)
     for line in _lines():
         translation = translator.translate(line, options=search)
         if translation.warning:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from functools import partial
 
-from cyclopts import Parameter
-
-from dragoman.cli.arguments import MadeModel, ModelPath, OverwriteMade, WritePairs, as_typed
-from dragoman.cli.flags import flags_of_models, with_file
-from dragoman.cli.output import show_messages, try_it
-from dragoman.cli.progress import watcher
+from dragoman.cli.arguments import MadeModel, ModelPath, OverwriteMade, TrainingFile, TruePairs, WritePairs
+from dragoman.cli.flags import flags_of_models
+from dragoman.cli.making import make_and_train
+from dragoman.cli.output import show_messages
 from dragoman.config import CompanionOptions, SearchOptions, TrainOptions
 from dragoman.errors import OptionError
 
@@ -19,13 +16,11 @@ from dragoman.errors import OptionError
 def distill(
     teacher: ModelPath,
     /,
-    *pairs: Annotated[
-        str, Parameter(help="A file of pairs, or two aligned text files, as for `dragoman train`; - is standard input.")
-    ],
+    *pairs: TruePairs,
     out: MadeModel = None,
     write: WritePairs = None,
     overwrite: OverwriteMade = False,
-    config: Annotated[Path | None, Parameter(help="TOML file of training options; flags override it.")] = None,
+    config: TrainingFile = None,
     options: TrainOptions,
     search: SearchOptions,
     others: CompanionOptions,
@@ -42,20 +37,13 @@ def distill(
     show_messages()
     import dragoman
 
-    options = with_file(options, config)
-    with watcher() as listener:
-        dragoman.distill(
-            teacher,
-            list(pairs),
-            out=out,
-            write=write,
-            options=options,
-            search=search.model_copy(update={"seed": options.seed}),
-            ensemble=others.ensemble,
-            reverse=others.reverse,
-            overwrite=overwrite,
-            listener=listener,
-            command=as_typed(),
-        )
-    if out is not None:
-        try_it(out)
+    make_and_train(
+        partial(dragoman.distill, teacher, list(pairs)),
+        out=out,
+        write=write,
+        overwrite=overwrite,
+        config=config,
+        options=options,
+        search=search,
+        others=others,
+    )

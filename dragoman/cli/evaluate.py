@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
+from dragoman.cli.opening import open_model
 from dragoman.cli.output import show_messages, table
 from dragoman.cli.pairs import TestPairs, read_items
 from dragoman.config import CompanionOptions, EngineOptions, ReadOptions, SearchOptions
@@ -44,17 +45,7 @@ def evaluate(
     training data was, unless an option says otherwise.
     """
     show_messages()
-    from dragoman import load
-
-    translator = load(
-        model,
-        device=machine.device,
-        threads=machine.threads,
-        ensemble=others.ensemble,
-        reverse=others.reverse,
-        engine=machine.engine,
-        precision=machine.precision,
-    )
+    translator = open_model(model, machine, others)
     sources, references = read_items(translator, pairs, reading)
     scores, translations = translator.evaluate(sources, references, options=search)
     surprise = _perplexity(translator, sources, references) if details else None

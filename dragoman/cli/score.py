@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
+from dragoman.cli.opening import open_model
 from dragoman.cli.output import notice, show_messages, warn
 from dragoman.cli.pairs import as_trained
 from dragoman.config import EngineOptions, ReadOptions
@@ -39,18 +40,11 @@ def score(
     with its own, separated by TAB. The perplexity of all pairs together comes last: on stderr, or with --json as a line of its own.
     """
     show_messages()
-    from dragoman import load
     from dragoman.corpus.reading import ReadReport, read_pairs, require_usable
     from dragoman.translation.scoring import perplexity_of
 
     report = ReadReport()
-    translator = load(
-        model,
-        device=machine.device,
-        threads=machine.threads,
-        engine=machine.engine,
-        precision=machine.precision,
-    )
+    translator = open_model(model, machine)
     rows = read_pairs(pairs or ["-"], as_trained(translator, reading), report=report)
     every: list[ScoredPair] = []
     for some in _chunks(rows):

@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +17,7 @@ from cyclopts import Parameter
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.inputs import InputFile, as_ready, is_plain_file
+from dragoman.cli.opening import open_model
 from dragoman.cli.output import notice, show_messages, warn, written
 from dragoman.cli.progress import counting
 from dragoman.cli.sinks import Sink, open_sink
@@ -25,6 +26,7 @@ from dragoman.errors import Interrupted, OptionError
 
 if TYPE_CHECKING:
     from dragoman.corpus.reading import SourceLine
+    from dragoman.translation.job import Job
     from dragoman.translator import Translation, Translator
 
 _WITH_COLUMNS = (".tsv", ".csv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")
@@ -66,70 +68,118 @@ def translate(
     From a file to a file (--input and --output) the output grows as OUTPUT.part until it is whole; if that is interrupted, the same
     command goes on where it stopped.
     """
+    _check(sentences, input, search, growing=growing, trace=trace, elsewhere=as_json or output is not None)
+    show_messages()
+    translator = open_model(model, machine, others)
+    typed = not sentences and input is None and sys.stdin.isatty()
+    job = translator.job(search, many=len(sentences) != 1 and not typed)
+    given = _given(translator, sentences, input, reading, typed=typed)
+    if growing:
+        _show_growing(translator, given.lines, search)
+        return
+    if trace is not None:
+        _write_trace(translator, sentences, search, trace)
+    form = _Form(as_json, "num_hypotheses" in search.model_fields_set)
+    facts = None if given.file is None else _facts(translator, given.file, given.options, search, machine, form)
+    shown = not sentences and (output is not None or not sys.stdout.isatty())
+    sink = None
+    try:
+        with (
+            open_sink(output, facts) as sink,
+            counting("translating", total=given.total, done=sink.done, shown=shown) as count,
+        ):
+            _translate_rest(job, given, sink, form, workers=translator.workers, output=output, listener=count)
+    except KeyboardInterrupt:
+        if sink is None or not sink.done:
+            raise
+        raise Interrupted(f"interrupted after {sink.done:,} lines; the same command goes on after them") from None
+
+
+def _check(
+    sentences: Sequence[str],
+    input: Path | None,
+    search: SearchOptions,
+    *,
+    growing: bool,
+    trace: Path | None,
+    elsewhere: bool,
+) -> None:
+    """Find what does not go together; `elsewhere` is whether outputs are to be JSON or in a file."""
     if sentences and input is not None:
         raise OptionError("give sentences or `input`, not both")
     if trace is not None and not sentences:
         raise OptionError(
             "`trace` is for sentences in the command: every step is kept, which a file would make too much"
         )
-    if growing and (as_json or output or trace or "num_hypotheses" in search.model_fields_set):
+    if growing and (elsewhere or trace or "num_hypotheses" in search.model_fields_set):
         raise OptionError(
             "`stream` shows the text of one output: leave `json`, `output`, `trace` and `num_hypotheses` out"
         )
-    show_messages()
-    from dragoman import load
-    from dragoman.corpus.reading import SourceLine, read_sources
-    from dragoman.translation.stream import translate_windows
 
-    translator = load(
-        model,
-        device=machine.device,
-        threads=machine.threads,
-        ensemble=others.ensemble,
-        reverse=others.reverse,
-        engine=machine.engine,
-        precision=machine.precision,
-    )
-    typed = not sentences and input is None and sys.stdin.isatty()
-    job = translator.job(search, many=len(sentences) != 1 and not typed)
-    form = _Form(as_json, "num_hypotheses" in search.model_fields_set)
-    steady = bool(sentences) or is_plain_file(input)
+
+@dataclass(frozen=True)
+class _Given:
+    """What is to be translated."""
+
     lines: Iterator[SourceLine]
-    file = facts = None
+    """The sources, from the first on."""
+    options: ReadOptions
+    """How they are read from a file."""
+    typed: bool = False
+    """Whether somebody types them, and waits for the answer to each."""
+    steady: bool = True
+    """Whether they are all there already, so that reading never waits."""
+    file: InputFile | None = None
+    """Where they are from, if that is a file whose translation can be gone on with."""
+
+    @property
+    def total(self) -> int | None:
+        """How many lines there are, if that is known."""
+        return None if self.file is None else self.file.lines
+
+    def windows(self, *, after: int) -> Iterator[list[SourceLine]]:
+        """What is translated at once, without the first so many lines."""
+        rest = itertools.islice(self.lines, after, None)
+        return _windows(rest) if self.steady else _as_sent(rest, one_by_one=self.typed)
+
+
+def _given(
+    translator: Translator, sentences: Sequence[str], input: Path | None, reading: InputOptions, *, typed: bool
+) -> _Given:
+    """Sentences of the command, a file, or standard input."""
+    from dragoman.corpus.reading import SourceLine, read_sources
+
     if sentences:
-        lines = (SourceLine(sentence, number) for number, sentence in enumerate(sentences, start=1))
-    else:
-        options = _as_trained(translator, input, reading)
-        lines = read_sources(input or "-", options, columns=translator.source_columns)
-        if input is not None and str(input) != "-" and steady:
-            file = InputFile(input)
-            facts = {"input": file.checksum, **_facts(translator, options, search, machine, form)}
-    if growing:
-        _show_growing(translator, lines, search)
-        return
-    if trace is not None:
-        _write_trace(translator, sentences, search, trace)
-    total = None if file is None else file.lines
-    shown = not sentences and (output is not None or not sys.stdout.isatty())
-    sink = None
-    try:
-        with (
-            open_sink(output, facts) as sink,
-            counting("translating", total=total, done=sink.done, shown=shown) as count,
-        ):
-            if sink.done:
-                notice(f"{output}.part has the output of {sink.done:,} lines already; going on after them")
-            rest = itertools.islice(lines, sink.done, None)
-            some = _windows(rest) if steady else _as_sent(rest, one_by_one=typed)
-            found = translate_windows(job, some, text=_text, workers=translator.workers, ahead=steady, listener=count)
-            with contextlib.closing(found):
-                _write(found, sink, form)
-            if file is not None and sink.done:
-                file.check(f"remove {output}.part to begin anew")
-    except KeyboardInterrupt:
-        if sink is None or not sink.done:
-            raise
-        raise Interrupted(f"interrupted after {sink.done:,} lines; the same command goes on after them") from None
+        return _Given((SourceLine(text, number) for number, text in enumerate(sentences, start=1)), ReadOptions())
+    options = _as_trained(translator, input, reading)
+    lines = read_sources(input or "-", options, columns=translator.source_columns)
+    steady = is_plain_file(input)
+    file = InputFile(input) if input is not None and str(input) != "-" and steady else None
+    return _Given(lines, options, typed, steady, file)
+
+
+def _translate_rest(
+    job: Job,
+    given: _Given,
+    sink: Sink,
+    form: _Form,
+    *,
+    workers: int,
+    output: Path | None,
+    listener: Callable[[int], None],
+) -> None:
+    """Translate what the sink does not have yet; a file that was gone on with must be the same at the end."""
+    from dragoman.translation.pipeline import translate_windows
+
+    begun = sink.done
+    if begun:
+        notice(f"{output}.part has the output of {begun:,} lines already; going on after them")
+    windows = given.windows(after=begun)
+    found = translate_windows(job, windows, text=_text, workers=workers, ahead=given.steady, listener=listener)
+    with contextlib.closing(found):
+        _write(found, sink, form)
+    if given.file is not None and sink.done:
+        given.file.check(f"remove {output}.part to begin anew")
 
 
 @dataclass(frozen=True)
@@ -185,9 +235,14 @@ def _write(found: Iterable[tuple[Sequence[SourceLine], Iterator[Translation]]], 
 
 
 def _facts(
-    translator: Translator, reading: ReadOptions, search: SearchOptions, machine: EngineOptions, form: _Form
+    translator: Translator,
+    file: InputFile,
+    reading: ReadOptions,
+    search: SearchOptions,
+    machine: EngineOptions,
+    form: _Form,
 ) -> dict[str, Any]:
-    """Everything besides the input that decides what is written, by its name in messages."""
+    """Everything that decides what is written, by its name in messages."""
     import dragoman
     from dragoman.storage import checksum
 
@@ -206,7 +261,12 @@ def _facts(
     if translator.engine == "torch":  # its threads share a batch, which may change the last digits
         options["threads"] = machine.threads
     named = {f"`{name}`": value for name, value in options.items()}
-    return {"model": translator.fingerprint, "version of dragoman": dragoman.__version__, **named}
+    return {
+        "input": file.checksum,
+        "model": translator.fingerprint,
+        "version of dragoman": dragoman.__version__,
+        **named,
+    }
 
 
 def _show_growing(translator: Translator, lines: Iterable[SourceLine], search: SearchOptions) -> None:

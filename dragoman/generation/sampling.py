@@ -14,8 +14,8 @@ import numpy as np
 
 from dragoman.generation.ask import Answer
 from dragoman.generation.plan import Plan
+from dragoman.generation.randomness import absorb, source_keys, uniform
 from dragoman.generation.stepper import Floats, Ints
-from dragoman.generation.streams import absorb, source_keys, uniform
 from dragoman.generation.walk import Rows
 
 

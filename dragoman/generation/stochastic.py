@@ -21,9 +21,9 @@ from dragoman.generation.finish import CUT, FINISHED, Finished
 from dragoman.generation.history import History
 from dragoman.generation.hypothesis import Hypothesis
 from dragoman.generation.plan import Plan
+from dragoman.generation.randomness import absorb, gumbel, source_keys
 from dragoman.generation.sampling import normalize
 from dragoman.generation.stepper import BOS, EOS, Bools, Floats, Ints, State, Stepper
-from dragoman.generation.streams import absorb, gumbel, source_keys
 
 
 @dataclass(frozen=True)

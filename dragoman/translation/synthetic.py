@@ -64,7 +64,7 @@ class PairsFile:
 
     def __init__(self, path: Path, maker: dict[str, Any], *, overwrite: bool = False) -> None:
         """Raises `StorageError` if something else stands at `path`, unless it may be overwritten."""
-        self.path, self.maker = path, maker
+        self.path, self.maker, self._overwrite = path, maker, overwrite
         self.part = path.with_name(path.name + ".part")
         self.notes = path.with_name(path.name + ".json")
         self.made = Made(maker)
@@ -74,10 +74,10 @@ class PairsFile:
             if found.maker == maker and stands.stat().st_size >= found.size:
                 self.made = found
         if not self.made.complete:
-            self._check(overwrite=overwrite)
+            self._check()
 
-    def _check(self, *, overwrite: bool) -> None:
-        if self.path.exists() and not (overwrite and self.path.is_file()):
+    def _check(self) -> None:
+        if self.path.exists() and not (self._overwrite and self.path.is_file()):
             raise StorageError(
                 f"{self.path} exists, and is not what these models and this search make; choose another --write, or give "
                 "--overwrite"
@@ -92,7 +92,6 @@ class PairsFile:
         *,
         swapped: bool,
         total: int | None,
-        overwrite: bool,
         listener: Listener,
     ) -> Made:
         """Translate what is not yet there. With `swapped` the outputs are the sources of the pairs.
@@ -104,7 +103,7 @@ class PairsFile:
             listener(Note(f"using the pairs that {self.path} holds already"))
             return self.made
         if self.made.complete or digest.hexdigest() != self.made.digest:  # of other texts
-            self._check(overwrite=overwrite)
+            self._check()
             self.made, digest, source = Made(self.maker), hashlib.blake2b(digest_size=8), texts()
         elif self.made.texts:
             listener(Note(f"going on after the {self.made.texts:,} texts that are translated already"))
@@ -180,8 +179,6 @@ class Distillation:
     """The teacher."""
     file: PairsFile
     """Where the pairs go."""
-    overwrite: bool = False
-    """Whether a file of other pairs may be replaced."""
 
     def __call__(self, train: PairView, held_out: Sequence[PairView], listener: Listener) -> Iterator[tuple[str, str]]:
         """The pairs to train on, for those of the training part."""
@@ -192,7 +189,6 @@ class Distillation:
             self.translate,
             swapped=False,
             total=len(rows),
-            overwrite=self.overwrite,
             listener=listener,
         )
         _tell(made, self.file, listener)
@@ -217,8 +213,6 @@ class BackTranslation:
     """How it is read."""
     repeat: int = 1
     """How often each true pair counts."""
-    overwrite: bool = False
-    """Whether a file of other pairs may be replaced."""
     leaked: int = 0
     """Texts that were left out because they are targets of dev or test."""
     unusable: int = 0
@@ -240,7 +234,6 @@ class BackTranslation:
             self.translate,
             swapped=True,
             total=None,
-            overwrite=self.overwrite,
             listener=listener,
         )
         for count, why in ((self.unusable, "cannot be used"), (self.leaked, "are targets of dev or test")):

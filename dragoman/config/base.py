@@ -1,0 +1,87 @@
+"""What all option models share: they are frozen, grouped for the help, and explain impossible values in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from dragoman.errors import OptionError, nearest
+
+
+def option(name: str, **limits: Any) -> Any:
+    """A pydantic field that also says in which group of the help it stands."""
+    return Field(json_schema_extra={"group": name}, **limits)
+
+
+class Options(BaseModel):
+    """Base of all option models: frozen; unknown names and impossible values raise a one-line `OptionError`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain(cls, values: Any, handler: ModelWrapValidatorHandler[Options]) -> Options:
+        """Turn pydantic's report, five lines with a link, into our one line."""
+        try:
+            return handler(values)
+        except ValidationError as error:
+            raise OptionError(_sentence(error.errors(include_url=False)[0], cls.model_fields)) from None
+
+    @field_validator(
+        "source", "source_tokenizer", "dev", "test", "require", "forbid", "ensemble", mode="before", check_fields=False
+    )
+    @classmethod
+    def _as_tuple(cls, value: Any) -> Any:
+        """Let one value stand for a list of one, and a number for its text: `dev=2000`, `source=["lemma", 2]`."""
+        values = value if isinstance(value, list | tuple) else (value,)
+        return tuple(str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for v in values)
+
+
+_BOUNDS = {
+    "greater_than_equal": ("ge", "at least"),
+    "greater_than": ("gt", "more than"),
+    "less_than_equal": ("le", "at most"),
+    "less_than": ("lt", "less than"),
+}
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "tuple": "a list",
+}
+
+
+def _sentence(error: ErrorDetails, names: Iterable[str]) -> str:
+    """Say what is wrong with which value, then what would be right: "`beam_size` must be at least 1, but is 0"."""
+    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+    name = f"`{error['loc'][0]}`" if error["loc"] else "the options"
+    shown = f'"{value}"' if isinstance(value, str) else value
+    if kind == "extra_forbidden":
+        return f"there is no option {name}; {nearest(str(error['loc'][0]), names)}"
+    if kind == "literal_error":
+        choices = [choice.strip("' ") for choice in context["expected"].replace(" or ", ", ").split(", ")]
+        hint = nearest(str(value), choices)
+        return (
+            f"{name} must be one of {', '.join(choices)}, but is {shown}{f'; {hint}' if 'did you mean' in hint else ''}"
+        )
+    if kind in _BOUNDS:
+        key, words = _BOUNDS[kind]
+        bound = context[key]
+        return f"{name} must be {words} {f'{bound:g}' if isinstance(bound, float) else bound}, but is {value}"
+    if kind == "string_too_short":
+        return f"{name} must not be empty"
+    if wanted := _KINDS.get(kind.split("_")[0]):
+        return f"{name} must be {wanted}, but is {shown}"
+    return f"{name}: {error['msg']}, but is {shown}"
