@@ -1,9 +1,11 @@
-"""Laws of the plan: it changes no weight, turns minutes into steps once, and refuses what cannot fit before any file is made."""
+"""Laws of the plan: it changes no weight, turns minutes into steps, and refuses what cannot fit before any file is made."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from dragoman.corpus.batching import Batch, BatchPlan
 from dragoman.corpus.dataset import EncodedPairs
 from dragoman.errors import Interrupted, TrainingError
 from dragoman.model.seq2seq import Seq2Seq
-from dragoman.training import planning, session
+from dragoman.training import clock, planning, session
 from dragoman.training.events import Event, Note, ignore
 from dragoman.training.objective import Objective
 from dragoman.training.planning import Forecast, forecast
@@ -123,7 +125,7 @@ def stored(out: Path) -> dict[str, object]:
     return config
 
 
-def test_a_limit_in_minutes_is_planned_once_and_the_rate_is_next_to_nothing_at_its_last_step(tmp_path: Path) -> None:
+def test_a_limit_in_minutes_is_planned_and_the_rate_is_next_to_nothing_at_its_last_step(tmp_path: Path) -> None:
     long = {"max_minutes": 0.05, "epochs": 10**6, "patience": 0}
     with pytest.raises(Interrupted):
         trained(tmp_path / "m", stop_at=4, **long)
@@ -135,9 +137,31 @@ def test_a_limit_in_minutes_is_planned_once_and_the_rate_is_next_to_nothing_at_i
     dragoman.train(reversed_words(60), out=tmp_path / "whole", options=options(**long))
     config, last = stored(tmp_path / "whole"), json.loads(_last_line(tmp_path / "whole"))
     ended = config["run"]["finished"]  # type: ignore[index]
-    assert ended in (f"{config['recipe']['planned_steps']:,} steps, as planned", "0.05 minutes")  # type: ignore[index]
+    assert ended.endswith(" steps, as planned") or ended == "0.05 minutes"
     if "planned" in ended:
         assert last["learning_rate"] < 0.011 * config["recipe"]["learning_rate"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.03])
+def test_a_run_that_is_slower_or_faster_than_its_plan_ends_in_time_with_a_rate_next_to_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    monkeypatch.setattr(planning, "_timed", lambda *_: 0.1)
+    monkeypatch.setattr(planning, "_timed_update", lambda *_: 0.0)
+    ticks = itertools.count()
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: next(ticks) * seconds))
+    limits = {"max_minutes": 0.5, "epochs": 10**6, "patience": 0, "eval_every": 10, "schedule": "linear"}
+    with pytest.raises(Interrupted):
+        trained(tmp_path / "m", stop_at=35, **limits)
+    session.go_on(tmp_path / "m", TrainOptions(threads=1), listener=ignore)
+    config, last = stored(tmp_path / "m"), json.loads(_last_line(tmp_path / "m"))
+    planned = config["recipe"]["planned_steps"]  # type: ignore[index]
+    assert planned > 200
+    steps, ended = config["run"]["steps"], config["run"]["finished"]  # type: ignore[index]
+    assert ended == f"{steps:,} steps, as planned"
+    assert 0.9 * 30 < last["seconds"] < 1.1 * 30
+    assert (steps < planned / 2) if seconds > 0.1 else (steps > 2 * planned)
+    assert last["learning_rate"] < 0.011 * config["recipe"]["learning_rate"]  # type: ignore[index]
 
 
 def _last_line(out: Path) -> str:

@@ -244,6 +244,21 @@ def test_the_learning_rate_rises_to_its_peak_and_never_rises_again(kind: str) ->
 
 
 @pytest.mark.parametrize("kind", ["linear", "cosine"])
+@pytest.mark.parametrize("total", [60, 100, 400])
+def test_a_last_step_that_moves_breaks_no_fall(kind: str, total: int) -> None:
+    before = Schedule(kind, 0.5, warmup=10, total=100)
+    moved = before.moved(40, total)
+    again = moved.moved(50, total)
+    rates = [before.rate(step) for step in range(10, 41)] + [moved.rate(step) for step in range(41, 51)]
+    rates += [again.rate(step) for step in range(51, total + 1)]
+    assert all(a > b for a, b in itertools.pairwise(rates))
+    assert rates[30] - rates[31] < 0.5 * 3 / min(60, total - 40)  # no jump
+    assert rates[-1] == pytest.approx(0.005)
+    if total == 100:
+        assert rates == pytest.approx([before.rate(step) for step in range(10, 101)])
+
+
+@pytest.mark.parametrize("kind", ["linear", "cosine"])
 def test_a_landing_falls_from_where_it_begins_to_nothing_and_never_beyond_the_last_step(kind: str) -> None:
     schedule = Schedule(kind, 0.5, warmup=10, total=100)
     assert schedule.landing_steps(50) == 10

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FALLING = frozenset({"linear", "cosine"})
 """Schedules that must know the last step."""
@@ -26,6 +26,14 @@ class Schedule:
     peak: float
     warmup: int
     total: int
+    anchor: int = 0
+    """The step after which `total` was last set."""
+    fallen: float = 0.0
+    """How much of the fall was behind it, 0 to 1."""
+
+    def moved(self, step: int, total: int) -> Schedule:
+        """The same schedule, which from where it stands after `step` falls to an end at another step, `total`."""
+        return replace(self, total=total, anchor=step, fallen=self._progress(step))
 
     @property
     def falls(self) -> bool:
@@ -40,17 +48,27 @@ class Schedule:
         """The learning rate of a step, counted from 1; `landing` is the step after which it lands, if it does."""
         if landing and step > landing:
             return self.rate(landing) * max(0.01, 1 - (step - landing) / max(1, self.landing_steps(landing)))
-        warmup = min(self.warmup, self.total // 5) if self.falls else self.warmup
+        warmup = self._warmup
         if step < warmup:
             return self.peak * step / warmup
         if self.kind == "inverse_sqrt":
             return self.peak * math.sqrt(max(1, warmup) / max(1, step))
-        progress = min(1.0, (step - warmup) / max(1, self.total - warmup))
+        progress = self._progress(step)
         if self.kind == "linear":
             return self.peak * (1 - 0.99 * progress)
         if self.kind == "cosine":
             return self.peak * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
         return self.peak
+
+    @property
+    def _warmup(self) -> int:
+        return min(self.warmup, self.total // 5) if self.falls else self.warmup
+
+    def _progress(self, step: int) -> float:
+        """How much of the fall is behind `step`, 0 to 1."""
+        start = max(self._warmup, self.anchor)
+        gone = min(1.0, max(0.0, (step - start) / max(1, self.total - start)))
+        return self.fallen + (1 - self.fallen) * gone
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ LAST = "last.safetensors"
 """Name of the last checkpoint in the training folder."""
 TIDY_EVERY = 100
 """Steps after which freed memory is given back: some hundredths of a second each time."""
+DRIFT = 0.02
+"""Share of the steps to come by which a limit in minutes may be missed before the last step is planned anew."""
 DIVERGED = 3.0
 """Times the loss of knowing nothing, ln(vocabulary), at which a run has diverged."""
 
@@ -62,6 +64,12 @@ class Run:
     rate_scale: float = 1.0
     landing: int = 0
     landing_patience: int = 0
+    planned_steps: int | None = None
+    last_step: int = 0
+    anchor: int = 0
+    fallen: float = 0.0
+    paced_step: int = 0
+    paced_seconds: float = 0.0
     dev_loss: float | None = None
     since_dev_loss: int = 0
     loss_sum: float = 0.0
@@ -121,7 +129,7 @@ class Trainer:
         self.interrupted = interrupted
         self.risk = risk
         self.processes = processes
-        self.run = Run()
+        self.run = Run(planned_steps=recipe.planned_steps)
         self.device = model.decoder.embedding.weight.device
         named = {name: value for name, value in model.named_parameters() if value.requires_grad}
         self.names = list(named)
@@ -129,10 +137,10 @@ class Trainer:
         self.optimizer = build_optimizer(recipe, self.parameters)
         self.average = [value.detach().clone() for value in self.parameters] if self._averages else []
         self.recent = RecentWeights(recipe.average_checkpoints)
-        limit = limit_in_steps(recipe, math.ceil(batches_per_epoch / recipe.accumulate))
-        self.total_steps = min(limit, recipe.planned_steps or limit)
-        self.schedule = Schedule(recipe.schedule, recipe.learning_rate, recipe.warmup_steps, self.total_steps)
-        self.eval_every = evaluation_interval(recipe, self.total_steps)
+        self.most_steps = limit_in_steps(recipe, math.ceil(batches_per_epoch / recipe.accumulate))
+        total = min(self.most_steps, recipe.planned_steps or self.most_steps)
+        self.schedule = Schedule(recipe.schedule, recipe.learning_rate, recipe.warmup_steps, total)
+        self.eval_every = evaluation_interval(recipe, total)
         self.objective = objective_of(recipe)
         self.sampling = SamplingCurve(recipe.sampling_curve, recipe.scheduled_sampling, recipe.sampling_steps)
 
@@ -154,6 +162,12 @@ class Trainer:
                 average.copy_(checkpoint.average[name])
         known = {field.name for field in fields(Run)}
         self.run = Run(**{name: value for name, value in checkpoint.progress.items() if name in known})
+        if self.run.last_step and self.run.planned_steps == self.recipe.planned_steps:  # no other limits were given
+            self.schedule = replace(
+                self.schedule, total=self.run.last_step, anchor=self.run.anchor, fallen=self.run.fallen
+            )
+        self.run.planned_steps = self.recipe.planned_steps
+        self.run.paced_step, self.run.paced_seconds = self.run.step, self.run.seconds
         if self.run.landing_patience != self.recipe.patience:  # another patience was given: it has not run out
             self.run.landing = 0
 
@@ -192,10 +206,13 @@ class Trainer:
         """Whether to stop, the same in every process: the main one knows the limits, any may be interrupted."""
         run, main = self.run, self.processes.main
         run.finished = self._limit() if main else ""
-        at_limit, interrupts, rate_scale, landing = self.processes.sum(
-            bool(run.finished), self.interrupted(), run.rate_scale if main else 0.0, run.landing if main else 0
+        planned = self.schedule
+        known = (run.rate_scale, run.landing, planned.total, planned.anchor, planned.fallen)
+        at_limit, interrupts, rate_scale, landing, total, anchor, fallen = self.processes.sum(
+            bool(run.finished), self.interrupted(), *(known if main else (0,) * len(known))
         )
         run.rate_scale, run.landing = rate_scale, int(landing)
+        self.schedule = replace(planned, total=int(total), anchor=int(anchor), fallen=fallen)
         if at_limit and not main:
             run.finished = "when the main process did"
         return bool(at_limit or interrupts)
@@ -246,12 +263,12 @@ class Trainer:
         recipe, run = self.recipe, self.run
         if recipe.max_steps and run.step >= recipe.max_steps:
             return f"{recipe.max_steps} steps"
+        if self.schedule.falls and run.step >= self.schedule.total and recipe.planned_steps:
+            return f"{self.schedule.total:,} steps, as planned"
         if recipe.max_minutes and run.seconds >= recipe.max_minutes * 60:
             return f"{recipe.max_minutes:g} minutes"
         if run.landing and run.step >= run.landing + self.schedule.landing_steps(run.landing):
             return f"no better dev score in {recipe.patience} evaluations"
-        if self.schedule.falls and run.step >= self.total_steps and recipe.planned_steps:
-            return f"{self.total_steps:,} steps, as planned"
         if run.epoch >= recipe.epochs:
             return f"{recipe.epochs} epochs"
         return ""
@@ -303,7 +320,30 @@ class Trainer:
         run.history.append(asdict(event))
         run.loss_sum, run.loss_tokens = 0.0, 0
         self.listener(event)
+        clock.pause()
+        self._plan_anew()
         clock.saved(self)
+
+    def _plan_anew(self) -> None:
+        """Move the last step to where a limit in minutes will end the run at the pace since the last evaluation.
+
+        A rate that is to be next to nothing at the last step must know it, and what was timed before the first one is
+        a guess: other work comes and goes. The plan is part of the run, so that a resumed one goes on under it.
+        """
+        run, recipe = self.run, self.recipe
+        steps, seconds = run.step - run.paced_step, run.seconds - run.paced_seconds
+        run.paced_step, run.paced_seconds = run.step, run.seconds
+        if (
+            not (recipe.planned_steps and recipe.max_minutes and steps)
+            or run.landing
+            or run.step >= self.schedule.total
+        ):
+            return
+        left = recipe.max_minutes * 60 - run.seconds
+        total = min(self.most_steps, run.step + max(1, int(left * steps / max(seconds, 1e-9))))
+        if abs(total - self.schedule.total) > DRIFT * (self.schedule.total - run.step):
+            self.schedule = self.schedule.moved(run.step, total)
+            run.last_step, run.anchor, run.fallen = total, run.step, self.schedule.fallen
 
     def _watch_plateau(self, dev_loss: float) -> None:
         run = self.run
