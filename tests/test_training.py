@@ -185,13 +185,16 @@ def test_a_diverging_loss_stops_with_advice_and_keeps_the_checkpoints(tmp_path: 
     assert (tmp_path / "m" / "training" / "last.safetensors").exists()
 
 
-def test_early_stopping_counts_evaluations_without_a_better_score(tmp_path: Path) -> None:
+def test_early_stopping_counts_evaluations_without_a_better_score_and_keeps_the_last_of_equals(tmp_path: Path) -> None:
     seen: list[Event] = []
     still = options(max_steps=1000, optimizer="sgd", learning_rate=1e-9, patience=3, schedule="constant")
     dragoman.train(reversed_words(60), out=tmp_path / "m", options=still, listener=seen.append)
     evaluations = [event for event in seen if isinstance(event, Evaluated)]
-    assert [event.best for event in evaluations] == [True, False, False, False]
-    assert json.loads((tmp_path / "m/config.json").read_text())["run"]["finished"].startswith("no better dev score")
+    assert len({event.score for event in evaluations}) == 1
+    assert [event.best for event in evaluations] == [True, True, True, True]  # the first, and the patience of three
+    run = json.loads((tmp_path / "m/config.json").read_text())["run"]
+    assert run["finished"].startswith("no better dev score")
+    assert run["best_step"] == run["steps"]
 
 
 def test_a_limit_of_time_stops(tmp_path: Path) -> None:

@@ -296,11 +296,11 @@ class Trainer:
             dev = self.evaluate(self.model)
             score = -dev.loss if self.recipe.metric == "loss" else dev.score
             better = run.best is None or score > run.best
-            if better:
-                run.best, run.best_step, run.since_best = score, run.step, 0
+            run.since_best = 0 if better else run.since_best + 1
+            kept = better or score == run.best  # of equals the later one has learned more, and its rate has fallen further
+            if kept:
+                run.best, run.best_step = score, run.step
                 save_tensors(self.keep, model_weights(self.model))
-            else:
-                run.since_best += 1
             if self.recipe.patience and run.since_best >= self.recipe.patience and not run.landing:
                 run.landing, run.landing_patience = run.step, self.recipe.patience
         self._watch_plateau(dev.loss)
@@ -311,7 +311,7 @@ class Trainer:
             dev_loss=dev.loss,
             metric=self.recipe.metric,
             score=dev.loss if self.recipe.metric == "loss" else dev.score,
-            best=better,
+            best=kept,
             learning_rate=self.rate,
             tokens_per_second=speed,
             seconds=run.seconds,
