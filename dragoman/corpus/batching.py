@@ -82,14 +82,14 @@ class BatchPlan:
         self._batch_tokens = batch_tokens
         self._seed = seed
         self._window_batches = window_batches
-        self._cached: tuple[int, EncodedPairs, list[Ints]] | None = None
+        self._cached: tuple[int, EncodedPairs, list[Ids]] | None = None
 
     @property
     def batches_per_epoch(self) -> int:
         """Batches in the first epoch; another epoch may have a few more or fewer."""
         return len(self.plan(0))
 
-    def plan(self, epoch: int) -> list[Ints]:
+    def plan(self, epoch: int) -> list[Ids]:
         """The indices of each batch of an epoch, in order; every pair is in exactly one."""
         return self._epoch(epoch)[1]
 
@@ -102,15 +102,16 @@ class BatchPlan:
     def sample(self, count: int) -> list[Batch]:
         """About `count` batches of the first epoch, spread over it, and the one with most positions last."""
         pairs, plan = self._epoch(0)
+        sources, targets = pairs.source_lengths, pairs.target_lengths
         chosen = [plan[i] for i in np.unique(np.linspace(0, len(plan) - 1, count).astype(int))]
 
-        def positions(indices: Ints) -> int:
-            longest = pairs.source_lengths[indices].max() + pairs.target_lengths[indices].max() + 1
+        def positions(indices: Ids) -> int:
+            longest = sources[indices].max() + targets[indices].max() + 1
             return len(indices) * int(longest)
 
         return [make_batch(pairs, indices) for indices in (*chosen, max(plan, key=positions))]
 
-    def _epoch(self, epoch: int) -> tuple[EncodedPairs, list[Ints]]:
+    def _epoch(self, epoch: int) -> tuple[EncodedPairs, list[Ids]]:
         """The pairs of an epoch and their batches; those of the last one asked for are kept."""
         if self._cached is None or self._cached[0] != epoch:
             self._cached = None  # two epochs' pairs need not be in memory at once
@@ -118,11 +119,12 @@ class BatchPlan:
             self._cached = (epoch, pairs, self._make(epoch, pairs))
         return self._cached[1:]
 
-    def _make(self, epoch: int, pairs: EncodedPairs) -> list[Ints]:
+    def _make(self, epoch: int, pairs: EncodedPairs) -> list[Ids]:
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence((self._seed, epoch))))
         sources, targets = pairs.source_lengths, pairs.target_lengths + 1
-        order = random.permutation(len(pairs))
-        batches: list[Ints] = []
+        order = np.arange(len(pairs), dtype=np.int32 if len(pairs) < 2**31 else np.int64)  # all that stays per pair
+        random.shuffle(order)
+        batches: list[Ids] = []
         size = self._window_size(sources, targets)
         for start in range(0, len(order), size):
             window = order[start : start + size]
@@ -151,7 +153,7 @@ def dev_batches(pairs: EncodedPairs, *, batch_tokens: int, most: int | None = No
         yield make_batch(pairs, indices)
 
 
-def make_batch(pairs: EncodedPairs, indices: Ints) -> Batch:
+def make_batch(pairs: EncodedPairs, indices: Ids) -> Batch:
     """Gather and pad the pairs `indices`."""
     source_ids, source_lengths = pairs.sources(indices)
     target_ids, target_lengths = pairs.targets(indices)
@@ -190,9 +192,9 @@ def _by_length(sources: NDArray[Any], targets: NDArray[Any]) -> Ints:
     return np.lexsort((np.where(targets % 2 == 0, sources, -sources), targets))
 
 
-def _cut(indices: Ints, sources: NDArray[Any], targets: NDArray[Any], batch_tokens: int) -> list[Ints]:
+def _cut(indices: Ids, sources: NDArray[Any], targets: NDArray[Any], batch_tokens: int) -> list[Ids]:
     """Cut pairs, given in order of target length, into the longest batches that hold at most `batch_tokens` a side."""
-    batches: list[Ints] = []
+    batches: list[Ids] = []
     start = 0
     while start < len(indices):
         # No more pairs than this fit, as those that follow are at least as long.
