@@ -34,10 +34,9 @@ Step = Callable[[Tensor, Tensor, Tensor], None]
 
 def joeynmt(size: int, vocab: int, *, feeding: bool) -> Step:
     """JoeyNMT 2.3.0; its `_train_step` and what follows it."""
-    special = {"unk_id": 0, "pad_id": 1, "bos_id": 2, "eos_id": 3, "sep_id": None, "sep_token": None, "lang_tags": []}
-    tokens = {"unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
+    special = import_module("joeynmt.config")._check_special_symbols({})
     words = import_module("joeynmt.vocabulary").Vocabulary(
-        [f"w{number}" for number in range(4, vocab)], SimpleNamespace(**special, **tokens)
+        [f"w{number}" for number in range(4, vocab)], SimpleNamespace(**special)
     )
     side = {"type": "recurrent", "rnn_type": "lstm", "embeddings": {"embedding_dim": size}}
     layers = {

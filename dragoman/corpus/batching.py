@@ -122,7 +122,9 @@ class BatchPlan:
     def _make(self, epoch: int, pairs: EncodedPairs) -> list[Ids]:
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence((self._seed, epoch))))
         sources, targets = pairs.source_lengths, pairs.target_lengths + 1
-        order = np.arange(len(pairs), dtype=np.int32 if len(pairs) < 2**31 else np.int64)  # all that stays per pair
+        order: Ids = np.arange(
+            len(pairs), dtype=np.int32 if len(pairs) < 2**31 else np.int64
+        )  # all that stays per pair
         random.shuffle(order)
         batches: list[Ids] = []
         size = self._window_size(sources, targets)
