@@ -73,6 +73,8 @@ training:
   optimizer: adam
   learning_rate: 0.001
   learning_rate_min: 0.00005
+  scheduling: exponential
+  decrease_factor: 1.0
   batch_size: 64
   batch_type: sentence
   early_stopping_metric: ppl
@@ -188,6 +190,10 @@ def main() -> None:
             print(f"  JoeyNMT: {value:5.2f} BLEU after {minutes:.2f} minutes (step {int(file.stem):,})", flush=True)
             if value > best:
                 best, when = value, minutes
+        if not best:
+            raise SystemExit(
+                "JoeyNMT was not evaluated in that time, or has nothing right: give more minutes, or a smaller --every"
+            )
         found = ours(folder, arguments.ours, arguments.threads)
     reached = next((minutes for minutes, value in found if value >= best), None)
     print(

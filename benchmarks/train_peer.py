@@ -10,7 +10,7 @@ general attention, a tanh layer, no dropout. `joeynmt` and `opennmt` feed the at
 Environments that work with today's PyTorch (neither toolkit's own requirements can be met any more):
 
     python -m venv JOEY && JOEY/bin/pip install torch==2.13.0 sacrebleu matplotlib pyyaml packaging tqdm pandas plotly \
-        sentencepiece subword-nmt sacremoses tensorboard importlib_metadata && JOEY/bin/pip install --no-deps joeynmt==2.3.0
+        sentencepiece==0.2.0 subword-nmt sacremoses tensorboard importlib_metadata && JOEY/bin/pip install --no-deps joeynmt==2.3.0
     python -m venv ONMT && ONMT/bin/pip install torch==2.13.0 sacrebleu rapidfuzz pyyaml six configargparse pyonmttok \
         pyahocorasick tensorboard && ONMT/bin/pip install --no-deps OpenNMT-py==3.5.1
 """
