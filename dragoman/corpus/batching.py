@@ -22,6 +22,8 @@ Ints = NDArray[np.int64]
 
 WINDOW_BATCHES = 200
 """Batches' worth of pairs that are sorted together: more is less padding, fewer is a freer order."""
+_BLOCK = 1 << 20
+"""Pairs whose lengths are looked at together."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +104,11 @@ class BatchPlan:
     def sample(self, count: int) -> list[Batch]:
         """About `count` batches of the first epoch, spread over it, and the one with most positions last."""
         pairs, plan = self._epoch(0)
-        sources, targets = pairs.source_lengths, pairs.target_lengths
         chosen = [plan[i] for i in np.unique(np.linspace(0, len(plan) - 1, count).astype(int))]
 
         def positions(indices: Ids) -> int:
-            longest = sources[indices].max() + targets[indices].max() + 1
-            return len(indices) * int(longest)
+            sources, targets = pairs.lengths(indices)
+            return len(indices) * int(sources.max() + targets.max() + 1)
 
         return [make_batch(pairs, indices) for indices in (*chosen, max(plan, key=positions))]
 
@@ -121,27 +122,30 @@ class BatchPlan:
 
     def _make(self, epoch: int, pairs: EncodedPairs) -> list[Ids]:
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence((self._seed, epoch))))
-        sources, targets = pairs.source_lengths, pairs.target_lengths + 1
-        order: Ids = np.arange(
-            len(pairs), dtype=np.int32 if len(pairs) < 2**31 else np.int64
-        )  # all that stays per pair
+        # All that is kept per pair: a corpus may have millions.
+        order: Ids = np.arange(len(pairs), dtype=np.int32 if len(pairs) < 2**31 else np.int64)
         random.shuffle(order)
         batches: list[Ids] = []
-        size = self._window_size(sources, targets)
+        size = self._window_size(pairs)
         for start in range(0, len(order), size):
             window = order[start : start + size]
-            window = window[_by_length(sources[window], targets[window])]
-            batches += _cut(window, sources[window], targets[window], self._batch_tokens)
+            sources, targets = pairs.lengths(window)
+            by_length = _by_length(sources, targets + 1)
+            window[:] = window[by_length]
+            batches += _cut(window, sources[by_length], targets[by_length] + 1, self._batch_tokens)
         return [batches[i] for i in random.permutation(len(batches))]
 
-    def _window_size(self, sources: NDArray[np.int32], targets: NDArray[np.int32]) -> int:
+    def _window_size(self, pairs: EncodedPairs) -> int:
         """Pairs per window, all windows about equal."""
-        if not len(sources):
+        if not len(pairs):
             return 1
-        mean = max(1.0, float(np.maximum(sources, targets).mean()))
-        wanted = max(1, int(self._window_batches * self._batch_tokens / mean))
-        windows = max(1, round(len(sources) / wanted))
-        return -(-len(sources) // windows)
+        total = 0
+        for start in range(0, len(pairs), _BLOCK):
+            sources, targets = pairs.lengths(np.arange(start, min(start + _BLOCK, len(pairs))))
+            total += int(np.maximum(sources, targets + 1).sum(dtype=np.int64))
+        wanted = max(1, int(self._window_batches * self._batch_tokens / max(1.0, total / len(pairs))))
+        windows = max(1, round(len(pairs) / wanted))
+        return -(-len(pairs) // windows)
 
 
 def dev_batches(pairs: EncodedPairs, *, batch_tokens: int, most: int | None = None) -> Iterator[Batch]:
@@ -149,9 +153,9 @@ def dev_batches(pairs: EncodedPairs, *, batch_tokens: int, most: int | None = No
     chosen = np.arange(len(pairs))
     if most is not None and most < len(pairs):
         chosen = np.linspace(0, len(pairs) - 1, most).round().astype(np.int64)
-    sources, targets = pairs.source_lengths[chosen], pairs.target_lengths[chosen] + 1
-    order = _by_length(sources, targets)
-    for indices in _cut(chosen[order], sources[order], targets[order], batch_tokens):
+    sources, targets = pairs.lengths(chosen)
+    order = _by_length(sources, targets + 1)
+    for indices in _cut(chosen[order], sources[order], targets[order] + 1, batch_tokens):
         yield make_batch(pairs, indices)
 
 

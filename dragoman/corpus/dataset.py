@@ -120,12 +120,17 @@ class EncodedPairs:
     @property
     def source_lengths(self) -> Lengths:
         """(pairs,): tokens of each source; found anew each time, so that nothing grows with the corpus for good."""
-        return np.diff(self._offsets[0]).astype(np.int32)
+        return self._all_lengths(0)
 
     @property
     def target_lengths(self) -> Lengths:
         """(pairs,): tokens of each target, without `<s>` and `</s>`; found anew each time."""
-        return np.diff(self._offsets[1]).astype(np.int32)
+        return self._all_lengths(1)
+
+    def lengths(self, indices: Ids) -> tuple[Lengths, Lengths]:
+        """(indices,) each: tokens of the sources and of the targets of some pairs."""
+        source, target = (start[indices + 1] - start[indices] for start in self._offsets)
+        return source.astype(np.int32), target.astype(np.int32)
 
     def sources(self, indices: Ids) -> tuple[Ids, NDArray[np.int64]]:
         """The source ids of several pairs, one after the other, and their lengths."""
@@ -140,6 +145,10 @@ class EncodedPairs:
             raise IndexError(f"pair {index} of {len(self)}")
         start, end = self._offsets[side][index : index + 2]
         return np.asarray(self._ids[side][start:end])
+
+    def _all_lengths(self, side: int) -> Lengths:
+        start = self._offsets[side]  # where rows are far into the file both ends lose the same high bits
+        return np.subtract(start[1:], start[:-1], dtype=np.int32, casting="unsafe")
 
     def _rows(self, side: int, indices: Ids) -> tuple[Ids, NDArray[np.int64]]:
         starts = np.asarray(self._offsets[side][indices], dtype=np.int64)
