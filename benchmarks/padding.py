@@ -65,10 +65,11 @@ def main() -> None:
                 plan = BatchPlan(pairs, batch_tokens=tokens, seed=1, window_batches=window)
                 batches, source, target, both = padding(pairs, plan)
                 print(f"{tokens:12,}{window:8}{batches:9,}{source:16.1%}{target:16.1%}{both:6.1%}")
-        many = EncodedPairs.of([])
         rows = np.random.default_rng(1).integers(0, len(pairs), 5_000_000)
-        many.source_lengths, many.target_lengths = pairs.source_lengths[rows], pairs.target_lengths[rows]
-        many._offsets = (np.zeros(len(rows) + 1, np.int64),) * 2
+        offsets = [
+            np.append(0, np.cumsum(side[rows], dtype=np.int64)) for side in (pairs.source_lengths, pairs.target_lengths)
+        ]
+        many = EncodedPairs((rows[:0], rows[:0]), (offsets[0], offsets[1]))
         before = time.perf_counter()
         batches = BatchPlan(many, batch_tokens=4096, seed=1).batches_per_epoch
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,24 +1,31 @@
 """How fast a training step is: ours, the same sizes stepped token by token, and the floor of bare matrix products.
 
     python benchmarks/train_speed.py [--threads 1] [--hidden-size 512] [--repeats 7]
+        [--peer joeynmt=PYTHON] [--peer joeynmt-plain=PYTHON] [--peer opennmt=PYTHON] [--peer opennmt-plain=PYTHON]
 
-All three see the same padded batches, of sentences of 4 to 28 tokens that are sorted by length as ours are:
+All see the same padded batches, of sentences of 4 to 28 tokens that are sorted by length as ours are, and have the same sizes:
+embeddings, a bidirectional LSTM encoder (two times half the width), an LSTM decoder, general attention, a tanh layer, the output.
 
 - ours: the whole step of `dragoman train` (encoder, decoder, loss, gradients, clipping, AdamW)
 - steps: an encoder in one call, and a decoder that runs nn.LSTM, attention, the output layer and cross-entropy on one
   token after the other, as tutorials do; the same clipping and AdamW
 - floor: forward and backward of the bare nn.LSTM layers, and of the bare products of attention and output layer; no
   embeddings, no loss, no optimiser
+- peers: other toolkits' steps in processes of their own, under the interpreters that have them (train_peer.py, which says how)
 
-The three take turns, so a machine that is busy with something else slows all of them; medians are over the turns.
+They take turns, so a machine that is busy with something else slows all of them; medians are over the turns.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,22 +38,25 @@ from dragoman.training.objective import Objective, Tensors, add_gradients
 
 CPU = torch.device("cpu")
 Step = Callable[[Batch], object]
+Turn = Callable[[], float]
+"""Goes through all batches and gives the seconds that it took."""
 
 
 class Stepped(nn.Module):
-    """One-layer LSTMs and general attention; the decoder is a loop over tokens."""
+    """One layer of LSTM on each side and general attention; the decoder is a loop over tokens."""
 
     def __init__(self, vocab: int, size: int) -> None:
         super().__init__()
         self.source, self.target = nn.Embedding(vocab, size), nn.Embedding(vocab, size)
-        self.encoder = nn.LSTM(size, size, batch_first=True)
+        self.encoder = nn.LSTM(size, size // 2, batch_first=True, bidirectional=True)
         self.decoder = nn.LSTM(size, size, batch_first=True)
         self.key = nn.Linear(size, size, bias=False)
         self.readout, self.output = nn.Linear(2 * size, size), nn.Linear(size, vocab)
 
     def forward(self, batch: Tensors) -> Tensor:
         """The mean loss per token of a batch."""
-        states, state = self.encoder(self.source(batch.source_ids))
+        states, last = self.encoder(self.source(batch.source_ids))
+        state = tuple(torch.cat([*both], dim=1).unsqueeze(0) for both in last)
         hidden = torch.arange(states.size(1)) >= batch.source_lengths.unsqueeze(1)
         keys = self.key(states)
         loss = states.new_zeros(())
@@ -79,6 +89,7 @@ def ours(vocab: int, size: int, *, copying: bool = False) -> Step:
         target_vocab_size=vocab,
         embedding_size=size,
         hidden_size=size,
+        bidirectional=True,
         attention="general",
         copying=copying,
     )
@@ -121,7 +132,8 @@ def updater(model: nn.Module) -> Callable[[], None]:
 
 def floor(vocab: int, size: int) -> Step:
     """Bare layers and products, forward and backward."""
-    encoder, decoder = (nn.LSTM(size, size, batch_first=True) for _ in range(2))
+    encoder = nn.LSTM(size, size // 2, batch_first=True, bidirectional=True)
+    decoder = nn.LSTM(size, size, batch_first=True)
     key, readout, output = nn.Linear(size, size), nn.Linear(2 * size, size), nn.Linear(size, vocab)
 
     def step(batch: Batch) -> None:
@@ -137,17 +149,55 @@ def floor(vocab: int, size: int) -> Step:
     return step
 
 
-def measure(steps: dict[str, Step], batches: list[Batch], repeats: int) -> dict[str, list[float]]:
+def turn_of(step: Step, batches: list[Batch]) -> Turn:
+    """A turn in this process."""
+
+    def turn() -> float:
+        began = time.perf_counter()
+        for batch in batches:
+            step(batch)
+        return time.perf_counter() - began
+
+    return turn
+
+
+class Peer:
+    """Another toolkit, in a process that waits for its turns."""
+
+    def __init__(self, name: str, python: str, batches: Path, *, size: int, vocab: int, threads: int) -> None:
+        driver = Path(__file__).with_name("train_peer.py")
+        command = [python, "-W", "ignore", str(driver), name, str(batches), str(size), str(vocab), str(threads)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __call__(self) -> float:
+        """A turn."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(file=self.process.stdin, flush=True)
+        return float(self.process.stdout.readline())
+
+    def end(self) -> None:
+        """Let it go."""
+        self.process.communicate()
+
+
+def write_batches(path: Path, batches: list[Batch]) -> None:
+    """The batches as train_peer.py reads them."""
+    arrays = {}
+    for number, batch in enumerate(batches):
+        arrays[f"source{number}"], arrays[f"lengths{number}"] = batch.source_ids, batch.source_lengths
+        arrays[f"target{number}"] = np.concatenate([batch.target_input[:, :1], batch.target_output], axis=1)
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+
+
+def measure(turns: dict[str, Turn], tokens: int, repeats: int) -> dict[str, list[float]]:
     """Target tokens per second of each, once per turn."""
-    tokens = sum(batch.target_tokens for batch in batches)
-    speeds: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(repeats + 1):
-        for name, step in steps.items():
-            began = time.perf_counter()
-            for batch in batches:
-                step(batch)
-            if turn:  # the first turn warms up
-                speeds[name].append(tokens / (time.perf_counter() - began))
+    speeds: dict[str, list[float]] = {name: [] for name in turns}
+    for number in range(repeats + 1):
+        for name, turn in turns.items():
+            seconds = turn()
+            if number:  # the first turn warms up
+                speeds[name].append(tokens / seconds)
     return speeds
 
 
@@ -161,6 +211,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--copy", action="store_true", help="measure ours with --copy too")
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON", help="measure this too")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(1)
@@ -170,16 +221,23 @@ def main() -> None:
     steps = {"ours": ours(vocab, size), "steps": stepped(vocab, size), "floor": floor(vocab, size)}
     if arguments.copy:
         steps["copying"] = ours(vocab, size, copying=True)
-    speeds = measure(steps, batches, arguments.repeats)
+    turns = {name: turn_of(step, batches) for name, step in steps.items()}
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as ending:
+        file = Path(folder) / "batches.npz"
+        write_batches(file, batches)
+        for name, python in (value.split("=", 1) for value in arguments.peer):
+            turns[name] = peer = Peer(name, python, file, size=size, vocab=vocab, threads=arguments.threads)
+            ending.callback(peer.end)
+        speeds = measure(turns, sum(batch.target_tokens for batch in batches), arguments.repeats)
     print(
         f"torch {torch.__version__}, {arguments.threads} thread(s), hidden {size}, vocabulary {vocab:,}, "
         f"medians of {arguments.repeats}"
     )
     medians = {name: statistics.median(values) for name, values in speeds.items()}
-    print(f"{'':>7} {'tokens/s':>9} {'lowest':>9} {'highest':>9} {'ours is':>8}")
+    print(f"{'':>14} {'tokens/s':>9} {'lowest':>9} {'highest':>9} {'ours is':>8}")
     for name, values in speeds.items():
         ratio = medians["ours"] / medians[name]
-        print(f"{name:>7} {medians[name]:>9,.0f} {min(values):>9,.0f} {max(values):>9,.0f} {ratio:>7.2f}x")
+        print(f"{name:>14} {medians[name]:>9,.0f} {min(values):>9,.0f} {max(values):>9,.0f} {ratio:>7.2f}x")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -125,3 +127,16 @@ def test_dev_batches_hold_every_pair_once_in_order_of_length(most: int | None) -
 def test_no_pairs_make_no_batches() -> None:
     assert list(BatchPlan(EncodedPairs.of([]), batch_tokens=10, seed=1).epoch(0)) == []
     assert list(dev_batches(EncodedPairs.of([]), batch_tokens=10)) == []
+
+
+def test_a_plan_keeps_little_per_pair() -> None:
+    held = []
+    for count in (100_000, 300_000):
+        offsets = np.append(0, np.cumsum(np.random.default_rng(1).integers(4, 28, count)))
+        pairs = EncodedPairs((np.zeros(offsets[-1], np.uint16),) * 2, (offsets, offsets))
+        tracemalloc.start()
+        plan = BatchPlan(pairs, batch_tokens=1_500, seed=1)
+        plan.plan(0)
+        held.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+    assert (held[1] - held[0]) / 200_000 < 8  # a number of four bytes, and its share of the batch that it is in

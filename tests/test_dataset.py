@@ -34,6 +34,7 @@ def test_rows_come_back(tmp_path: Path) -> None:
         assert [WORDS.decode(encoded.target(i).tolist()) for i in range(len(encoded))] == [t for _, t in pairs]
         assert encoded.source_lengths.tolist() == [3, 1, 3, 2, 1]
         assert encoded.target_lengths.tolist() == [1, 3, 2, 1, 1]
+        assert [side.tolist() for side in encoded.lengths(np.array([2, 0, 2], np.int32))] == [[3, 3, 3], [2, 1, 2]]
         assert (encoded.dropped, encoded.empty) == (0, 0)
         flat, lengths = encoded.sources(np.array([4, 0, 4]))
         assert CHARS.decode(flat.tolist()) == "babcb"

@@ -22,6 +22,8 @@ Ints = NDArray[np.int64]
 
 WINDOW_BATCHES = 200
 """Batches' worth of pairs that are sorted together: more is less padding, fewer is a freer order."""
+_BLOCK = 1 << 20
+"""Pairs whose lengths are looked at together."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +84,14 @@ class BatchPlan:
         self._batch_tokens = batch_tokens
         self._seed = seed
         self._window_batches = window_batches
-        self._cached: tuple[int, EncodedPairs, list[Ints]] | None = None
+        self._cached: tuple[int, EncodedPairs, list[Ids]] | None = None
 
     @property
     def batches_per_epoch(self) -> int:
         """Batches in the first epoch; another epoch may have a few more or fewer."""
         return len(self.plan(0))
 
-    def plan(self, epoch: int) -> list[Ints]:
+    def plan(self, epoch: int) -> list[Ids]:
         """The indices of each batch of an epoch, in order; every pair is in exactly one."""
         return self._epoch(epoch)[1]
 
@@ -104,13 +106,13 @@ class BatchPlan:
         pairs, plan = self._epoch(0)
         chosen = [plan[i] for i in np.unique(np.linspace(0, len(plan) - 1, count).astype(int))]
 
-        def positions(indices: Ints) -> int:
-            longest = pairs.source_lengths[indices].max() + pairs.target_lengths[indices].max() + 1
-            return len(indices) * int(longest)
+        def positions(indices: Ids) -> int:
+            sources, targets = pairs.lengths(indices)
+            return len(indices) * int(sources.max() + targets.max() + 1)
 
         return [make_batch(pairs, indices) for indices in (*chosen, max(plan, key=positions))]
 
-    def _epoch(self, epoch: int) -> tuple[EncodedPairs, list[Ints]]:
+    def _epoch(self, epoch: int) -> tuple[EncodedPairs, list[Ids]]:
         """The pairs of an epoch and their batches; those of the last one asked for are kept."""
         if self._cached is None or self._cached[0] != epoch:
             self._cached = None  # two epochs' pairs need not be in memory at once
@@ -118,26 +120,32 @@ class BatchPlan:
             self._cached = (epoch, pairs, self._make(epoch, pairs))
         return self._cached[1:]
 
-    def _make(self, epoch: int, pairs: EncodedPairs) -> list[Ints]:
+    def _make(self, epoch: int, pairs: EncodedPairs) -> list[Ids]:
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence((self._seed, epoch))))
-        sources, targets = pairs.source_lengths, pairs.target_lengths + 1
-        order = random.permutation(len(pairs))
-        batches: list[Ints] = []
-        size = self._window_size(sources, targets)
+        # All that is kept per pair: a corpus may have millions.
+        order: Ids = np.arange(len(pairs), dtype=np.int32 if len(pairs) < 2**31 else np.int64)
+        random.shuffle(order)
+        batches: list[Ids] = []
+        size = self._window_size(pairs)
         for start in range(0, len(order), size):
             window = order[start : start + size]
-            window = window[_by_length(sources[window], targets[window])]
-            batches += _cut(window, sources[window], targets[window], self._batch_tokens)
+            sources, targets = pairs.lengths(window)
+            by_length = _by_length(sources, targets + 1)
+            window[:] = window[by_length]
+            batches += _cut(window, sources[by_length], targets[by_length] + 1, self._batch_tokens)
         return [batches[i] for i in random.permutation(len(batches))]
 
-    def _window_size(self, sources: NDArray[np.int32], targets: NDArray[np.int32]) -> int:
+    def _window_size(self, pairs: EncodedPairs) -> int:
         """Pairs per window, all windows about equal."""
-        if not len(sources):
+        if not len(pairs):
             return 1
-        mean = max(1.0, float(np.maximum(sources, targets).mean()))
-        wanted = max(1, int(self._window_batches * self._batch_tokens / mean))
-        windows = max(1, round(len(sources) / wanted))
-        return -(-len(sources) // windows)
+        total = 0
+        for start in range(0, len(pairs), _BLOCK):
+            sources, targets = pairs.lengths(np.arange(start, min(start + _BLOCK, len(pairs))))
+            total += int(np.maximum(sources, targets + 1).sum(dtype=np.int64))
+        wanted = max(1, int(self._window_batches * self._batch_tokens / max(1.0, total / len(pairs))))
+        windows = max(1, round(len(pairs) / wanted))
+        return -(-len(pairs) // windows)
 
 
 def dev_batches(pairs: EncodedPairs, *, batch_tokens: int, most: int | None = None) -> Iterator[Batch]:
@@ -145,13 +153,13 @@ def dev_batches(pairs: EncodedPairs, *, batch_tokens: int, most: int | None = No
     chosen = np.arange(len(pairs))
     if most is not None and most < len(pairs):
         chosen = np.linspace(0, len(pairs) - 1, most).round().astype(np.int64)
-    sources, targets = pairs.source_lengths[chosen], pairs.target_lengths[chosen] + 1
-    order = _by_length(sources, targets)
-    for indices in _cut(chosen[order], sources[order], targets[order], batch_tokens):
+    sources, targets = pairs.lengths(chosen)
+    order = _by_length(sources, targets + 1)
+    for indices in _cut(chosen[order], sources[order], targets[order] + 1, batch_tokens):
         yield make_batch(pairs, indices)
 
 
-def make_batch(pairs: EncodedPairs, indices: Ints) -> Batch:
+def make_batch(pairs: EncodedPairs, indices: Ids) -> Batch:
     """Gather and pad the pairs `indices`."""
     source_ids, source_lengths = pairs.sources(indices)
     target_ids, target_lengths = pairs.targets(indices)
@@ -190,9 +198,9 @@ def _by_length(sources: NDArray[Any], targets: NDArray[Any]) -> Ints:
     return np.lexsort((np.where(targets % 2 == 0, sources, -sources), targets))
 
 
-def _cut(indices: Ints, sources: NDArray[Any], targets: NDArray[Any], batch_tokens: int) -> list[Ints]:
+def _cut(indices: Ids, sources: NDArray[Any], targets: NDArray[Any], batch_tokens: int) -> list[Ids]:
     """Cut pairs, given in order of target length, into the longest batches that hold at most `batch_tokens` a side."""
-    batches: list[Ints] = []
+    batches: list[Ids] = []
     start = 0
     while start < len(indices):
         # No more pairs than this fit, as those that follow are at least as long.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -118,21 +117,26 @@ class EncodedPairs:
         """Target ids of one pair, without `<s>` and `</s>`."""
         return self._row(1, index)
 
-    @cached_property
+    @property
     def source_lengths(self) -> Lengths:
-        """(pairs,): tokens of each source."""
-        return np.diff(self._offsets[0]).astype(np.int32)
+        """(pairs,): tokens of each source; found anew each time, so that nothing grows with the corpus for good."""
+        return self._all_lengths(0)
 
-    @cached_property
+    @property
     def target_lengths(self) -> Lengths:
-        """(pairs,): tokens of each target, without `<s>` and `</s>`."""
-        return np.diff(self._offsets[1]).astype(np.int32)
+        """(pairs,): tokens of each target, without `<s>` and `</s>`; found anew each time."""
+        return self._all_lengths(1)
 
-    def sources(self, indices: NDArray[np.int64]) -> tuple[Ids, NDArray[np.int64]]:
+    def lengths(self, indices: Ids) -> tuple[Lengths, Lengths]:
+        """(indices,) each: tokens of the sources and of the targets of some pairs."""
+        source, target = (start[indices + 1] - start[indices] for start in self._offsets)
+        return source.astype(np.int32), target.astype(np.int32)
+
+    def sources(self, indices: Ids) -> tuple[Ids, NDArray[np.int64]]:
         """The source ids of several pairs, one after the other, and their lengths."""
         return self._rows(0, indices)
 
-    def targets(self, indices: NDArray[np.int64]) -> tuple[Ids, NDArray[np.int64]]:
+    def targets(self, indices: Ids) -> tuple[Ids, NDArray[np.int64]]:
         """The target ids of several pairs, one after the other, and their lengths."""
         return self._rows(1, indices)
 
@@ -142,7 +146,11 @@ class EncodedPairs:
         start, end = self._offsets[side][index : index + 2]
         return np.asarray(self._ids[side][start:end])
 
-    def _rows(self, side: int, indices: NDArray[np.int64]) -> tuple[Ids, NDArray[np.int64]]:
+    def _all_lengths(self, side: int) -> Lengths:
+        start = self._offsets[side]  # where rows are far into the file both ends lose the same high bits
+        return np.subtract(start[1:], start[:-1], dtype=np.int32, casting="unsafe")
+
+    def _rows(self, side: int, indices: Ids) -> tuple[Ids, NDArray[np.int64]]:
         starts = np.asarray(self._offsets[side][indices], dtype=np.int64)
         lengths = np.asarray(self._offsets[side][indices + 1], dtype=np.int64) - starts
         ends = np.cumsum(lengths)

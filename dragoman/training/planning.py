@@ -94,15 +94,16 @@ def forecast(
     into memory. Weights stay as they are; gradients are dropped.
     """
     batches = [batch.slice(0, processes) for batch in plan.sample(TIMED + 1)]
-    seconds = []
+    states = _bytes_of_states(recipe, sum(value.numel() for value in model.parameters() if value.requires_grad))
+    seconds, activations = [], 0
     for number, batch in enumerate(batches):
         if number == 1:  # the first one warms up, and says how much memory the largest will take
-            _refuse_if_too_large(_bytes_needed(model, recipe, batches), device, recipe)
+            activations = _bytes_of_activations(model, recipe, batches)
+            _refuse_if_too_large(states + activations, device, recipe)
         # Other work can only lengthen a time; and a run planned too short ends before it has learned what it could, while
         # one planned too long only ends with a rate that is not quite nothing.
         seconds.append(min(_timed(model, recipe, batch, device, risk) for _ in range(2)))
     parameters = [value for value in model.parameters() if value.requires_grad]
-    states = _bytes_of_states(recipe, sum(value.numel() for value in parameters))
     update = _timed_update(recipe, parameters)
     for parameter in parameters:
         parameter.grad = None
@@ -163,8 +164,8 @@ def _bytes_of_states(recipe: Recipe, parameters: int) -> int:
     return 4 * copies * parameters
 
 
-def _bytes_needed(model: Seq2Seq, recipe: Recipe, batches: Sequence[Batch]) -> int:
-    """Weights and all that goes with them, and the activations of the largest batch.
+def _bytes_of_activations(model: Seq2Seq, recipe: Recipe, batches: Sequence[Batch]) -> int:
+    """What the largest batch keeps for its backward pass.
 
     What a small batch keeps for its backward pass is counted, tensor by tensor, and scaled by its positions.
     """
@@ -181,7 +182,7 @@ def _bytes_needed(model: Seq2Seq, recipe: Recipe, batches: Sequence[Batch]) -> i
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         add_gradients(model, [small], device, replace(objective_of(recipe), bptt=0))
     share = max(map(_positions, batches)) / max(1, _positions(small))
-    return _bytes_of_states(recipe, model.parameter_count) + int(sum(kept.values()) * share)
+    return int(sum(kept.values()) * share)
 
 
 def _positions(batch: Batch) -> int:
