@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from dragoman.config import ReadOptions, SearchOptions, TrainOptions
 from dragoman.errors import OptionError
-from dragoman.storage import ModelDirectory, check_claim, checksum, locate
+from dragoman.files import checksum
+from dragoman.places import check_claim, locate
+from dragoman.storage import ModelDirectory
 from dragoman.training.events import Listener, ignore
 from dragoman.training.preparation import remake_only
 from dragoman.translation.outputs import Translation

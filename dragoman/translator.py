@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, overload
 from dragoman.config import SearchOptions, TrainOptions
 from dragoman.corpus.tokenization import Tokenizer
 from dragoman.errors import DragomanError, OptionError, needs_extra
+from dragoman.files import write_text
 from dragoman.generation.ensemble import EnsembleStepper
 from dragoman.generation.stepper import Stepper
-from dragoman.storage import CARD, ModelDirectory, copy_model, locate, upload, write_text
+from dragoman.places import copy_model, locate, upload
+from dragoman.storage import CARD, ModelDirectory
 from dragoman.training.events import Listener, Note, ignore
 from dragoman.training.launch import launched
 from dragoman.translation.batches import windows

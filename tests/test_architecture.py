@@ -11,11 +11,13 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "dragoman"
 ROOMS = [
     "errors",
+    "files",
     "config",
     "presets",
     "corpus",
     "bundle",
     "storage",
+    "places",
     "generation",
     "model",
     "evaluation",
@@ -27,7 +29,19 @@ ROOMS = [
     "serving",
     "cli",
 ]
-WITHOUT_TORCH = {"errors", "config", "presets", "corpus", "bundle", "storage", "generation", "translation", "cli"}
+WITHOUT_TORCH = {
+    "errors",
+    "files",
+    "config",
+    "presets",
+    "corpus",
+    "bundle",
+    "storage",
+    "places",
+    "generation",
+    "translation",
+    "cli",
+}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -38,7 +38,7 @@ def export(
     be given to other commands in place of the model directory.
     """
     show_messages()
-    from dragoman.storage import locate
+    from dragoman.places import locate
     from dragoman.translator import export as export_model
 
     path = locate(model)

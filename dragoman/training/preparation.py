@@ -26,7 +26,7 @@ from dragoman.corpus.tokenizer_choice import TokenizationChoice, choose_tokeniza
 from dragoman.corpus.tokenizer_learning import DEFAULT_LIMITS, learn_tokenizers
 from dragoman.corpus.vectors import read_vector_words
 from dragoman.errors import DataError
-from dragoman.storage import write_json
+from dragoman.files import write_json
 from dragoman.training.events import Listener, Note, Stage, ignore
 
 VOCABULARY_SAMPLE = 500_000
