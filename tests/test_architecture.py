@@ -25,6 +25,7 @@ ROOMS = [
     "runtime",
     "translation",
     "translator",
+    "making",
     "synthesis",
     "serving",
     "cli",
