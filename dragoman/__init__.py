@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dragoman.config import ReadOptions, SearchOptions, TrainOptions
     from dragoman.errors import DragomanError
+    from dragoman.making import export, resume, train
     from dragoman.synthesis import backtranslate, distill
-    from dragoman.translator import Translation, Translator, load, resume, train
+    from dragoman.translator import Translation, Translator, load
 
 __version__ = "0.1.0"
 
@@ -37,10 +38,10 @@ _HOME = {
     "Translator": "dragoman.translator",
     "backtranslate": "dragoman.synthesis",
     "distill": "dragoman.synthesis",
-    "export": "dragoman.translator",
+    "export": "dragoman.making",
     "load": "dragoman.translator",
-    "resume": "dragoman.translator",
-    "train": "dragoman.translator",
+    "resume": "dragoman.making",
+    "train": "dragoman.making",
 }
 
 

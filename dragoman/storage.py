@@ -1,4 +1,4 @@
-"""The model directory: its layout, atomic writes, and the checks on opening; does not know what the weights mean.
+"""The model directory: its layout, its graphs, and the checks on opening; does not know what the weights mean.
 
     MODEL/
       config.json            everything but the weights: format, architecture, options, data, scores
@@ -18,17 +18,14 @@ A *bundle* is one file that holds what translating needs: the configuration, the
 from __future__ import annotations
 
 import json
-import os
-import re
 import struct
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from dragoman.bundle import Bundle, write_bundle
 from dragoman.errors import StorageError, nearest
+from dragoman.files import atomic, checksum, checksum_of, write_json
 
 FORMAT_VERSION = 1
 """Raised when an older dragoman could no longer read what a newer one writes; see CHANGELOG.md."""
@@ -40,30 +37,6 @@ GRAPHS_VERSION = 2
 """Raised when an older dragoman could no longer run what a newer one exports."""
 PRECISIONS: Final = ("float32", "int8", "float16")
 """What the numbers in graphs may be."""
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Write to the path given, a temporary name beside `path`, which replaces `path` when the block ends well."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a whole text file, atomically."""
-    with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a whole JSON file, atomically."""
-    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
 class ModelDirectory:
@@ -367,105 +340,3 @@ def check_safetensors(path: Path) -> None:
     expected = 8 + header_size + max(ends, default=0)
     if size != expected:
         raise StorageError(f"{path} is damaged: it has {size:,} bytes of {expected:,}; copy or train it again")
-
-
-def checksum(path: Path) -> str:
-    """A file's length and CRC-32: against accidents, not against forgers, and fast enough for every start."""
-    value, size = 0, 0
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            value, size = zlib.crc32(chunk, value), size + len(chunk)
-    return f"{size}-{value:08x}"
-
-
-def checksum_of(content: bytes) -> str:
-    """What `checksum` gives for a file of this content."""
-    return f"{len(content)}-{zlib.crc32(content):08x}"
-
-
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-
-
-def locate(name: str | Path) -> Path:
-    """A model directory from a path, or from a Hugging Face Hub name such as `someone/model` if no such path exists."""
-    path = Path(name)
-    if path.exists() or not _HUB_NAME.fullmatch(str(name)) or path.parent.exists():
-        return path
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(str(name), ignore_patterns=[f"{TRAINING}/*"]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise StorageError(f"there is no model at {name}, and the hub gave none: {reason}") from None
-
-
-def copy_model(directory: ModelDirectory, path: Path, *, overwrite: bool) -> None:
-    """Write a model directory to `path`, without what only resuming needs."""
-    import shutil
-
-    directory.require_folder("saving a copy")
-    claim(path, overwrite=overwrite)
-    for folder in (Path(), Path(GRAPHS)):
-        files = sorted((directory.path / folder).glob("*"))
-        if files:
-            (path / folder).mkdir(exist_ok=True)
-        for file in files:
-            if file.is_file() and not file.name.startswith("."):
-                with atomic(path / folder / file.name) as temporary:
-                    shutil.copyfile(file, temporary)
-
-
-def upload(directory: ModelDirectory, name: str, *, private: bool) -> str:
-    """Upload a model directory, without what only resuming needs, to the Hugging Face Hub; returns its address."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
-
-    directory.require_folder("the hub")
-    api = HfApi()
-    try:
-        address = api.create_repo(name, private=private, exist_ok=True)
-        api.upload_folder(repo_id=name, folder_path=directory.path, ignore_patterns=[f"{TRAINING}/*"])
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise StorageError(f"{name} could not be uploaded: {str(error).splitlines()[0]}") from None
-    return str(address)
-
-
-def check_claim(out: Path, *, overwrite: bool) -> None:
-    """Raise `StorageError` if `claim` would: for finding out before hours of work, not after."""
-    if not (out.exists() or out.is_symlink()) or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not overwrite:
-        raise StorageError(f"{out} exists; choose another --out, or give --overwrite to move it to {out}.old")
-    old = _old(out)
-    for path in (out, old):
-        if path.exists() and not (path / CONFIG).exists():
-            raise StorageError(f"{path} is no model (it has no {CONFIG}), so --overwrite leaves it alone")
-
-
-def claim(out: Path, *, overwrite: bool) -> None:
-    """Make a new, empty model directory at `out`; with `overwrite` the model that stood there is kept as `OUT.old`."""
-    check_claim(out, overwrite=overwrite)
-    if out.is_dir() and not any(out.iterdir()):
-        return
-    if out.exists() or out.is_symlink():
-        _remove(_old(out))
-        out.rename(_old(out))
-    try:
-        out.mkdir(parents=True)
-    except OSError as error:
-        raise StorageError(f"{out} cannot be made: {error.strerror}") from None
-
-
-def _old(out: Path) -> Path:
-    return out.with_name(out.name + ".old")
-
-
-def _remove(path: Path) -> None:
-    import shutil
-
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 
 from dragoman.config import ReadOptions, SearchOptions, TrainOptions
 from dragoman.errors import OptionError
-from dragoman.storage import ModelDirectory, check_claim, checksum, locate
+from dragoman.files import checksum
+from dragoman.making import train
+from dragoman.places import check_claim, locate
+from dragoman.storage import ModelDirectory
 from dragoman.training.events import Listener, ignore
 from dragoman.training.preparation import remake_only
 from dragoman.translation.outputs import Translation
 from dragoman.translation.synthetic import BackTranslation, Distillation, PairsFile
-from dragoman.translator import Translator, load, train
+from dragoman.translator import Translator, load
 
 if TYPE_CHECKING:
     from dragoman.training.preparation import Pairs, Remaker

@@ -1,33 +1,29 @@
-"""The Python facade: `train` a model from pairs, `load` one, and let a `Translator` translate, score and save.
+"""The Python functions that use a model: `load` one, and let a `Translator` translate, score and save.
 
 >>> import dragoman
->>> translator = dragoman.train("pairs.tsv", out="model")
+>>> translator = dragoman.load("model")
 >>> translator.translate("Go home.").text
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from dragoman.config import SearchOptions, TrainOptions
+from dragoman.config import SearchOptions
 from dragoman.corpus.tokenization import Tokenizer
-from dragoman.errors import DragomanError, OptionError, needs_extra
+from dragoman.errors import OptionError
 from dragoman.generation.ensemble import EnsembleStepper
 from dragoman.generation.stepper import Stepper
-from dragoman.storage import CARD, ModelDirectory, copy_model, locate, upload, write_text
-from dragoman.training.events import Listener, Note, ignore
-from dragoman.training.launch import launched
+from dragoman.places import copy_model, locate, upload
+from dragoman.storage import ModelDirectory
 from dragoman.translation.batches import windows
 from dragoman.translation.job import Job
-from dragoman.translation.loading import check_precision, choose_engine, load_model, training_session
+from dragoman.translation.loading import choose_engine, load_model
 from dragoman.translation.outputs import Candidate, ScoredPair, Translation
 from dragoman.translation.pipeline import translate_windows
 from dragoman.translation.scoring import score_pairs
@@ -38,11 +34,9 @@ if TYPE_CHECKING:
     from dragoman.evaluation.exposure import Gap
     from dragoman.evaluation.metrics import Scores
     from dragoman.model.seq2seq import Seq2Seq
-    from dragoman.runtime.parity import Parity
-    from dragoman.training.preparation import Pairs, Remaker
     from dragoman.translation.calibrating import Calibration
 
-__all__ = ["Candidate", "ScoredPair", "Translation", "Translator", "export", "load", "resume", "train"]
+__all__ = ["Candidate", "ScoredPair", "Translation", "Translator", "load"]
 
 
 class Translator:
@@ -334,88 +328,3 @@ def load(
     if reverse is not None:
         translator.reverse = opened(reverse)
     return translator
-
-
-def train(
-    pairs: Pairs,
-    *,
-    out: str | Path | None = None,
-    options: TrainOptions | None = None,
-    overwrite: bool = False,
-    listener: Listener = ignore,
-    command: str | None = None,
-    remake: Remaker | None = None,
-) -> Translator:
-    """Train a model on a file, on two aligned files, or on (source, target) pairs.
-
-    Without `out` the model lives in memory (and a temporary folder) until `save_pretrained`. With `overwrite` a model
-    that stands at `out` is kept as `OUT.old`. `listener` is called with the events of `dragoman.training.events`.
-    `command` is what the model card says made the model. `remake` makes the pairs that are trained on from the training part's.
-
-        >>> train("pairs.tsv", out="model", options=TrainOptions(preset="textbook", max_minutes=5))
-    """
-    session = training_session()
-    if out is None and launched().world > 1:
-        raise OptionError("`out` is missing: several processes need a directory that all of them see")
-    path = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="dragoman-")) / "model"
-    session.start(
-        pairs, path, options or TrainOptions(), overwrite=overwrite, listener=listener, command=command, remake=remake
-    )
-    translator = _finished(path, options or TrainOptions(), listener)
-    if out is None:
-        weakref.finalize(translator, shutil.rmtree, path.parent, ignore_errors=True)
-    return translator
-
-
-def resume(path: str | Path, *, options: TrainOptions | None = None, listener: Listener = ignore) -> Translator:
-    """Go on with a training that was stopped, exactly as if it had not been.
-
-    The stored options hold; `options` may only raise the limits (`epochs`, `max_steps`, `max_minutes`, `patience`) and
-    choose the machine. Any other that differs is an `OptionError`.
-    """
-    training_session().go_on(Path(path), options or TrainOptions(), listener=listener)
-    return _finished(Path(path), options or TrainOptions(), listener)
-
-
-def export(
-    path: str | Path,
-    *,
-    precision: str = "auto",
-    bundle: str | Path | None = None,
-    threads: int | None = None,
-) -> dict[str, Parity]:
-    """Write a model's ONNX graphs into its directory, so that it translates without PyTorch.
-
-    `precision` is float32, int8, float16, or auto for float32 and int8. They are held against PyTorch on sentences of the model's
-    development data (random ones, if it has none any more); the result is returned by precision, and stands in the
-    configuration and the model card. Graphs of other precisions stay if they are of the same weights. `bundle` names a file to
-    write besides: all that translating needs, with the graphs of that precision (auto: of the default). Raises `StorageError`
-    if the graphs differ from PyTorch.
-    """
-    with needs_extra("exporting", "train"):
-        from dragoman.runtime.export import STANDARD, check_sample, export_graphs
-        from dragoman.training.card import model_card
-    check_precision(precision)
-    directory = ModelDirectory.open(path)
-    directory.require_folder("exporting")
-    texts = Texts(directory.config, directory.read_text)
-    model = load_model(directory, device="cpu", threads=threads)
-    sample = check_sample(directory, lambda some: texts.encode_sources(some).ids, texts.target_tokenizer.decode)
-    precisions = STANDARD if precision == "auto" else (precision,)
-    found = export_graphs(directory, model, sample, precisions=precisions, threads=threads)
-    directory.write_config()
-    write_text(directory.path / CARD, model_card(directory.config))
-    if bundle is not None:
-        directory.write_bundle(Path(bundle), precision=precision)
-    return found
-
-
-def _finished(path: Path, options: TrainOptions, listener: Listener) -> Translator:
-    """Export what was trained, which must not spoil the training if it fails, and load it."""
-    if launched().main:
-        try:
-            for precision, parity in export(path, threads=options.threads).items():
-                listener(Note(f"ONNX graphs, {precision}: {parity}"))
-        except DragomanError as error:
-            listener(Note(f"the model has no ONNX graphs: {error}", warning=True))
-    return load(path, device=options.device, threads=options.threads)

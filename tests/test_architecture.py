@@ -11,11 +11,13 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "dragoman"
 ROOMS = [
     "errors",
+    "files",
     "config",
     "presets",
     "corpus",
     "bundle",
     "storage",
+    "places",
     "generation",
     "model",
     "evaluation",
@@ -23,11 +25,24 @@ ROOMS = [
     "runtime",
     "translation",
     "translator",
+    "making",
     "synthesis",
     "serving",
     "cli",
 ]
-WITHOUT_TORCH = {"errors", "config", "presets", "corpus", "bundle", "storage", "generation", "translation", "cli"}
+WITHOUT_TORCH = {
+    "errors",
+    "files",
+    "config",
+    "presets",
+    "corpus",
+    "bundle",
+    "storage",
+    "places",
+    "generation",
+    "translation",
+    "cli",
+}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

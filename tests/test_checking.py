@@ -152,7 +152,7 @@ def test_a_full_disk_leaves_the_old_copy(tmp_path, monkeypatch):
     def full(_descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dragoman.corpus.checking.os.fsync", full)
+    monkeypatch.setattr("dragoman.files.os.fsync", full)
     with pytest.raises(StorageError, match="cannot be written: No space left on device"):
         check_pairs([path], write=old, overwrite=True)
     assert old.read_text() == "mine"

@@ -52,7 +52,7 @@ def test_every_command_of_the_readme_works(
 
 
 def test_the_python_of_the_readme_works(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dragoman.translator.TrainOptions", partial(TrainOptions, **TINY))
+    monkeypatch.setattr("dragoman.making.TrainOptions", partial(TrainOptions, **TINY))
     assert PYTHON
     for code in PYTHON:
         exec(code, {})  # what stands there is ours

@@ -13,7 +13,9 @@ import torch
 from safetensors.torch import save_file
 
 from dragoman.errors import StorageError
-from dragoman.storage import FORMAT_VERSION, ModelDirectory, atomic, check_safetensors, claim, locate, write_text
+from dragoman.files import atomic, write_text
+from dragoman.places import claim, locate
+from dragoman.storage import FORMAT_VERSION, ModelDirectory, check_safetensors
 
 
 @pytest.fixture
@@ -106,7 +108,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
 
 _KILLED = """
 import os, pathlib, signal, sys
-from dragoman.storage import atomic
+from dragoman.files import atomic
 with atomic(pathlib.Path(sys.argv[1])) as temporary:
     temporary.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)

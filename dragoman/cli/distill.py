@@ -6,7 +6,7 @@ from functools import partial
 
 from dragoman.cli.arguments import MadeModel, ModelPath, OverwriteMade, TrainingFile, TruePairs, WritePairs
 from dragoman.cli.flags import flags_of_models
-from dragoman.cli.making import make_and_train
+from dragoman.cli.made_pairs import make_and_train
 from dragoman.cli.output import show_messages
 from dragoman.config import CompanionOptions, SearchOptions, TrainOptions
 from dragoman.errors import OptionError

@@ -38,8 +38,8 @@ def export(
     be given to other commands in place of the model directory.
     """
     show_messages()
-    from dragoman.storage import locate
-    from dragoman.translator import export as export_model
+    from dragoman.making import export as export_model
+    from dragoman.places import locate
 
     path = locate(model)
     found = export_model(path, precision=precision, bundle=bundle, threads=machine.threads)

@@ -16,7 +16,8 @@ def info(model: ModelPath, /, *, as_json: AsJson = False) -> None:
 
     No weights are loaded.
     """
-    from dragoman.storage import ModelDirectory, locate
+    from dragoman.places import locate
+    from dragoman.storage import ModelDirectory
 
     directory = ModelDirectory.open(locate(model))
     size = (directory.path if directory.is_bundle else directory.weights).stat().st_size

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from dragoman.storage import atomic
+from dragoman.files import atomic
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -244,7 +244,7 @@ def _facts(
 ) -> dict[str, Any]:
     """Everything that decides what is written, by its name in messages."""
     import dragoman
-    from dragoman.storage import checksum
+    from dragoman.files import checksum
 
     options = {**reading.model_dump(mode="json"), **search.model_dump(mode="json")}
     options |= {

@@ -7,7 +7,6 @@ write a clean copy. Findings are for people to look at; only those marked `defin
 from __future__ import annotations
 
 import gzip
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -27,6 +26,7 @@ from dragoman.corpus.report import unusable_error
 from dragoman.corpus.scripts import SCRIPTS
 from dragoman.corpus.shifts import find_shifts
 from dragoman.errors import DataError, OptionError, StorageError
+from dragoman.files import atomic
 
 _BATCH_ROWS = 16_384
 _BATCH_CHARACTERS = 2_000_000
@@ -292,18 +292,12 @@ def _write_clean(path: Path, pairs: Iterable[Pair], drop: Mask, *, grouped: bool
 @contextmanager
 def _new_file(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears under its name when everything is written, gzipped if the name says so."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as raw:
+        with atomic(path) as temporary, temporary.open("wb") as raw:
             if path.suffix == ".gz":
                 with gzip.GzipFile(path.stem, "wb", fileobj=raw, mtime=0) as packed:
                     yield cast(IO[bytes], packed)
             else:
                 yield raw
-            raw.flush()
-            os.fsync(raw.fileno())
-        temporary.replace(path)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeGuard
 
 from dragoman.config import ReadOptions
 from dragoman.corpus import formats
@@ -109,14 +110,20 @@ def _pairs(layout: _Layout, options: ReadOptions, report: ReadReport) -> Iterato
                 report.blank += 1
                 continue
             pair = cells if isinstance(cells, Fault) else make(line, cells)
-            if isinstance(pair, Pair):
-                report.rows += 1
-                report.usable += 1
+            if _is_usable(pair, line, report, strict=options.strict):
                 yield pair
-            elif options.strict:
-                raise DataError(f"{layout.name}:{line}: {pair.reason}")
-            else:
-                report.add_fault(line, pair)
+
+
+def _is_usable(found: Pair | Fault, line: int, report: ReadReport, *, strict: bool) -> TypeGuard[Pair]:
+    """Count a row; under `strict` the first that cannot be used is an error."""
+    if isinstance(found, Pair):
+        report.rows += 1
+        report.usable += 1
+        return True
+    if strict:
+        raise DataError(f"{report.name}:{line}: {found.reason}")
+    report.add_fault(line, found)
+    return False
 
 
 def _make_pair(line: int, cells: Sequence[str], *, sources: int, grouped: bool, form: Normalization) -> Pair | Fault:
@@ -146,14 +153,8 @@ def pairs_from_rows(
             raise DataError(f"{report.name}:{line}: a pair is (source, target), two texts, but this is {row!r:.80}")
         sources = cells[0].split("\t")
         pair = _make_pair(line, [*sources, cells[1]], sources=len(sources), grouped=False, form=options.normalization)
-        if isinstance(pair, Pair):
-            report.rows += 1
-            report.usable += 1
+        if _is_usable(pair, line, report, strict=options.strict):
             yield pair
-        elif options.strict:
-            raise DataError(f"{report.name}:{line}: {pair.reason}")
-        else:
-            report.add_fault(line, pair)
 
 
 def read_sources(path: str | Path, options: ReadOptions | None = None, *, columns: int = 1) -> Iterator[SourceLine]:

@@ -9,7 +9,6 @@ A *chooser* takes the candidates of all beams at one step and says which are kep
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,10 +38,6 @@ class Candidates:
         """Row and column in `ids` of positions `flat` in the values of `beams` (broadcast against each other)."""
         slots, columns = np.divmod(flat, self.ids.shape[1])
         return self.first_row[beams] + slots, columns
-
-
-Chooser = Callable[[Candidates], tuple[Ints, Bools]]
-"""Gives `(beams, n)` positions in the values, best first, and which of them are chosen; may lower values on the way."""
 
 
 def expand(totals: Floats, log_probs: Floats, beam_of_row: Ints, first_row: Ints) -> Floats:

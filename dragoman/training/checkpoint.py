@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from dragoman.errors import StorageError
-from dragoman.storage import atomic
+from dragoman.files import atomic
 
 
 @dataclass(frozen=True)

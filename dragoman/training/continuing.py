@@ -12,7 +12,8 @@ from dragoman.corpus.dataset import EncodedPairs
 from dragoman.corpus.tokenization import UNK, Tokenizer
 from dragoman.errors import OptionError
 from dragoman.model.seq2seq import Seq2Seq
-from dragoman.storage import ModelDirectory, locate
+from dragoman.places import locate
+from dragoman.storage import ModelDirectory
 from dragoman.training.checkpoint import load_tensors, load_weights
 from dragoman.training.recipe import MODEL_FIELDS
 

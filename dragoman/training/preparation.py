@@ -26,7 +26,7 @@ from dragoman.corpus.tokenizer_choice import TokenizationChoice, choose_tokeniza
 from dragoman.corpus.tokenizer_learning import DEFAULT_LIMITS, learn_tokenizers
 from dragoman.corpus.vectors import read_vector_words
 from dragoman.errors import DataError
-from dragoman.storage import write_json
+from dragoman.files import write_json
 from dragoman.training.events import Listener, Note, Stage, ignore
 
 VOCABULARY_SAMPLE = 500_000
@@ -134,22 +134,10 @@ def prepare(
     if remake is not None:
         facts["remade"] = {"from": facts["train"], **remake.facts()}
         facts["train"] = {"pairs": len(train), "sources": len(set(train.keys().tolist()))}
-    encoded = {}
-    for name, view in (("train", train), ("dev", dev)):
-        encoded[name] = EncodedPairs.write(
-            folder,
-            name,
-            _staged(view, f"encoding {name}", listener),
-            source_tokenizer,
-            target_tokenizer,
-            max_source_length=LONGEST,
-            max_target_length=LONGEST,
-        )
-        if encoded[name].dropped:
-            longer = f"{encoded[name].dropped:,} {name} pairs are longer than {LONGEST:,} tokens and were left out"
-            listener(Note(longer, warning=True))
-        if not len(encoded[name]):
-            raise DataError(f"no {name} pair is left after tokenisation")
+    encoded = {
+        name: _encoded(folder, name, view, (source_tokenizer, target_tokenizer), listener)
+        for name, view in (("train", train), ("dev", dev))
+    }
     dev_part, test_part = Part.of(dev), None if test is None else Part.of(test)
     facts["train"]["used"] = len(encoded["train"])
     # Characters that spell a word are judged as text with spaces; ready-made symbols are symbols.
@@ -347,6 +335,26 @@ def _tokenizers(
 
 def _vector_words(path: str | None, limit: int | None) -> tuple[str, ...]:
     return read_vector_words(path, limit=limit or DEFAULT_LIMITS["word"]).words if path else ()
+
+
+def _encoded(
+    folder: Path, name: str, view: PairView, tokenizers: tuple[Tokenizer, Tokenizer], listener: Listener
+) -> EncodedPairs:
+    """One part in ids, written to `folder`; pairs that are too long are left out."""
+    encoded = EncodedPairs.write(
+        folder,
+        name,
+        _staged(view, f"encoding {name}", listener),
+        *tokenizers,
+        max_source_length=LONGEST,
+        max_target_length=LONGEST,
+    )
+    if encoded.dropped:
+        longer = f"{encoded.dropped:,} {name} pairs are longer than {LONGEST:,} tokens and were left out"
+        listener(Note(longer, warning=True))
+    if not len(encoded):
+        raise DataError(f"no {name} pair is left after tokenisation")
+    return encoded
 
 
 def _staged(view: PairView, name: str, listener: Listener) -> Iterator[tuple[list[str], list[str]]]:

@@ -18,10 +18,12 @@ from dragoman.corpus.batching import Batch, BatchPlan
 from dragoman.corpus.subword_dropout import SplitAnew
 from dragoman.errors import Interrupted, OptionError, StorageError, TrainingError
 from dragoman.evaluation.plots import training_svg
+from dragoman.files import write_text
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
+from dragoman.places import check_claim, claim
 from dragoman.presets import find_preset
-from dragoman.storage import CARD, CURVES, ModelDirectory, check_claim, claim, write_text
+from dragoman.storage import CARD, CURVES, ModelDirectory
 from dragoman.training.card import model_card
 from dragoman.training.checkpoint import load_tensors, load_weights, read_progress
 from dragoman.training.continuing import Earlier, tokenizers_of

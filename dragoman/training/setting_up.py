@@ -16,8 +16,9 @@ import dragoman
 from dragoman.config import TrainOptions
 from dragoman.corpus.subword_dropout import check_subword_dropout
 from dragoman.corpus.vectors import read_vector_words
+from dragoman.files import write_text
 from dragoman.model.seq2seq import Seq2Seq
-from dragoman.storage import CARD, FORMAT_VERSION, TEST, ModelDirectory, write_text
+from dragoman.storage import CARD, FORMAT_VERSION, TEST, ModelDirectory
 from dragoman.training.card import model_card
 from dragoman.training.continuing import Earlier
 from dragoman.training.events import Listener, Note

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from dragoman.errors import StorageError
-from dragoman.storage import write_json
+from dragoman.files import write_json
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

@@ -24,7 +24,7 @@ from dragoman.corpus.lines import STANDARD_INPUT, check_file
 from dragoman.corpus.reading import read_sources
 from dragoman.corpus.store import PairView
 from dragoman.errors import DataError, Interrupted, OptionError, StorageError
-from dragoman.storage import write_json
+from dragoman.files import write_json
 from dragoman.training.events import Listener, Note, Stage
 from dragoman.translation.outputs import Translation
 

@@ -1,0 +1,94 @@
+"""Where models are found, put and sent: paths and the Hugging Face Hub; does not know what is in a model."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from dragoman.errors import StorageError
+from dragoman.files import atomic
+from dragoman.storage import CONFIG, GRAPHS, TRAINING, ModelDirectory
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def locate(name: str | Path) -> Path:
+    """A model directory from a path, or from a Hugging Face Hub name such as `someone/model` if no such path exists."""
+    path = Path(name)
+    if path.exists() or not _HUB_NAME.fullmatch(str(name)) or path.parent.exists():
+        return path
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(str(name), ignore_patterns=[f"{TRAINING}/*"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise StorageError(f"there is no model at {name}, and the hub gave none: {reason}") from None
+
+
+def copy_model(directory: ModelDirectory, path: Path, *, overwrite: bool) -> None:
+    """Write a model directory to `path`, without what only resuming needs."""
+    directory.require_folder("saving a copy")
+    claim(path, overwrite=overwrite)
+    for folder in (Path(), Path(GRAPHS)):
+        files = sorted((directory.path / folder).glob("*"))
+        if files:
+            (path / folder).mkdir(exist_ok=True)
+        for file in files:
+            if file.is_file() and not file.name.startswith("."):
+                with atomic(path / folder / file.name) as temporary:
+                    shutil.copyfile(file, temporary)
+
+
+def upload(directory: ModelDirectory, name: str, *, private: bool) -> str:
+    """Upload a model directory, without what only resuming needs, to the Hugging Face Hub; returns its address."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    directory.require_folder("the hub")
+    api = HfApi()
+    try:
+        address = api.create_repo(name, private=private, exist_ok=True)
+        api.upload_folder(repo_id=name, folder_path=directory.path, ignore_patterns=[f"{TRAINING}/*"])
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise StorageError(f"{name} could not be uploaded: {str(error).splitlines()[0]}") from None
+    return str(address)
+
+
+def check_claim(out: Path, *, overwrite: bool) -> None:
+    """Raise `StorageError` if `claim` would: for finding out before hours of work, not after."""
+    if not (out.exists() or out.is_symlink()) or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not overwrite:
+        raise StorageError(f"{out} exists; choose another --out, or give --overwrite to move it to {out}.old")
+    old = _old(out)
+    for path in (out, old):
+        if path.exists() and not (path / CONFIG).exists():
+            raise StorageError(f"{path} is no model (it has no {CONFIG}), so --overwrite leaves it alone")
+
+
+def claim(out: Path, *, overwrite: bool) -> None:
+    """Make a new, empty model directory at `out`; with `overwrite` the model that stood there is kept as `OUT.old`."""
+    check_claim(out, overwrite=overwrite)
+    if out.is_dir() and not any(out.iterdir()):
+        return
+    if out.exists() or out.is_symlink():
+        _remove(_old(out))
+        out.rename(_old(out))
+    try:
+        out.mkdir(parents=True)
+    except OSError as error:
+        raise StorageError(f"{out} cannot be made: {error.strerror}") from None
+
+
+def _old(out: Path) -> Path:
+    return out.with_name(out.name + ".old")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
