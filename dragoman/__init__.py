@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from dragoman.config import ReadOptions, SearchOptions, TrainOptions
     from dragoman.errors import DragomanError
     from dragoman.synthesis import backtranslate, distill
+    from dragoman.translation.shortlisting import make_shortlist
     from dragoman.translator import Translation, Translator, load, resume, train
 
 __version__ = "0.1.0"
@@ -24,6 +25,7 @@ __all__ = [
     "distill",
     "export",
     "load",
+    "make_shortlist",
     "resume",
     "train",
 ]
@@ -39,6 +41,7 @@ _HOME = {
     "distill": "dragoman.synthesis",
     "export": "dragoman.translator",
     "load": "dragoman.translator",
+    "make_shortlist": "dragoman.translation.shortlisting",
     "resume": "dragoman.translator",
     "train": "dragoman.translator",
 }

@@ -77,6 +77,11 @@ def export_graphs(
     return found
 
 
+def add_shortlist_graphs(directory: ModelDirectory, model: Seq2Seq) -> None:
+    """Write, beside the graphs of every precision, the decoder's graph for a shortlist; `model` has the directory's weights."""
+    directory.add_graphs({p: decoder_graph(model, precision=p, shortlist=True) for p in directory.precisions})
+
+
 def default_of(precisions: dict[str, Any]) -> str:
     """What runs if nothing else is asked for: int8 where it was found to lose little, else float32, else what there is."""
     if "int8" in precisions and _loses_little(precisions["int8"]["parity"]):
