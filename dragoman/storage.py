@@ -44,6 +44,7 @@ SHORTLIST_VERSION = 1
 GRAPHS, GRAPH_LIST = "onnx", "graphs.json"
 GRAPHS_VERSION = 2
 """Raised when an older dragoman could no longer run what a newer one exports."""
+_NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, struct.error)
 PRECISIONS: Final = ("float32", "int8", "float16")
 """What the numbers in graphs may be."""
 
@@ -261,7 +262,7 @@ class ModelDirectory:
             facts = json.loads(str(arrays.pop("facts")))
             version, vocabularies = int(facts["format_version"]), facts["vocabularies"]
             arrays = {name: arrays[name] for name in ("offsets", "ids", "frequent", "vocab_size")}
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, *_NO_ARCHIVE) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise StorageError(f"{file} is damaged: {reason}; make it again with: {command}") from None
         if version > SHORTLIST_VERSION:

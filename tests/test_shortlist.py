@@ -185,7 +185,7 @@ def test_log_probabilities_are_those_of_a_model_that_has_no_other_words(shape: s
             one, other = expected.state, given.state
 
 
-@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("precision", ["float32", "int8", "float16"])
 def test_with_all_words_it_is_the_engine_without_a_shortlist(precision: str) -> None:
     model = build("multihead", "lstm", hidden_size=64, embedding_size=64).float().eval()
     short = engine(model, precision=precision, chosen=shortlist(frequent=range(VOCAB)))
@@ -382,6 +382,24 @@ def test_every_damage_is_named_with_the_command_that_mends_it(
     assert dragoman.load(model).translate("source 3", shortlist=True).candidates
 
 
+def test_any_byte_changed_is_refused_or_changes_nothing(model: Path) -> None:
+    file, directory = model / "shortlist.npz", ModelDirectory.open(model)
+    whole, expected, refused = file.read_bytes(), directory.read_shortlist(), 0
+    for place in [*range(0, len(whole), 41), *range(len(whole) - 100, len(whole))]:
+        for bit in (1, 128):
+            content = bytearray(whole)
+            content[place] ^= bit
+            file.write_bytes(content)
+            try:
+                found = directory.read_shortlist()
+            except StorageError:
+                refused += 1
+                continue
+            for name, value in expected.items():
+                np.testing.assert_array_equal(found[name], value)
+    assert refused > 50
+
+
 def test_its_graphs_are_of_these_weights_and_exporting_renews_them(model: Path) -> None:
     flip_a_bit(model / "model.safetensors")
     with pytest.raises(StorageError, match="are of other weights"):
@@ -449,6 +467,21 @@ def test_an_output_is_gone_on_with_only_under_the_same_shortlist(model: Path) ->
     before = dragoman.load(model).fingerprint
     dragoman.make_shortlist(model, best=1)
     assert dragoman.load(model).fingerprint != before
+
+
+def test_a_graph_that_is_not_the_models_is_not_kept(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import dragoman.runtime.export as exporting
+
+    def shifted(other: Seq2Seq, **how: Any) -> bytes:
+        with torch.no_grad():
+            other.decoder.output.bias[5] += 0.01
+        return decoder_graph(other, **how)
+
+    before = (model / "shortlist.npz").read_bytes()
+    monkeypatch.setattr(exporting, "decoder_graph", shifted)
+    with pytest.raises(StorageError, match="for a shortlist is not what the one without computes"):
+        dragoman.make_shortlist(model, best=1)
+    assert (model / "shortlist.npz").read_bytes() == before
 
 
 def test_a_model_without_graphs_has_none(model: Path) -> None:

@@ -37,7 +37,10 @@ class Job:
         options: SearchOptions,
         reverse: Scorer | None = None,
     ) -> None:
-        """`stepper` has a shortlist if `options` ask for one; `reverse` scores sources given outputs. Raises `OptionError` or `DataError` for what this model cannot do."""
+        """`stepper` has a shortlist if `options` ask for one; `reverse` scores sources given outputs.
+
+        Raises `OptionError` or `DataError` for what this model cannot do.
+        """
         self._config = directory.config
         self._texts, self._options, self._reverse = texts, options, reverse
         self._inner = search_options(options, reverse=reverse is not None)

@@ -53,7 +53,7 @@ class MadeShortlist:
 
 def make_shortlist(
     model: str | Path,
-    pairs: Sequence[str | Path] = (),
+    pairs: str | Path | Sequence[str | Path] = (),
     *,
     best: int = BEST,
     frequent: int = FREQUENT,
@@ -62,14 +62,15 @@ def make_shortlist(
 ) -> MadeShortlist:
     """Learn from pairs which target words translate which source words, and keep that with the model.
 
-    `pairs` are a file, or two aligned text files, read as `options` say (by default as the training data was read); without them
-    the training pairs are taken that the model's directory still has. A source's candidates are then the `best` likely translations
+    `pairs` are a file, or two aligned text files, read as `options` say; without them the training pairs are taken that the model's
+    directory still has. A source's candidates are then the `best` likely translations
     of each of its tokens, the token of the same spelling, the `frequent` most frequent target tokens, and the special ones. The
     graphs for shortlists are written too. Raises `StorageError` if there is no such model or it cannot have a shortlist,
     `DataError` if there are no pairs.
     """
     with needs_extra("making a shortlist", "train"):
         from dragoman.runtime.export import add_shortlist_graphs
+    paths = [pairs] if isinstance(pairs, str | Path) else list(pairs)
     for name, value in (("best", best), ("frequent", frequent)):
         if value < 1:
             raise OptionError(f"`{name}` must be at least 1, but is {value}")
@@ -80,10 +81,10 @@ def make_shortlist(
     directory.read_graphs()  # which are of these weights, or it says so
     texts = Texts(directory.config, directory.read_text)
     vocab = texts.target_tokenizer.vocab_size
-    folder = tempfile.TemporaryDirectory(prefix="dragoman-") if pairs else nullcontext(str(directory.training / "data"))
+    folder = tempfile.TemporaryDirectory(prefix="dragoman-") if paths else nullcontext(str(directory.training / "data"))
     with folder as path:
-        if pairs:
-            _encode(texts, pairs, options or ReadOptions(), Path(path), listener)
+        if paths:
+            _encode(texts, paths, options or ReadOptions(), Path(path), listener)
         encoded = _open(Path(path), directory)
         table = align(encoded, target_vocab_size=vocab, watch=lambda *news: listener(Stage(*news)))
         arrays = _arrays(table, texts, best=best, frequent=frequent)
