@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from dragoman.errors import DragomanError
     from dragoman.making import export, resume, train
     from dragoman.synthesis import backtranslate, distill
+    from dragoman.translation.shortlisting import make_shortlist
     from dragoman.translator import Translation, Translator, load
 
 __version__ = "0.1.0"
@@ -25,6 +26,7 @@ __all__ = [
     "distill",
     "export",
     "load",
+    "make_shortlist",
     "resume",
     "train",
 ]
@@ -40,6 +42,7 @@ _HOME = {
     "distill": "dragoman.synthesis",
     "export": "dragoman.making",
     "load": "dragoman.translator",
+    "make_shortlist": "dragoman.translation.shortlisting",
     "resume": "dragoman.making",
     "train": "dragoman.making",
 }

@@ -85,7 +85,7 @@ def export(
     if the graphs differ from PyTorch.
     """
     with needs_extra("exporting", "train"):
-        from dragoman.runtime.export import STANDARD, check_sample, export_graphs
+        from dragoman.runtime.export import STANDARD, add_shortlist_graphs, check_sample, export_graphs
         from dragoman.training.card import model_card
     check_precision(precision)
     directory = ModelDirectory.open(path)
@@ -95,6 +95,8 @@ def export(
     sample = check_sample(directory, lambda some: texts.encode_sources(some).ids, texts.target_tokenizer.decode)
     precisions = STANDARD if precision == "auto" else (precision,)
     found = export_graphs(directory, model, sample, precisions=precisions, threads=threads)
+    if directory.has_shortlist:
+        add_shortlist_graphs(directory, model)
     directory.write_config()
     write_text(directory.path / CARD, model_card(directory.config))
     if bundle is not None:

@@ -8,6 +8,7 @@
       training.svg           the curves of training
       test.jsonl             the held-out test part, if one was asked for
       onnx/                  the model as ONNX graphs, two per precision, and graphs.json, which says of which weights
+      shortlist.npz          which target ids each source id may become, if `dragoman shortlist` made it
       training/              what exact resume needs: data, the last checkpoint, the log
 
 Every file is written under a temporary name and renamed, so a crash leaves the old one or the new one.
@@ -17,9 +18,12 @@ A *bundle* is one file that holds what translating needs: the configuration, the
 
 from __future__ import annotations
 
+import io
 import json
 import struct
-from collections.abc import Callable
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,9 +36,13 @@ FORMAT_VERSION = 1
 
 CONFIG, WEIGHTS, CARD, CURVES, TEST = "config.json", "model.safetensors", "README.md", "training.svg", "test.jsonl"
 TRAINING = "training"
+SHORTLIST = "shortlist.npz"
+SHORTLIST_VERSION = 1
+"""Raised when an older dragoman could no longer read the shortlists of a newer one."""
 GRAPHS, GRAPH_LIST = "onnx", "graphs.json"
 GRAPHS_VERSION = 2
 """Raised when an older dragoman could no longer run what a newer one exports."""
+_NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, struct.error)
 PRECISIONS: Final = ("float32", "int8", "float16")
 """What the numbers in graphs may be."""
 
@@ -175,14 +183,74 @@ class ModelDirectory:
             return {}
         return {} if self._is_stale(listed) else dict(listed["precisions"])
 
-    def read_graphs(self, precision: str = "auto") -> tuple[bytes, bytes]:
-        """The encoder's and the decoder's graph; a `StorageError` says if they are missing, damaged, too new or stale."""
+    def add_graphs(self, graphs: dict[str, bytes]) -> None:
+        """Add to graphs that are of these weights, by their precision, the decoder's graph for a shortlist."""
+        listed = self._usable_list()
+        for precision, content in graphs.items():
+            name = shortlist_graph_name(precision)
+            with atomic(self.graphs / name) as temporary:
+                temporary.write_bytes(content)
+            listed["precisions"][precision]["files"][name] = checksum_of(content)
+        write_json(self.graphs / GRAPH_LIST, listed)
+
+    def read_graphs(self, precision: str = "auto", *, shortlist: bool = False) -> tuple[bytes, bytes]:
+        """The encoder's and the decoder's graph (the one for a shortlist, if asked for).
+
+        A `StorageError` says if they are missing, damaged, too new or stale.
+        """
         listed = self._usable_list()
         precision = self.choose_precision(precision)
-        encoder, decoder = (
-            self._graph(name, listed["precisions"][precision]["files"]) for name in graph_names(precision)
-        )
-        return encoder, decoder
+        files = listed["precisions"][precision]["files"]
+        encoder, decoder = graph_names(precision)
+        if shortlist:
+            decoder = shortlist_graph_name(precision)
+            if decoder not in files:
+                raise StorageError(f"{self.path} has no {precision} graph for its shortlist; {self.renewal}")
+        return self._graph(encoder, files), self._graph(decoder, files)
+
+    @property
+    def has_shortlist(self) -> bool:
+        """Whether `dragoman shortlist` made one; `read_shortlist` says whether it can be used."""
+        return (self.path / SHORTLIST).exists() if self._bundle is None else SHORTLIST in self._bundle
+
+    def write_shortlist(self, arrays: Mapping[str, Any], facts: dict[str, Any]) -> None:
+        """Write a shortlist's arrays, with what is known of it, for the vocabularies of this model."""
+        import numpy as np
+
+        known = {"format_version": SHORTLIST_VERSION, "vocabularies": self._vocabularies_sum(), **facts}
+        with atomic(self.path / SHORTLIST) as temporary, temporary.open("wb") as file:
+            np.savez(file, facts=np.array(json.dumps(known)), **arrays)
+
+    def read_shortlist(self) -> dict[str, Any]:
+        """A shortlist's arrays; a `StorageError` says if it is missing, damaged, too new or for other vocabularies."""
+        import numpy as np
+
+        file, command = self.path / SHORTLIST, f"dragoman shortlist {self.path}"
+        if not self.has_shortlist:
+            if self.is_bundle:
+                command = "dragoman shortlist, for the directory that it was made of, and bundle that again"
+            raise StorageError(f"{self.path} has no shortlist; make it with: {command}")
+        try:
+            with np.load(io.BytesIO(self._read(SHORTLIST)), allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            facts = json.loads(str(arrays.pop("facts")))
+            version, vocabularies = int(facts["format_version"]), facts["vocabularies"]
+            arrays = {name: arrays[name] for name in ("offsets", "ids", "frequent", "vocab_size")}
+        except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, *_NO_ARCHIVE) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise StorageError(f"{file} is damaged: {reason}; make it again with: {command}") from None
+        if version > SHORTLIST_VERSION:
+            raise StorageError(
+                f"{file} was written by a newer dragoman; make it again with: {command}, or upgrade with: "
+                "pip install --upgrade dragoman"
+            )
+        if vocabularies != self._vocabularies_sum():
+            raise StorageError(f"{file} is for other vocabularies; make it again with: {command}")
+        return {**arrays, "vocab_size": int(arrays["vocab_size"])}
+
+    def _vocabularies_sum(self) -> str:
+        files = self.config["tokenizer"]["files"]
+        return checksum_of("\n".join(checksum_of(self._read(name)) for name in files).encode())
 
     def _usable_list(self) -> dict[str, Any]:
         """The list of graphs, if it is of these weights."""
@@ -237,19 +305,21 @@ class ModelDirectory:
         return dict(listed)
 
     def write_bundle(self, path: Path, *, precision: str) -> None:
-        """Write one file of what translating needs: configuration, tokenisers, and the graphs of one precision."""
+        """Write one file of what translating needs: configuration, tokenisers, the graphs of one precision, a shortlist."""
         encoder, decoder = self.read_graphs(precision)
         precision = self.choose_precision(precision)
+        graphs = dict(zip(graph_names(precision), (encoder, decoder), strict=True))
         listed = self._list_of({precision: self.precisions[precision]}, precision)
         names = [*self.config["tokenizer"]["files"], *([CARD] if (self.path / CARD).exists() else [])]
+        if self.has_shortlist:
+            self.read_shortlist()
+            _, graphs[shortlist_graph_name(precision)] = self.read_graphs(precision, shortlist=True)
+            names.append(SHORTLIST)
         members = {
             CONFIG: json.dumps(self.config, ensure_ascii=False, indent=2).encode(),
             **{name: self._read(name) for name in names},
             f"{GRAPHS}/{GRAPH_LIST}": json.dumps(listed, ensure_ascii=False).encode(),
-            **{
-                f"{GRAPHS}/{name}": content
-                for name, content in zip(graph_names(precision), (encoder, decoder), strict=True)
-            },
+            **{f"{GRAPHS}/{name}": content for name, content in graphs.items()},
         }
         try:
             with atomic(path) as temporary:
@@ -278,10 +348,11 @@ class ModelDirectory:
             raise StorageError(f"{self.path / name} is damaged: {error}") from None
 
     def fingerprint(self) -> str:
-        """A checksum of all that outputs come from: configuration, tokenizers, weights."""
+        """A checksum of all that outputs come from: configuration, tokenizers, weights, a shortlist."""
         if self.is_bundle:
             return checksum(self.path)
         names = [CONFIG, WEIGHTS, *self.config.get("tokenizer", {}).get("files", [])]
+        names += [SHORTLIST] if self.has_shortlist else []
         return checksum_of("\n".join(checksum(self.path / name) for name in names).encode())
 
     def write_config(self) -> None:
@@ -323,6 +394,11 @@ def _parse_config(path: Path, file: str, content: bytes) -> dict[str, Any]:
 def graph_names(precision: str) -> tuple[str, str]:
     """The files of the encoder's and the decoder's graph."""
     return f"encoder.{precision}.onnx", f"decoder.{precision}.onnx"
+
+
+def shortlist_graph_name(precision: str) -> str:
+    """The file of the decoder's graph for a shortlist."""
+    return f"decoder.{precision}.shortlist.onnx"
 
 
 def check_safetensors(path: Path) -> None:

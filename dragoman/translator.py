@@ -64,6 +64,8 @@ class Translator:
         self.reverse: Translator | None = None
         """A model from target to source that helps to choose among outputs."""
         self._others: list[Translator] = []
+        self._shortlisted: dict[int | None, Stepper] = {}
+        """What computes with a shortlist, by its threads; opened when it is first asked for."""
 
     @cached_property
     def model(self) -> Seq2Seq:
@@ -91,6 +93,25 @@ class Translator:
         mine = OnnxStepper.open(self.directory, precision=self.precision, threads=1)
         return EnsembleStepper([mine, *(other._one_of_many for other in self._others)]) if self._others else mine
 
+    def _runs(self, options: SearchOptions, *, many: bool) -> Stepper:
+        """What computes under `options`: each of several batches at once, or a single one."""
+        if not options.shortlist:
+            return self._one_of_many if many else self.stepper
+        if self.engine != "onnx":
+            raise OptionError("`shortlist` needs `engine` onnx, but torch runs the model")
+        if self._others:
+            raise OptionError(
+                "`shortlist` must not be given with an `ensemble`: its models would look at different words"
+            )
+        from dragoman.runtime.engine import OnnxStepper
+
+        threads = 1 if many and self.workers > 1 else self._machine[1]
+        if threads not in self._shortlisted:
+            self._shortlisted[threads] = OnnxStepper.open(
+                self.directory, precision=self.precision, threads=threads, shortlist=True
+            )
+        return self._shortlisted[threads]
+
     @property
     def source_tokenizer(self) -> Tokenizer:
         """Text to ids on the source side."""
@@ -115,6 +136,7 @@ class Translator:
         num_hypotheses: int = ...,
         max_length: int | None = ...,
         length_penalty: float = ...,
+        shortlist: bool = ...,
         options: SearchOptions | None = ...,
     ) -> Translation: ...
 
@@ -127,6 +149,7 @@ class Translator:
         num_hypotheses: int = ...,
         max_length: int | None = ...,
         length_penalty: float = ...,
+        shortlist: bool = ...,
         options: SearchOptions | None = ...,
     ) -> list[Translation]: ...
 
@@ -138,17 +161,23 @@ class Translator:
         num_hypotheses: int = 1,
         max_length: int | None = None,
         length_penalty: float = 1.0,
+        shortlist: bool = False,
         options: SearchOptions | None = None,
     ) -> Translation | list[Translation]:
         """Translate one source, or several in their order.
 
-        `options` takes the place of the other arguments and has all of them (`SearchOptions`). Several source columns
+        `shortlist` makes outputs only of words that usually translate the source's (`make_shortlist` first). `options` takes the place of
+        the other arguments and has all of them (`SearchOptions`). Several source columns
         are joined by TAB. A source that cannot be used gives a `Translation` without candidates, and with a warning.
 
             >>> translator.translate("Go home.", num_hypotheses=3).candidates
         """
         options = options or SearchOptions(
-            beam_size=beam_size, num_hypotheses=num_hypotheses, max_length=max_length, length_penalty=length_penalty
+            beam_size=beam_size,
+            num_hypotheses=num_hypotheses,
+            max_length=max_length,
+            length_penalty=length_penalty,
+            shortlist=shortlist,
         )
         if isinstance(sources, str):
             return next(self.translate_many([sources], options=options))
@@ -173,7 +202,7 @@ class Translator:
             reverse = partial(
                 score_pairs, self.reverse._one_of_many if many else self.reverse.stepper, self.reverse.texts
             )
-        stepper = self._one_of_many if many else self.stepper
+        stepper = self._runs(options, many=many)
         return Job(self.directory, stepper, self.texts, options=options, reverse=reverse)
 
     def stream(self, source: str, *, options: SearchOptions | None = None) -> Iterator[Piece]:
@@ -185,12 +214,14 @@ class Translator:
             >>> for piece in translator.stream("Go home."): print(piece.text, end="", flush=True)
         """
         self._refuse_reverse()
-        return stream_text(self.stepper, self.texts, source, options or SearchOptions())
+        options = options or SearchOptions()
+        return stream_text(self._runs(options, many=False), self.texts, source, options)
 
     def trace(self, source: str, *, options: SearchOptions | None = None) -> Traced:
         """Translate one source, and keep every step of the beam: candidates, scores, what was pruned and why."""
         self._refuse_reverse()
-        return trace_text(self.stepper, self.texts, source, options or SearchOptions())
+        options = options or SearchOptions()
+        return trace_text(self._runs(options, many=False), self.texts, source, options)
 
     def _refuse_reverse(self) -> None:
         if self.reverse is not None:
@@ -254,6 +285,8 @@ class Translator:
         options = options or SearchOptions()
         if options.min_confidence is not None:
             raise OptionError("`min_confidence` must not be given to a calibration: every output is looked at")
+        if options.shortlist:
+            raise OptionError("`shortlist` must not be given to a calibration: it is of the whole vocabulary")
         translations = list(self.translate_many(sources, options=options))
         correct = [is_exact(found.text, texts) for found, texts in zip(translations, references, strict=True)]
         calibration = calibrate(translations, correct, seed=seed)

@@ -26,6 +26,7 @@ COMMANDS = {
     "chat": "Talk to a model.",
     "info": "Say what a model is: sizes, options, data, scores.",
     "export": "Write a model's ONNX graphs into its directory, so that it translates without PyTorch.",
+    "shortlist": "Learn which words translate which, so that a model need not weigh all of its vocabulary.",
     "check": "Check a file of pairs for what spoils training.",
     "demo": "Train a bundled sample in about two minutes and try it.",
 }

@@ -116,6 +116,7 @@ def _worst_in_table(sentences: list[Sentence]) -> str:
 
 def search_in_words(search: SearchOptions) -> str:
     """How outputs were chosen, in a few words."""
-    if search.method != "beam":
-        return search.method.replace("_", "-")
-    return "greedy search" if search.beam_size == 1 else f"beam {search.beam_size}"
+    words = search.method.replace("_", "-")
+    if search.method == "beam":
+        words = "greedy search" if search.beam_size == 1 else f"beam {search.beam_size}"
+    return f"{words} with a shortlist" if search.shortlist else words

@@ -28,9 +28,14 @@ def as_trained(translator: Translator, reading: ReadOptions) -> ReadOptions:
 
     The format belongs to a file and not to a task, so it is taken from the file's name again.
     """
+    return as_read(translator.config, reading)
+
+
+def as_read(config: dict[str, Any], reading: ReadOptions) -> ReadOptions:
+    """The same, from a model's configuration."""
     stored: dict[str, Any] = {
         name: value
-        for name, value in translator.config["options"].items()
+        for name, value in config["options"].items()
         if name in ReadOptions.model_fields and name not in ("format", "strict", "group_by")
     }
     return ReadOptions(**(stored | reading.model_dump(exclude_unset=True)))

@@ -137,6 +137,14 @@ class SearchOptions(Options):
         ),
     ] = None
     seed: Annotated[int, option("Sampling", description="Seed of the draws.", ge=0, lt=2**31)] = 1
+    shortlist: Annotated[
+        bool,
+        option(
+            "Search",
+            description="Make outputs of the words only that usually translate the source's, which is faster; needs"
+            " `dragoman shortlist` first, and engine onnx.",
+        ),
+    ] = False
     beam_groups: Annotated[
         int,
         option(
@@ -284,6 +292,14 @@ class SearchOptions(Options):
         if (self.num_candidates or 0) > self.beam_size and self.method in ("beam", "stochastic_beam"):
             raise OptionError(
                 f"`num_candidates` must be at most `beam_size` ({self.beam_size}), but is {self.num_candidates}"
+            )
+        if self.shortlist and self.match:
+            raise OptionError(
+                "`match` must not be given with `shortlist`: a pattern may need any word of the vocabulary"
+            )
+        if self.shortlist and self.min_confidence is not None:
+            raise OptionError(
+                "`min_confidence` must not be given with `shortlist`: it was fitted to the whole vocabulary"
             )
         if self.choices and self.match:
             raise OptionError("`choices` must not be given with `match`: both say what whole outputs may be")

@@ -74,6 +74,10 @@ def make_plan(
     for name in ("rerank", "num_candidates", "reverse_weight", "min_confidence"):
         if getattr(options, name) is not None:
             raise OptionError(f"`{name}` works on texts: it is for `translate`, not for `search`")
+    if options.shortlist:
+        raise OptionError(
+            "`shortlist` is for `translate`: here the Stepper decides, as `OnnxStepper(shortlist=...)` does"
+        )
     lengths = np.array([len(ids) for ids in source_ids], np.int64)
     shortest, longest = length_limits(lengths, options=options)
     never = np.zeros(vocab_size, np.float32)  # adding it leaves float32 as it is

@@ -4,6 +4,11 @@ last_ids (rows,), top_k (1,), state_*, memory_*  ->  top_ids, top_log_probs (row
                                                      log_probs (rows, vocab)
                                                      attention (rows, source_length)
                                                      next_*: the state after the step
+
+With a shortlist the output layer is computed for some words only, `union`, and a row answers from its own candidates among them:
+
+union (n,), own (rows, c): places in `union`, -1 for none  ->  log_probs (rows, c), normalised over the row's candidates
+memory_copied holds places in `own` then.
 """
 
 from __future__ import annotations
@@ -16,21 +21,22 @@ from dragoman.model.decoder import Decoder
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.runtime.cells import array, cell_step
 from dragoman.runtime.encoder_graph import seam_nodes
-from dragoman.runtime.graph import FLOAT, INT64, GraphBuilder
+from dragoman.runtime.graph import FLOAT, INT32, INT64, GraphBuilder
 
 _TABLE = "decoder.embedding"
 
 
-def decoder_graph(model: Seq2Seq, *, precision: str = "float32") -> bytes:
-    """Build the graph of a decoder's step."""
-    return _Step(model.decoder, precision).build()
+def decoder_graph(model: Seq2Seq, *, precision: str = "float32", shortlist: bool = False) -> bytes:
+    """Build the graph of a decoder's step: over the whole vocabulary, or for a `shortlist` of candidates."""
+    return _Step(model.decoder, precision, shortlist=shortlist).build()
 
 
 class _Step:
     """The graph of one step, in the order of `Decoder._step`."""
 
-    def __init__(self, decoder: Decoder, precision: str) -> None:
+    def __init__(self, decoder: Decoder, precision: str, *, shortlist: bool) -> None:
         self.decoder = decoder
+        self.shortlist = shortlist
         self.hidden = decoder.layers[0].hidden_size
         self.g = GraphBuilder("decoder", precision=precision)
 
@@ -138,20 +144,34 @@ class _Step:
         return g.node("Tanh", g.linear(g.joined(parts), "readout", array(readout.weight), array(readout.bias)))
 
     def _answer(self, features: str, weights: str, top_k: str) -> None:
-        """The dense layer, log-probabilities over the whole vocabulary, and the best of them."""
+        """The dense layer, log-probabilities over the whole vocabulary or a row's candidates, and the best of them."""
         g, output = self.g, self.decoder.output
-        vocab = output.out_features
+        words: str | int = "candidates" if self.shortlist else output.out_features
+        union = g.input("union", INT64, ["union"]) if self.shortlist else None
         tied = output.weight is self.decoder.embedding.weight
         weight, bias = array(output.weight), array(output.bias)
         bounded = self.decoder.readout is not None  # which ends in tanh
-        logits = g.linear(features, "output", weight, bias, bounded=bounded, table=_TABLE if tied else None)
+        table = _TABLE if tied else None
+        logits = g.linear(features, "output", weight, bias, bounded=bounded, table=table, chosen=union)
+        own = g.input("own", INT32, ["rows", "candidates"]) if self.shortlist else ""
+        if own:  # -1 gathers the last one, which is not kept
+            logits = self._kept(own, g.node("GatherElements", logits, own, attributes={"axis": 1}))
         log_probs = g.node("LogSoftmax", logits, attributes={"axis": -1})
         if self.decoder.gate is not None:
             log_probs = self._mixed(self.decoder.gate, features, weights, log_probs)
+            log_probs = self._kept(own, log_probs) if own else log_probs
         chosen, ids = g.nodes("TopK", log_probs, top_k, outputs=2, attributes={"axis": -1})
+        if union:
+            ids = g.node("Gather", union, g.node("GatherElements", own, ids, attributes={"axis": 1}))
         g.output(ids, "top_ids", INT64, ["rows", "k"])
         g.output(chosen, "top_log_probs", FLOAT, ["rows", "k"])
-        g.output(log_probs, "log_probs", FLOAT, ["rows", vocab])
+        g.output(log_probs, "log_probs", FLOAT, ["rows", words])
+
+    def _kept(self, own: str, values: str) -> str:
+        """`values`, (rows, candidates), and -inf where a row has no candidate any more."""
+        g = self.g
+        none = g.node("Less", own, g.constant("first_place", np.array(0, dtype=np.int32)))
+        return g.node("Where", none, g.constant("never", np.array(-np.inf, dtype=np.float32)), values)
 
     def _mixed(self, gate: Linear, features: str, weights: str, log_probs: str) -> str:
         """`Pointer.mixed`: the vocabulary's log-probabilities with what is copied, (rows, vocab)."""

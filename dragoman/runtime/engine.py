@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from dragoman.errors import StorageError
+from dragoman.generation.shortlist import Shortlist
 from dragoman.generation.stepper import Bools, Floats, Ints, Step, ranked
 from dragoman.storage import ModelDirectory
 
@@ -32,25 +34,43 @@ class OnnxState:
     """`sources` laid out by row."""
     layers: Arrays
     """The decoder's state, by row."""
+    union: Ints | None = None
+    """With a shortlist, the ids that are a candidate of some source."""
 
 
 class OnnxStepper:
-    """Runs the two graphs of a model; see `dragoman.generation.stepper.Stepper` for the three operations."""
+    """Runs the two graphs of a model; see `dragoman.generation.stepper.Stepper` for the three operations.
 
-    def __init__(self, encoder: bytes, decoder: bytes, *, threads: int | None = None) -> None:
+    With a `shortlist` (and the decoder's graph for one) an output is made of its source's candidates only: log-probabilities are
+    normalised over them, and those of all other ids are -inf.
+    """
+
+    def __init__(
+        self, encoder: bytes, decoder: bytes, *, threads: int | None = None, shortlist: Shortlist | None = None
+    ) -> None:
         self._encoder, self._decoder = _session(encoder, threads), _session(decoder, threads)
         outputs = {output.name: output for output in self._decoder.get_outputs()}
-        self._vocab_size = int(outputs["log_probs"].shape[1])
+        self._shortlist = shortlist
+        self._always: Ints = np.zeros(0, np.int64)
+        self._vocab_size = int(outputs["log_probs"].shape[1]) if shortlist is None else shortlist.vocab_size
         self._encoded = [output.name for output in self._encoder.get_outputs()]
         self._following = [name for name in outputs if name.startswith("next_")]
         self._attention = [name for name in outputs if name == "attention"]
 
     @classmethod
-    def open(cls, directory: ModelDirectory, *, precision: str = "auto", threads: int | None = None) -> OnnxStepper:
-        """The graphs of a model directory; a `StorageError` says if they are missing, stale or damaged."""
-        encoder, decoder = directory.read_graphs(precision)
+    def open(
+        cls,
+        directory: ModelDirectory,
+        *,
+        precision: str = "auto",
+        threads: int | None = None,
+        shortlist: bool = False,
+    ) -> OnnxStepper:
+        """The graphs of a model directory; a `StorageError` says if they, or the shortlist, are missing, stale or damaged."""
+        chosen = Shortlist(**directory.read_shortlist()) if shortlist else None
+        encoder, decoder = directory.read_graphs(precision, shortlist=shortlist)
         try:
-            return cls(encoder, decoder, threads=threads)
+            return cls(encoder, decoder, threads=threads, shortlist=chosen)
         except Exception as error:  # ONNX Runtime's errors have no base of their own
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise StorageError(
@@ -63,6 +83,12 @@ class OnnxStepper:
         """Size of the target vocabulary."""
         return self._vocab_size
 
+    def with_candidates(self, ids: Ints) -> OnnxStepper:
+        """The same, with some more ids that are candidates of every source."""
+        other = copy.copy(self)
+        other._always = np.concatenate([self._always, ids])
+        return other
+
     def start(self, source_ids: list[list[int]]) -> OnnxState:
         """Encode sources, each a non-empty list of ids."""
         lengths = np.array([len(ids) for ids in source_ids], dtype=np.int64)
@@ -73,7 +99,17 @@ class OnnxStepper:
         encoded: Arrays = dict(zip(self._encoded, given, strict=True))
         memory = {name: value for name, value in encoded.items() if name.startswith("memory_")}
         layers = {name: value for name, value in encoded.items() if name.startswith("state_")}
-        return OnnxState(memory, np.arange(len(source_ids)), memory, layers)
+        state = OnnxState(memory, np.arange(len(source_ids)), memory, layers)
+        return state if self._shortlist is None else self._shortlisted(self._shortlist, state, source_ids)
+
+    def _shortlisted(self, shortlist: Shortlist, state: OnnxState, source_ids: list[list[int]]) -> OnnxState:
+        """Give the rows of a first state their candidates: what can be copied from a source is one of them."""
+        copied = state.memory.get("memory_copied", np.zeros((len(source_ids), 0), np.int64))
+        candidates = shortlist.candidates(source_ids, also=[np.concatenate([self._always, row]) for row in copied])
+        memory = state.memory | {"own": candidates.places}
+        if "memory_copied" in memory:
+            memory["memory_copied"] = candidates.place_of(copied)
+        return replace(state, sources=memory, memory=memory, union=candidates.union)
 
     def step(
         self,
@@ -86,17 +122,23 @@ class OnnxStepper:
     ) -> Step:
         """Feed each row's last id and return its best next ids, ranked as the protocol says."""
         in_graph = top_k is not None and allowed is None and bias is None
-        k = min(top_k, self.vocab_size) if in_graph and top_k is not None else 1
+        most = self.vocab_size if state.union is None else state.memory["own"].shape[1]
+        k = min(top_k, most) if in_graph and top_k is not None else 1
         feed = {"last_ids": np.ascontiguousarray(last_ids, dtype=np.int64), "top_k": np.array([k]), **state.memory}
+        if state.union is not None:
+            feed["union"] = state.union
         answers = ["top_ids", "top_log_probs"] if in_graph else ["log_probs"]
         wanted = [*answers, *self._attention, *self._following]
         given = dict(zip(wanted, self._decoder.run(wanted, feed | state.layers), strict=True))
         if in_graph:
             ids, log_probs = given["top_ids"], given["top_log_probs"]
         else:
-            ids, log_probs = ranked(given["log_probs"], top_k=top_k, allowed=allowed, bias=bias)
+            whole = given["log_probs"]
+            if state.union is not None:
+                whole = _spread(whole, state.union, state.memory["own"], self.vocab_size)
+            ids, log_probs = ranked(whole, top_k=top_k, allowed=allowed, bias=bias)
         layers = {name.removeprefix("next_"): given[name] for name in self._following}
-        following = OnnxState(state.sources, state.source_rows, state.memory, layers)
+        following = replace(state, layers=layers)
         return Step(ids, log_probs, given.get("attention"), following)
 
     def select(self, state: OnnxState, rows: Ints) -> OnnxState:
@@ -106,7 +148,15 @@ class OnnxStepper:
         if not np.array_equal(source_rows, state.source_rows):
             memory = {name: value[source_rows] for name, value in state.sources.items()}
         layers = {name: value[rows] for name, value in state.layers.items()}
-        return OnnxState(state.sources, source_rows, memory, layers)
+        return OnnxState(state.sources, source_rows, memory, layers, state.union)
+
+
+def _spread(log_probs: Floats, union: Ints, own: Ints, vocab_size: int) -> Floats:
+    """Log-probabilities of candidates, (rows, candidates), as those of the whole vocabulary: -inf for all others."""
+    rows, columns = np.nonzero(own >= 0)
+    whole = np.full((len(own), vocab_size), -np.inf, log_probs.dtype)
+    whole[rows, union[own[rows, columns]]] = log_probs[rows, columns]
+    return whole
 
 
 def _session(graph: bytes, threads: int | None) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 
 from dragoman.errors import StorageError
+from dragoman.generation.shortlist import Shortlist
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
 from dragoman.runtime.decoder_graph import decoder_graph
@@ -78,6 +79,29 @@ def export_graphs(
     return found
 
 
+def add_shortlist_graphs(directory: ModelDirectory, model: Seq2Seq) -> None:
+    """Write, beside the graphs of every precision, the decoder's graph for a shortlist; `model` has the directory's weights.
+
+    With a shortlist of all words it must give what the graph without one gives, or a `StorageError` says that it does not.
+    """
+    graphs = {
+        precision: decoder_graph(model, precision=precision, shortlist=True) for precision in directory.precisions
+    }
+    source_words, words = (int(directory.config["architecture"][f"{side}_vocab_size"]) for side in ("source", "target"))
+    nothing = np.zeros(source_words + 1, np.int64)
+    everything = Shortlist(nothing, nothing[:0], np.arange(words), words)
+    for precision, graph in graphs.items():
+        encoder, decoder = directory.read_graphs(precision)
+        whole = OnnxStepper(encoder, decoder, threads=1)
+        parity = compare(whole, OnnxStepper(encoder, graph, threads=1, shortlist=everything), _drawn(source_words))
+        if not parity.largest_difference <= TOLERANCE["float32"]:
+            raise StorageError(
+                f"the {precision} ONNX graph of {directory.path} for a shortlist is not what the one without computes "
+                f"(log-probabilities differ by up to {parity.largest_difference:.1g}), so none were written"
+            )
+    directory.add_graphs(graphs)
+
+
 def default_of(precisions: dict[str, Any]) -> str:
     """What runs if nothing else is asked for: int8 where it was found to lose little, else float32, else what there is."""
     if "int8" in precisions and _loses_little(precisions["int8"]["parity"]):
@@ -109,7 +133,11 @@ def check_sample(
     found = encode([sources[place] for place in chosen]) if sources else {}
     if found:
         return Sample(list(found.values()), [references[chosen[place]] for place in found], decode, writing)
+    return Sample(_drawn(directory.config["architecture"]["source_vocab_size"]))
+
+
+def _drawn(vocab: int) -> list[list[int]]:
+    """Sources of random ids."""
     draw = np.random.default_rng(1)
-    vocab = directory.config["architecture"]["source_vocab_size"]
     lengths = draw.integers(1, 30, size=COMPARED // 4)
-    return Sample([draw.integers(min(4, vocab - 1), vocab, size=length).tolist() for length in lengths])
+    return [draw.integers(min(4, vocab - 1), vocab, size=length).tolist() for length in lengths]

@@ -114,25 +114,32 @@ class GraphBuilder:
         axes: int = 2,
         bounded: bool = False,
         table: str | None = None,
+        chosen: str | None = None,
     ) -> str:
         """The product `inputs` @ weightᵀ + bias; `weight` is (outputs, inputs), as torch stores it.
 
         `inputs` is (..., inputs) and has so many `axes`. `bounded` says that they lie between -1 and 1. `table` names an
-        embedding table that the weight is too, so that it stands in the graph once.
+        embedding table that the weight is too, so that it stands in the graph once. `chosen`, (n,), are the outputs that are
+        computed, all without it.
         """
+
+        def rows(value: str) -> str:
+            return self.node("Gather", value, chosen) if chosen and value else value
+
         stored = table or f"{name}.weight"
-        added = "" if bias is None else self.constant(f"{name}.bias", bias)
+        added = rows("" if bias is None else self.constant(f"{name}.bias", bias))
         if self.precision == "int8":
-            return self._quantised_product(inputs, self._quantised(stored, weight), added, bounded=bounded)
+            whole, scales = map(rows, self._quantised(stored, weight))
+            return self._quantised_product(inputs, (whole, scales), added, bounded=bounded)
         if axes == 2:
-            return self.node("Gemm", inputs, self.constant(stored, weight), added, attributes={"transB": 1})
+            return self.node("Gemm", inputs, rows(self.constant(stored, weight)), added, attributes={"transB": 1})
         whole = self.node("Transpose", self.constant(stored, weight), attributes={"perm": [1, 0]})
         product = self.node("MatMul", inputs, whole)
         return self.node("Add", product, added) if added else product
 
     def _quantised_product(self, inputs: str, weight: tuple[str, str], bias: str, *, bounded: bool) -> str:
         stored, scales = weight
-        turned = self.node("Transpose", stored, attributes={"perm": [1, 0]})  # done once, when the graph is loaded
+        turned = self.node("Transpose", stored, attributes={"perm": [1, 0]})  # of a whole weight once, on loading
         zero = self.constant("int8.zero", np.array(_ZERO, np.uint8))
         per_level = self.constant("int8.per_level", np.array(1 / _LEVELS, np.float32))
         if bounded:

@@ -297,7 +297,9 @@ class Trainer:
             score = -dev.loss if self.recipe.metric == "loss" else dev.score
             better = run.best is None or score > run.best
             run.since_best = 0 if better else run.since_best + 1
-            kept = better or score == run.best  # of equals the later one has learned more, and its rate has fallen further
+            kept = (
+                better or score == run.best
+            )  # of equals the later one has learned more, and its rate has fallen further
             if kept:
                 run.best, run.best_step = score, run.step
                 save_tensors(self.keep, model_weights(self.model))

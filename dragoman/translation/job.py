@@ -13,6 +13,7 @@ from dragoman.errors import OptionError
 from dragoman.evaluation.calibration import Calibrator
 from dragoman.generation.ensemble import EnsembleStepper
 from dragoman.generation.search import search
+from dragoman.generation.shortlist import restrict
 from dragoman.generation.stepper import Stepper
 from dragoman.storage import ModelDirectory
 from dragoman.translation.choosing import UNREADABLE, by_likeness, by_reverse_model, search_options, with_confidence
@@ -36,13 +37,19 @@ class Job:
         options: SearchOptions,
         reverse: Scorer | None = None,
     ) -> None:
-        """`reverse` scores sources given outputs. Raises `OptionError` or `DataError` for what this model cannot do."""
+        """`stepper` has a shortlist if `options` ask for one; `reverse` scores sources given outputs.
+
+        Raises `OptionError` or `DataError` for what this model cannot do.
+        """
         self._config = directory.config
-        self._stepper, self._texts, self._options, self._reverse = stepper, texts, options, reverse
+        self._texts, self._options, self._reverse = texts, options, reverse
         self._inner = search_options(options, reverse=reverse is not None)
         together = isinstance(stepper, EnsembleStepper)
-        self._calibrator = _calibrator(directory, together=together, needed=options.min_confidence is not None)
+        self._calibrator = None
+        if not options.shortlist:  # which makes scores others
+            self._calibrator = _calibrator(directory, together=together, needed=options.min_confidence is not None)
         self._constraints = texts.constraints(self._inner)
+        self._stepper, self._inner = restrict(stepper, self._inner, self._constraints)
         attends = self._config["architecture"]["attention"] != "none" or together
         self._unknown = UnknownWords.of(texts, options, attends=attends)
 

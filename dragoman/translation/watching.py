@@ -9,6 +9,7 @@ from typing import Any
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
 from dragoman.generation.search import search
+from dragoman.generation.shortlist import restrict
 from dragoman.generation.stepper import Stepper
 from dragoman.generation.streaming import stream
 from dragoman.generation.tracing import Trace
@@ -48,6 +49,7 @@ def stream_text(stepper: Stepper, texts: Texts, source: str, options: SearchOpti
     encoded = texts.encode_sources([source])
     if encoded.faults:
         return iter([Piece("", Translation(source, (), encoded.faults[0]))])
+    stepper, options = restrict(stepper, options, constraints)
     news = stream(stepper, encoded.ids[0], options=options, constraints=constraints)
 
     def pieces() -> Iterator[Piece]:
@@ -75,6 +77,7 @@ def trace_text(stepper: Stepper, texts: Texts, source: str, options: SearchOptio
     if encoded.faults:
         return Traced(Translation(source, (), encoded.faults[0]), [])
     trace = Trace()
+    stepper, options = restrict(stepper, options, constraints)
     found = search(stepper, [encoded.ids[0]], options=options, constraints=constraints, trace=trace)
     history = trace.as_dict(lambda token: texts.target_tokenizer.tokens([token])[0])
     return Traced(texts.translation(source, encoded.ids[0], found[0]), history["sources"][0])

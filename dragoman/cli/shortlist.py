@@ -1,0 +1,56 @@
+"""`dragoman shortlist`: which target words each source word may become, kept with the model."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from dragoman.cli.arguments import AsJson, ModelPath
+from dragoman.cli.flags import flags_of_models
+from dragoman.cli.output import show_messages
+from dragoman.cli.progress import watcher
+from dragoman.config import ReadOptions
+
+
+@flags_of_models
+def shortlist(
+    model: ModelPath,
+    /,
+    *pairs: Annotated[
+        str,
+        Parameter(
+            help="A file of pairs, or two aligned text files; - is standard input. Default: the pairs that the model was trained on."
+        ),
+    ],
+    best: Annotated[
+        int, Parameter(help="Likely translations of a source token that are candidates. Default: 50.")
+    ] = 50,
+    frequent: Annotated[int, Parameter(help="Most frequent target tokens that always are. Default: 100.")] = 100,
+    as_json: AsJson = False,
+    reading: ReadOptions,
+) -> None:
+    """Learn which words translate which, so that a model need not weigh all of its vocabulary.
+
+    Word translation probabilities are learned from pairs (IBM Model 1), and kept in the model directory. From then on
+    `dragoman translate MODEL --shortlist` makes a source's output only of words that are likely for it, which is faster where vocabulary
+    and beam are large. Compare what it says with `dragoman evaluate MODEL`, with and without --shortlist.
+    """
+    show_messages()
+    from dragoman.cli.pairs import as_read
+    from dragoman.places import locate
+    from dragoman.storage import SHORTLIST, ModelDirectory
+    from dragoman.translation.shortlisting import make_shortlist
+
+    directory = ModelDirectory.open(locate(model))
+    options = as_read(directory.config, reading)
+    with watcher() as listener:
+        made = make_shortlist(directory.path, pairs, best=best, frequent=frequent, options=options, listener=listener)
+    if as_json:
+        print(json.dumps({"model": model, **made.as_dict()}))
+        return
+    print(
+        f"{directory.path / SHORTLIST}: {made.source_words:,} source tokens from {made.pairs:,} pairs; a source has "
+        f"{made.mean_candidates:,.0f} candidates of {made.vocabulary:,} on average; {made.size / 1e6:.1f} MB"
+    )
