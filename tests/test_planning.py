@@ -107,6 +107,15 @@ def test_the_predicted_memory_is_that_of_the_process_and_of_all_that_is_kept_per
     assert kept.memory - plain.memory >= 5 * 4 * kept.parameters
 
 
+def test_the_predicted_memory_has_room_for_what_shapes_leave_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = expected(recipe()).memory
+    monkeypatch.setattr(planning, "_bytes_of_activations", lambda *_: 100_000_000)
+    larger = expected(recipe()).memory
+    assert plain is not None
+    assert larger is not None
+    assert larger - plain > 190e6
+
+
 def trained(out: Path, *, stop_at: int | None = None, **more: object) -> dict[str, object]:
     session.start(
         reversed_words(60),

@@ -119,9 +119,13 @@ def forecast(
     to_come = max(0, steps - steps_done)
     evaluations = to_come / evaluation_interval(recipe, steps) + 1
     peak = peak_memory(device)
+    if peak is not None:
+        # Weights and gradients are in the peak already. On a CPU what was freed lies in pieces, which batches of other shapes
+        # do not quite fill: within some hundred steps that comes to about twice what the largest batch keeps.
+        peak += states - 2 * 4 * model.parameter_count + (2 * activations if device.type == "cpu" else 0)
     return Forecast(
         parameters=model.parameter_count,
-        memory=None if peak is None else peak + states - 2 * 4 * model.parameter_count,
+        memory=peak,
         seconds_per_step=per_step,
         seconds_per_evaluation=evaluation_seconds,
         steps_per_epoch=per_epoch,
