@@ -68,8 +68,6 @@ class Run:
     last_step: int = 0
     anchor: int = 0
     fallen: float = 0.0
-    paced_step: int = 0
-    paced_seconds: float = 0.0
     dev_loss: float | None = None
     since_dev_loss: int = 0
     loss_sum: float = 0.0
@@ -129,6 +127,7 @@ class Trainer:
         self.interrupted = interrupted
         self.risk = risk
         self.processes = processes
+        self.paced = (0, 0.0)  # step and seconds at the last look at the pace
         self.run = Run(planned_steps=recipe.planned_steps)
         self.device = model.decoder.embedding.weight.device
         named = {name: value for name, value in model.named_parameters() if value.requires_grad}
@@ -167,7 +166,6 @@ class Trainer:
                 self.schedule, total=self.run.last_step, anchor=self.run.anchor, fallen=self.run.fallen
             )
         self.run.planned_steps = self.recipe.planned_steps
-        self.run.paced_step, self.run.paced_seconds = self.run.step, self.run.seconds
         if self.run.landing_patience != self.recipe.patience:  # another patience was given: it has not run out
             self.run.landing = 0
 
@@ -184,6 +182,7 @@ class Trainer:
     def fit(self) -> Run:
         """Train until a limit; the reason is in the returned run's `finished`, empty after an interrupt."""
         clock = Clock(self.run)
+        self.paced = (self.run.step, self.run.seconds)
         over = self._over()
         while not over:
             for group in _groups(self.batches(self.run.epoch, self.run.position), self.recipe.accumulate):
@@ -333,8 +332,8 @@ class Trainer:
         a guess: other work comes and goes. The plan is part of the run, so that a resumed one goes on under it.
         """
         run, recipe = self.run, self.recipe
-        steps, seconds = run.step - run.paced_step, run.seconds - run.paced_seconds
-        run.paced_step, run.paced_seconds = run.step, run.seconds
+        steps, seconds = run.step - self.paced[0], run.seconds - self.paced[1]
+        self.paced = (run.step, run.seconds)
         if (
             not (recipe.planned_steps and recipe.max_minutes and steps)
             or run.landing
