@@ -5,7 +5,7 @@
     python benchmarks/corpus_memory.py FILE.tsv ...
 
 Each file (made up by read_memory.py unless given) is trained on in a process of its own, with the default recipe and one
-thread. The process is looked at twenty times a second, and the most that it held in each stage is printed: anonymous memory,
+thread, but the same vocabulary and width for all. The process is looked at twenty times a second, and the most that it held in each stage is printed: anonymous memory,
 which is what it needs, and the pages of mapped files that were at hand, which the system takes back when it wants to. The
 last line compares the peaks of anonymous memory.
 """
@@ -51,7 +51,9 @@ def train(file: Path, steps: int | None, epochs: int | None) -> None:
             now = stage
             print(now, flush=True)
 
-    options = TrainOptions(max_steps=steps, epochs=epochs, threads=1, device="cpu", seed=1, patience=0)
+    # A larger corpus would get a larger model, whose memory is not the question.
+    sizes = {"vocab_size": 8_000, "hidden_size": 256, "batch_tokens": 750}
+    options = TrainOptions(max_steps=steps, epochs=epochs, threads=1, device="cpu", seed=1, patience=0, **sizes)
     with tempfile.TemporaryDirectory() as folder:
         dragoman.train(file, out=Path(folder) / "model", options=options, listener=listen)
 
