@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from read_memory import make
 
@@ -52,7 +53,7 @@ def train(file: Path, steps: int | None, epochs: int | None) -> None:
             print(now, flush=True)
 
     # A larger corpus would get a larger model, whose memory is not the question.
-    sizes = {"vocab_size": 8_000, "hidden_size": 256, "batch_tokens": 750}
+    sizes: dict[str, Any] = {"vocab_size": 8_000, "hidden_size": 256, "batch_tokens": 750}
     options = TrainOptions(max_steps=steps, epochs=epochs, threads=1, device="cpu", seed=1, patience=0, **sizes)
     with tempfile.TemporaryDirectory() as folder:
         dragoman.train(file, out=Path(folder) / "model", options=options, listener=listen)
