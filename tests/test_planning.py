@@ -19,6 +19,7 @@ from dragoman.corpus.dataset import EncodedPairs
 from dragoman.errors import Interrupted, TrainingError
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training import clock, planning, session
+from dragoman.training.checkpoint import read_progress
 from dragoman.training.events import Event, Note, ignore
 from dragoman.training.objective import Objective
 from dragoman.training.planning import Forecast, forecast
@@ -171,6 +172,22 @@ def test_a_run_that_is_slower_or_faster_than_its_plan_ends_in_time_with_a_rate_n
     assert 0.9 * 30 < last["seconds"] < 1.1 * 30
     assert (steps < planned / 2) if seconds > 0.1 else (steps > 2 * planned)
     assert last["learning_rate"] < 0.011 * config["recipe"]["learning_rate"]  # type: ignore[index]
+
+
+def test_other_limits_forget_where_the_last_step_had_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "_timed", lambda *_: 0.1)
+    monkeypatch.setattr(planning, "_timed_update", lambda *_: 0.0)
+    ticks = itertools.count()
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: next(ticks) * 0.3))
+    with pytest.raises(Interrupted):
+        trained(tmp_path / "m", stop_at=35, max_minutes=0.5, epochs=10**6, patience=0, eval_every=10)
+    assert read_progress(tmp_path / "m" / "training" / "last.safetensors")["last_step"] > 0
+    longer = TrainOptions(threads=1, max_minutes=1.0)
+    for given, stop_at in ((longer, 37), (TrainOptions(threads=1), 39)):
+        with pytest.raises(Interrupted):
+            session.go_on(tmp_path / "m", given, listener=ignore, stop_at=stop_at)
+        run = read_progress(tmp_path / "m" / "training" / "last.safetensors")
+        assert (run["last_step"], run["anchor"], run["fallen"]) == (0, 0, 0)
 
 
 def _last_line(out: Path) -> str:

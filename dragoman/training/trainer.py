@@ -137,9 +137,8 @@ class Trainer:
         self.average = [value.detach().clone() for value in self.parameters] if self._averages else []
         self.recent = RecentWeights(recipe.average_checkpoints)
         self.most_steps = limit_in_steps(recipe, math.ceil(batches_per_epoch / recipe.accumulate))
-        total = min(self.most_steps, recipe.planned_steps or self.most_steps)
-        self.schedule = Schedule(recipe.schedule, recipe.learning_rate, recipe.warmup_steps, total)
-        self.eval_every = evaluation_interval(recipe, total)
+        self.total_steps = min(self.most_steps, recipe.planned_steps or self.most_steps)
+        self.eval_every = evaluation_interval(recipe, self.total_steps)
         self.objective = objective_of(recipe)
         self.sampling = SamplingCurve(recipe.sampling_curve, recipe.scheduled_sampling, recipe.sampling_steps)
 
@@ -161,11 +160,8 @@ class Trainer:
                 average.copy_(checkpoint.average[name])
         known = {field.name for field in fields(Run)}
         self.run = Run(**{name: value for name, value in checkpoint.progress.items() if name in known})
-        if self.run.last_step and self.run.planned_steps == self.recipe.planned_steps:  # no other limits were given
-            self.schedule = replace(
-                self.schedule, total=self.run.last_step, anchor=self.run.anchor, fallen=self.run.fallen
-            )
-        self.run.planned_steps = self.recipe.planned_steps
+        if self.run.planned_steps != self.recipe.planned_steps:  # other limits were given: the last step is theirs
+            self.run = replace(self.run, planned_steps=self.recipe.planned_steps, last_step=0, anchor=0, fallen=0.0)
         if self.run.landing_patience != self.recipe.patience:  # another patience was given: it has not run out
             self.run.landing = 0
 
@@ -205,13 +201,12 @@ class Trainer:
         """Whether to stop, the same in every process: the main one knows the limits, any may be interrupted."""
         run, main = self.run, self.processes.main
         run.finished = self._limit() if main else ""
-        planned = self.schedule
-        known = (run.rate_scale, run.landing, planned.total, planned.anchor, planned.fallen)
-        at_limit, interrupts, rate_scale, landing, total, anchor, fallen = self.processes.sum(
+        known = (run.rate_scale, run.landing, run.last_step, run.anchor, run.fallen)
+        at_limit, interrupts, rate_scale, landing, last_step, anchor, fallen = self.processes.sum(
             bool(run.finished), self.interrupted(), *(known if main else (0,) * len(known))
         )
         run.rate_scale, run.landing = rate_scale, int(landing)
-        self.schedule = replace(planned, total=int(total), anchor=int(anchor), fallen=fallen)
+        run.last_step, run.anchor, run.fallen = int(last_step), int(anchor), fallen
         if at_limit and not main:
             run.finished = "when the main process did"
         return bool(at_limit or interrupts)
@@ -242,6 +237,15 @@ class Trainer:
         run.loss_sum += loss.cross_entropy
         run.loss_tokens += loss.tokens
         return loss
+
+    @property
+    def schedule(self) -> Schedule:
+        """The learning rate by step; its last step is the recipe's until a limit in minutes has moved it."""
+        recipe, run = self.recipe, self.run
+        total = run.last_step or self.total_steps
+        return Schedule(
+            recipe.schedule, recipe.learning_rate, recipe.warmup_steps, total, anchor=run.anchor, fallen=run.fallen
+        )
 
     @property
     def rate(self) -> float:
@@ -296,9 +300,8 @@ class Trainer:
             score = -dev.loss if self.recipe.metric == "loss" else dev.score
             better = run.best is None or score > run.best
             run.since_best = 0 if better else run.since_best + 1
-            kept = (
-                better or score == run.best
-            )  # of equals the later one has learned more, and its rate has fallen further
+            # Of equals the later one has learned more, and its rate has fallen further.
+            kept = better or score == run.best
             if kept:
                 run.best, run.best_step = score, run.step
                 save_tensors(self.keep, model_weights(self.model))
@@ -343,8 +346,8 @@ class Trainer:
         left = recipe.max_minutes * 60 - run.seconds
         total = min(self.most_steps, run.step + max(1, int(left * steps / max(seconds, 1e-9))))
         if abs(total - self.schedule.total) > DRIFT * (self.schedule.total - run.step):
-            self.schedule = self.schedule.moved(run.step, total)
-            run.last_step, run.anchor, run.fallen = total, run.step, self.schedule.fallen
+            run.fallen = self.schedule.moved(run.step, total).fallen
+            run.last_step, run.anchor = total, run.step
 
     def _watch_plateau(self, dev_loss: float) -> None:
         run = self.run
