@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -286,3 +287,12 @@ def test_without_the_training_libraries_the_extra_is_named(
     assert done.returncode == 2, done.stderr
     assert 'pip install "dragoman[train]"' in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_an_advised_option_is_spelt_as_it_must_be_given(run: Run, tmp_path: Path) -> None:
+    """Law: what an error says to try works as it stands (a separator of two spaces, as in CMUdict, is two spaces)."""
+    path = tmp_path / "words.txt"
+    path.write_text("".join(f"WORD{letter}  W ER D {letter}\n" for letter in "ABCDEFGH"), encoding="utf-8")
+    advice = run("check", path).error().rpartition("try ")[2]
+    assert advice == "--separator '  '"
+    assert run("check", path, *shlex.split(advice)).code == 0

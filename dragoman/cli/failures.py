@@ -19,6 +19,7 @@ from cyclopts import exceptions as cyclopts
 from cyclopts.token import Token
 
 from dragoman.cli.flags import flag
+from dragoman.cli.output import one_line
 from dragoman.errors import DragomanError, MissingExtraError, OptionError, nearest
 from dragoman.training.launch import launched
 
@@ -61,7 +62,7 @@ def report(error: BaseException, *, command: str = "", flags: Iterable[str] = ()
 
 def _say(line: str, code: int) -> int:
     who = "" if launched().main else f"process {launched().rank}: "
-    print(f"dragoman: error: {who}{' '.join(line.split())}", file=sys.stderr)
+    print(f"dragoman: error: {who}{one_line(line)}", file=sys.stderr)
     return code
 
 

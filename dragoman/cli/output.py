@@ -27,7 +27,12 @@ def notice(message: str) -> None:
 
 def warn(message: str) -> None:
     """Tell the user of something that went less well than hoped, in one line."""
-    notice(f"dragoman: warning: {' '.join(message.split())}")
+    notice(f"dragoman: warning: {one_line(message)}")
+
+
+def one_line(message: str) -> str:
+    """`message` without line breaks; spaces inside a line stay, as they may be the very separator that it advises."""
+    return " ".join(line.strip() for line in message.splitlines() if line.strip())
 
 
 def try_it(model: Path) -> None:
