@@ -289,10 +289,28 @@ def test_without_the_training_libraries_the_extra_is_named(
     assert "Traceback" not in done.stderr
 
 
-def test_an_advised_option_is_spelt_as_it_must_be_given(run: Run, tmp_path: Path) -> None:
-    """Law: what an error says to try works as it stands (a separator of two spaces, as in CMUdict, is two spaces)."""
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        ("WORD{0}  W ER D {0}\n", "--separator '  '"),  # as in CMUdict
+        ("{0};word {0}\n", "--separator ';'"),
+        ("IN: jump {0} OUT: JUMP {0}\n", "--pattern 'IN: (.*) OUT: (.*)'"),  # as in SCAN
+    ],
+)
+def test_an_advised_option_is_spelt_as_it_must_be_given(run: Run, tmp_path: Path, line: str, option: str) -> None:
+    """Law: what an error says to try works as it stands."""
     path = tmp_path / "words.txt"
-    path.write_text("".join(f"WORD{letter}  W ER D {letter}\n" for letter in "ABCDEFGH"), encoding="utf-8")
+    path.write_text("".join(line.format(letter) for letter in "ABCDEFGH"), encoding="utf-8")
     advice = run("check", path).error().rpartition("try ")[2]
-    assert advice == "--separator '  '"
+    assert advice == option
     assert run("check", path, *shlex.split(advice)).code == 0
+
+
+def test_columns_that_are_left_are_said(run: Run, tmp_path: Path) -> None:
+    """Law: what was chosen silently is shown: a file of three columns is not read as if it had two."""
+    path = tmp_path / "forms.tsv"
+    path.write_text("".join(f"go\tV;{number}\tgoes{number}\n" for number in range(9)), encoding="utf-8")
+    assert ", columns 1, 2 of 3\n" in run("check", path).out
+    assert (
+        ", columns" not in run("check", path, "--source", "1", "--source", "2", "--target", "3").out.partition("\n")[0]
+    )

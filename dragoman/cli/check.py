@@ -47,9 +47,10 @@ def check(
 
 def _in_words(report: CheckReport, write: Path | None) -> str:
     """The report as tables."""
-    names = f", columns {', '.join(report.columns)}" if report.columns else ""
+    from dragoman.corpus.report import columns_read
+
     parts = [
-        f"{report.name}: {report.pairs:,} pairs in {report.rows:,} rows{names}",
+        f"{report.name}: {report.pairs:,} pairs in {report.rows:,} rows{columns_read(report.columns, report.width)}",
         table(
             [
                 (side, f"{of.different:,}", of.script, *_lengths(of.words), *_lengths(of.characters))

@@ -93,7 +93,9 @@ class CheckReport:
     blank: int
     """Blank lines passed over."""
     columns: tuple[str, ...]
-    """Names of the columns that were read, where the file has names."""
+    """The columns that were read where that needs saying: their names, or their numbers where others are left."""
+    width: int | None
+    """How many columns the first row has, where that is known."""
     source: Side
     """The sources."""
     target: Side
@@ -147,6 +149,7 @@ def check_pairs(
         pairs=read.usable,
         blank=read.blank,
         columns=read.columns,
+        width=read.width,
         source=_side(rows.source, rows.source_length, rows.source_words, rows.source_script),
         target=_side(rows.target, rows.target_length, rows.target_words, rows.target_script),
         findings=(*_unusable(read), *found),

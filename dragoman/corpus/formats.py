@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from dragoman.corpus.lines import MAX_LINE, damage_is_an_error
 from dragoman.corpus.report import (
@@ -34,6 +34,7 @@ from dragoman.errors import DataError, MissingExtraError
 MAX_CELL_LINES = 200
 """Most lines in one quoted cell; a quote still open then is one that nobody closed."""
 
+T = TypeVar("T")
 Lines = Iterator[tuple[int, str]]
 Row = tuple[int, "Sequence[str] | Fault"]
 
@@ -46,12 +47,26 @@ class Table:
     """Names of the columns, or `None` where the file has none."""
     rows: Callable[[Sequence[int]], Iterator[Row]]
     """Given column indices from 0, streams (line number, those cells in that order or a `Fault`); may run once."""
+    width: int | None = None
+    """Columns of the first row, where that is known before rows are read."""
 
 
 def separated(lines: Lines, *, separator: str, header: bool) -> Table:
     """Unquoted columns (TSV): every quote mark is text."""
     names = _header(lines, lambda line: line.split(separator)) if header else None
-    return Table(names, lambda wanted: _separated_rows(lines, wanted, separator))
+    first, lines = _peek(lines, lambda line: not line[1] or line[1].isspace())
+    width = first[1].count(separator) + 1 if first else None
+    return Table(names, lambda wanted: _separated_rows(lines, wanted, separator), width)
+
+
+def _peek(items: Iterator[T], passed_over: Callable[[T], bool]) -> tuple[T | None, Iterator[T]]:
+    """The first item that is not to be passed over, and all items."""
+    seen: list[T] = []
+    for item in items:
+        seen.append(item)
+        if not passed_over(item):
+            return item, chain(seen, items)
+    return None, iter(seen)
 
 
 def _header(lines: Lines, split: Callable[[str], Sequence[str]]) -> tuple[str, ...]:
@@ -115,7 +130,9 @@ def quoted(lines: Lines, *, separator: str, header: bool) -> Table:
     if header:
         first = next((cells for _, cells in records if cells is not BLANK), ())
         names = () if isinstance(first, Fault) else tuple(" ".join(cell.split()) for cell in first)
-    return Table(names, lambda wanted: _pick(records, wanted, separator))
+    row, records = _peek(records, lambda record: isinstance(record[1], Fault))
+    width = len(row[1]) if row and not isinstance(row[1], Fault) else None
+    return Table(names, lambda wanted: _pick(records, wanted, separator), width)
 
 
 def _pick(records: Iterator[Row], wanted: Sequence[int], separator: str) -> Iterator[Row]:

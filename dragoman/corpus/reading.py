@@ -100,8 +100,9 @@ def _pairs(layout: _Layout, options: ReadOptions, report: ReadReport) -> Iterato
     with ExitStack() as stack:
         table = layout.open(stack)
         wanted = _pair_columns(options, table.names, layout.name)
-        if table.names:
-            report.columns = tuple(table.names[index] for index in wanted)
+        if table.names or len(set(wanted)) < (table.width or 0):
+            report.columns = tuple(table.names[index] if table.names else str(index + 1) for index in wanted)
+            report.width = table.width
         make = partial(
             _make_pair, sources=len(options.source) or 1, grouped=bool(options.group_by), form=options.normalization
         )

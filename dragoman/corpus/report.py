@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +37,10 @@ _SCRIPTS = (
     ("gb18030", "[一-鿿]", 0.5),
 )
 """Encodings, and the share of letters of their script that text in them has."""
+
+
+_LABELS = re.compile(r"\s*(\w+:) .+? (\w+:) .")
+"""Sides that are named in the line: `IN: jump twice OUT: JUMP JUMP`."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,9 @@ class ReadReport:
     separator: str | None = None
     """The column separator, where there is one."""
     columns: tuple[str, ...] = ()
-    """The names of the columns that were read, where the file names them: sources, target, group."""
+    """The columns that were read (sources, target, group) where that needs saying: their names, or their numbers where others are left."""
+    width: int | None = None
+    """How many columns the first row has, where that is known."""
     rows: int = 0
     """Rows seen, blank lines and the header not counted."""
     usable: int = 0
@@ -108,11 +115,12 @@ class ReadReport:
             self.samples.append(Fault(fault.reason, fault.raw[:500]))
 
     def summary(self) -> str:
-        """One line for people: how many rows are usable, and why the others are not."""
+        """One line for people: how many rows are usable, from which columns, and why the others are not."""
+        pairs = f"{self.name}: {self.usable:,} pairs{columns_read(self.columns, self.width)}"
         if not self.unusable:
-            return f"{self.name}: {self.rows:,} pairs"
+            return pairs
         parts = [f"{reason.count:,} {name} ({_lines(reason)})" for name, reason in self.reasons.items()]
-        return f"{self.name}: {self.usable:,} pairs, {self.unusable:,} unusable rows: {', '.join(parts)}"
+        return f"{pairs}, {self.unusable:,} unusable rows: {', '.join(parts)}"
 
     def as_dict(self) -> dict[str, Any]:
         """The counts as plain values, for JSON."""
@@ -123,6 +131,12 @@ class ReadReport:
             "blank": self.blank,
             "unusable": {name: {"count": r.count, "lines": list(r.lines)} for name, r in self.reasons.items()},
         }
+
+
+def columns_read(columns: Sequence[str], width: int | None) -> str:
+    """`, columns 1, 2 of 3`: which columns were read and whether others are left; empty where there is nothing to say."""
+    of = f" of {width}" if len(set(columns)) < (width or 0) else ""
+    return f", columns {', '.join(columns)}{of}" if columns else ""
 
 
 def _lines(reason: Reason) -> str:
@@ -219,6 +233,9 @@ def _likely_separator(samples: list[str], report: ReadReport) -> str:
         if separator not in {report.separator} and number and frequency >= 0.8 * len(samples):
             shown = "\\t" if separator == "\t" else separator
             return f"try --separator '{shown}'"
+    labels = {match.groups() for sample in samples if (match := _LABELS.match(sample))}
+    if len(labels) == 1 and report.format != "pattern":
+        return "try --pattern '{} (.*) {} (.*)'".format(*map(re.escape, labels.pop()))
     if report.format in {"jsonl", "parquet"}:
         return "choose the columns with --source and --target"
     if report.format == "pattern":
