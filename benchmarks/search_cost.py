@@ -1,10 +1,11 @@
 """What search costs beyond the model's own steps, and what a beam costs against greedy search.
 
-    python benchmarks/search_cost.py [--threads 1] [--repeats 7]
+    python benchmarks/search_cost.py [--engine torch] [--threads 1] [--repeats 7]
 
 It measures models with random weights: two LSTM layers of 256 and of 512, a vocabulary of
 8,000, multi-head attention; outputs are cut at 20 tokens, so that every search does the same number of steps. "Own share"
-is the part of the time that is not spent inside the model's three operations (start, step, select).
+is the part of the time that is not spent inside the model's three operations (start, step, select). `--engine` float32 or int8
+measures the same models as ONNX graphs: the faster the model's steps, the larger the search's share.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from dragoman.generation.search import search
 from dragoman.generation.stepper import BOS, PAD, Bools, Floats, Ints, State, Step, Stepper
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
+from dragoman.runtime.decoder_graph import decoder_graph
+from dragoman.runtime.encoder_graph import encoder_graph
+from dragoman.runtime.engine import OnnxStepper
 
 VOCAB = 8000
 LENGTH = 20
@@ -91,6 +95,15 @@ def random_model(hidden_size: int) -> Seq2Seq:
     return model
 
 
+def open_stepper(engine: str, hidden_size: int, threads: int) -> Stepper:
+    """The random model of that width, run by `engine`."""
+    model = random_model(hidden_size)
+    if engine == "torch":
+        return TorchStepper(model)
+    encoder, decoder = (make(model.eval(), precision=engine) for make in (encoder_graph, decoder_graph))
+    return OnnxStepper(encoder, decoder, threads=threads)
+
+
 def measure(
     stepper: Stepper, sources: list[list[int]], options: SearchOptions, constraints: Constraints | None, repeats: int
 ) -> tuple[float, float]:
@@ -109,17 +122,19 @@ def measure(
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine", choices=("torch", "float32", "int8"), default="torch")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     random = np.random.default_rng(1)
     print(
-        f"torch {torch.__version__}, numpy {np.__version__}, {arguments.threads} thread(s), best of {arguments.repeats}"
+        f"{arguments.engine}, torch {torch.__version__}, numpy {np.__version__}, {arguments.threads} thread(s), "
+        f"best of {arguments.repeats}"
     )
     print(f"{'model':>6} {'batch':>5} {'search':>22} {'ms/source':>10} {'x greedy':>8} {'own share':>9}")
     for hidden_size in (256, 512):
-        stepper = TorchStepper(random_model(hidden_size))
+        stepper = open_stepper(arguments.engine, hidden_size, arguments.threads)
         for batch in (1, 32):
             sources = [random.integers(4, VOCAB, size=random.integers(8, 16)).tolist() for _ in range(batch)]
             greedy = 0.0

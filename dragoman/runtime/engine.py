@@ -14,6 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from dragoman.errors import StorageError
+from dragoman.generation.narrowing import Narrowed, best_of, narrow
 from dragoman.generation.shortlist import Shortlist
 from dragoman.generation.stepper import Bools, Floats, Ints, Step, ranked
 from dragoman.storage import ModelDirectory
@@ -121,25 +122,38 @@ class OnnxStepper:
         bias: Floats | None = None,
     ) -> Step:
         """Feed each row's last id and return its best next ids, ranked as the protocol says."""
-        in_graph = top_k is not None and allowed is None and bias is None
-        most = self.vocab_size if state.union is None else state.memory["own"].shape[1]
-        k = min(top_k, most) if in_graph and top_k is not None else 1
-        feed = {"last_ids": np.ascontiguousarray(last_ids, dtype=np.int64), "top_k": np.array([k]), **state.memory}
-        if state.union is not None:
-            feed["union"] = state.union
-        answers = ["top_ids", "top_log_probs"] if in_graph else ["log_probs"]
-        wanted = [*answers, *self._attention, *self._following]
-        given = dict(zip(wanted, self._decoder.run(wanted, feed | state.layers), strict=True))
-        if in_graph:
-            ids, log_probs = given["top_ids"], given["top_log_probs"]
-        else:
+        free = allowed is None and bias is None
+        narrowed = None
+        if top_k is not None and free:
+            narrowed = Narrowed(top_k, np.zeros((len(last_ids), 0), np.int64))
+        elif top_k is not None and state.union is None:  # with a shortlist the words are few anyhow
+            narrowed = narrow(allowed, bias, top_k=top_k)
+        given = self._run(state, last_ids, narrowed)
+        if top_k is None or narrowed is None:
             whole = given["log_probs"]
             if state.union is not None:
                 whole = _spread(whole, state.union, state.memory["own"], self.vocab_size)
             ids, log_probs = ranked(whole, top_k=top_k, allowed=allowed, bias=bias)
+        else:
+            ids = given.get("top_ids", np.zeros((len(last_ids), 0), np.int64))
+            log_probs = given.get("top_log_probs", np.zeros((len(last_ids), 0), np.float32))
+            if not free:
+                named = given.get("log_probs")
+                ids, log_probs = best_of(narrowed, ids, log_probs, named, top_k=top_k, allowed=allowed, bias=bias)
         layers = {name.removeprefix("next_"): given[name] for name in self._following}
-        following = replace(state, layers=layers)
-        return Step(ids, log_probs, given.get("attention"), following)
+        return Step(ids, log_probs, given.get("attention"), replace(state, layers=layers))
+
+    def _run(self, state: OnnxState, last_ids: Ints, narrowed: Narrowed | None) -> Arrays:
+        """What the decoder's graph gives: of the distribution no more than what is looked at."""
+        most = self.vocab_size if state.union is None else state.memory["own"].shape[1]
+        k = min(narrowed.top_k, most) if narrowed is not None else 0
+        best = ["top_ids", "top_log_probs"] if k else []
+        whole = ["log_probs"] if narrowed is None or narrowed.named.size else []
+        wanted = [*best, *whole, *self._attention, *self._following]
+        feed = {"last_ids": np.ascontiguousarray(last_ids, dtype=np.int64), "top_k": np.array([max(1, k)])}
+        if state.union is not None:
+            feed["union"] = state.union
+        return dict(zip(wanted, self._decoder.run(wanted, feed | state.memory | state.layers), strict=True))
 
     def select(self, state: OnnxState, rows: Ints) -> OnnxState:
         """Reorder, repeat or drop rows; the memory is copied only when rows change their source."""
