@@ -16,10 +16,10 @@ from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
 from dragoman.generation.constraints import Constraints, contains
 from dragoman.generation.randomness import absorb, source_keys, uniform
-from dragoman.generation.sampling import draw, normalize, shape
+from dragoman.generation.sampling import draw, draw_several, normalize, shape
 from dragoman.generation.search import search
 from dragoman.generation.stepper import BOS, EOS, PAD, UNK
-from dragoman.generation.stochastic import condition
+from dragoman.generation.stochastic import highest
 from dragoman.generation.streaming import stream
 
 sources = st.lists(st.lists(st.integers(4, 9), min_size=1, max_size=3), min_size=1, max_size=4)
@@ -190,6 +190,16 @@ def test_top_p_keeps_the_fewest_that_have_so_much_together() -> None:
     np.testing.assert_allclose(shape(values, top_p=1.0), np.exp(values))
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(1, 300), st.floats(0.01, 0.99))
+@settings(max_examples=100, deadline=None)
+def test_top_p_is_the_shortest_beginning_of_the_whole_vocabulary_sorted(seed: int, size: int, top_p: float) -> None:
+    values = np.random.default_rng(seed).normal(size=(3, size)) * 4
+    for row, kept in zip(normalize(values), shape(values, top_p=top_p) > 0, strict=True):
+        order = (-row).argsort()
+        needed = int(np.searchsorted(row[order].cumsum(), top_p)) + 1
+        assert set(np.flatnonzero(kept)) == set(order[:needed])
+
+
 def test_min_p_keeps_what_is_near_the_best() -> None:
     values = np.log(np.array([[0.1, 0.4, 0.3, 0.2]]))
     np.testing.assert_allclose(shape(values, min_p=0.6), [[0, 4 / 7, 3 / 7, 0]])
@@ -272,12 +282,38 @@ def test_a_narrow_stochastic_beam_loses_none_of_the_best(
     assert search(model, source_ids, options=narrow) == [found[:k] for found in everything]
 
 
-def test_conditioning_sets_the_maximum_and_keeps_the_order() -> None:
-    noisy = np.array([[0.3, -1.0, 2.0, -np.inf], [5.0, 4.0, -3.0, 0.0]])
-    shifted = condition(noisy, np.array([-0.5, 7.0]))
-    np.testing.assert_allclose(shifted.max(axis=1), [-0.5, 7.0])
-    np.testing.assert_array_equal(shifted.argsort(axis=1), noisy.argsort(axis=1))
-    assert shifted[0, 3] == -np.inf
+def test_perturbed_values_are_gumbel_variables_drawn_from_the_top_down() -> None:
+    """Law: places and values, drawn one after another below a Gumbel variable, are those of independent noise."""
+    random, rows = np.random.default_rng(4), 20_000
+    weights = np.array([0.6, 0.0, 0.3, 0.1])
+    columns, left = draw_several(np.tile(weights, (rows, 1)), random.random((rows, 3)))
+    values = highest(np.log(left), -np.log(-np.log(random.random(rows))), random.random((rows, 2)))
+    assert (np.diff(values, axis=1) < 0).all()
+    for column in (0, 2, 3):
+        own = values[columns == column]
+        assert len(own) == rows
+        cells = np.histogram(np.exp(-np.exp(np.log(weights[column]) - own)), bins=20, range=(0, 1))[0]
+        assert ((cells - rows / 20) ** 2 / (rows / 20)).sum() < 50  # chi-square with 19 degrees of freedom, 0.9999
+
+
+def test_after_everything_was_drawn_nothing_is_left() -> None:
+    columns, left = draw_several(np.array([[0.0, 2.0, 1.0]]), np.array([[0.9, 0.9, 0.9]]))
+    assert columns[0, :2].tolist() == [2, 1]
+    assert left.tolist() == [[3, 2, 0]]
+    with np.errstate(divide="ignore"):
+        assert highest(np.log(left), np.zeros(1), np.array([[0.5, 0.5]]))[0, 2] == -np.inf
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 700))
+@settings(max_examples=50, deadline=None)
+def test_blocks_do_not_change_a_draw(seed: int, size: int) -> None:
+    """Law: the column is where the running sum over all weights passes the number."""
+    random = np.random.default_rng(seed)
+    weights = random.integers(0, 3, size=(5, size)).astype(np.float32)
+    weights[:, random.integers(size)] = 1
+    numbers = random.random(5)
+    sums = weights.cumsum(axis=1)
+    assert draw(weights, numbers).tolist() == (sums <= numbers[:, None] * sums[:, -1:]).sum(axis=1).tolist()
 
 
 # Best-first search

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dragoman.generation.stepper import Floats, Ints
+from dragoman.generation.stepper import Floats
 
 Keys = NDArray[np.uint64]
 
@@ -45,22 +45,3 @@ def uniform(keys: Keys) -> Floats:
     """A number between 0 and 1, neither of them, for each key."""
     numbers: Floats = ((keys >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
     return numbers
-
-
-def gumbel(keys: Keys, ids: Ints) -> Floats:
-    """Standard Gumbel noise for every id of every key: `(rows,)` and `(n,)` -> (rows, n).
-
-    Mixed in 32 bits, for speed (the finaliser of MurmurHash3, once for each half of the key).
-    """
-    low = (keys & np.uint64(0xFFFFFFFF)).astype(np.uint32)[:, None]
-    high = (keys >> np.uint64(32)).astype(np.uint32)[:, None]
-    with np.errstate(over="ignore"):
-        mixed = _mix(_mix(ids.astype(np.uint32) * np.uint32(0x9E3779B9) + low) ^ high)
-    noise: Floats = -np.log(-np.log((mixed + 0.5) * 2.0**-32))
-    return noise
-
-
-def _mix(x: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
-    x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
-    return x ^ (x >> np.uint32(16))

@@ -18,6 +18,9 @@ from dragoman.generation.randomness import absorb, source_keys, uniform
 from dragoman.generation.stepper import Floats, Ints
 from dragoman.generation.walk import Rows
 
+_BLOCK = 128
+"""Columns whose weights are added up first, when one of many is drawn."""
+
 
 class Sampler:
     """Picks every row's next id at random."""
@@ -62,9 +65,9 @@ def shape(
         values = np.where(values >= least, values, -np.inf)
     if top_p is not None and top_p < 1:
         probabilities = normalize(values)
-        falling = -np.sort(-probabilities, axis=1)
+        falling = _falling(probabilities, at_least=(1 - top_p) / probabilities.shape[1])
         before = falling.cumsum(axis=1) - falling
-        kept = (before < top_p).sum(axis=1, keepdims=True)
+        kept = ((before < top_p) & (falling > 0)).sum(axis=1, keepdims=True)
         least = np.take_along_axis(falling, np.maximum(kept - 1, 0), axis=1)
         values = np.where(probabilities >= least, values, -np.inf)
     if min_p:
@@ -73,12 +76,51 @@ def shape(
     return normalize(values)
 
 
-def draw(probabilities: Floats, numbers: Floats) -> Ints:
-    """The column of each row that its number, between 0 and 1, falls on."""
-    sums = probabilities.cumsum(axis=1, dtype=np.float64)
-    columns: Ints = (sums <= numbers[:, None] * sums[:, -1:]).sum(axis=1)
-    columns = np.minimum(columns, probabilities.shape[1] - 1)
-    beyond = np.flatnonzero(probabilities[np.arange(len(columns)), columns] <= 0)
-    if len(beyond):  # rounding carried the number past the last possible id
-        columns[beyond] = probabilities.shape[1] - 1 - (probabilities[beyond, ::-1] > 0).argmax(axis=1)
+def _falling(probabilities: Floats, *, at_least: float) -> Floats:
+    """Each row's probabilities from that size on, the highest first, then zeros: all smaller ones add up to too little to matter."""
+    rows, columns = np.nonzero(probabilities >= at_least)
+    counts = np.bincount(rows, minlength=len(probabilities))
+    found = np.zeros((len(probabilities), int(counts.max(initial=1))), probabilities.dtype)
+    found[np.arange(found.shape[1]) < counts[:, None]] = probabilities[rows, columns]
+    falling: Floats = -np.sort(-found, axis=1)
+    return falling
+
+
+def draw(weights: Floats, numbers: Floats) -> Ints:
+    """The column of each row, drawn as `weights`, (rows, n), say, that its number, between 0 and 1, falls on."""
+    return draw_several(weights, numbers[:, None])[0][:, 0]
+
+
+def draw_several(weights: Floats, numbers: Floats) -> tuple[Ints, Floats]:
+    """Several columns of each row without replacement, one for each of its `numbers`, (rows, k), one after another.
+
+    With them comes the sum of the weights that were left before each draw; where that is 0, the column means nothing.
+    """
+    # Running sums over a whole vocabulary are slow: first the block that a number falls into, then its place in there.
+    rows, size = np.arange(len(weights)), weights.shape[1]
+    left = np.zeros((len(weights), -(-size // _BLOCK), _BLOCK), weights.dtype)
+    left.reshape(len(weights), -1)[:, :size] = weights
+    sums = left.sum(axis=2, dtype=np.float64)
+    columns, totals = np.zeros(numbers.shape, np.int64), np.zeros(numbers.shape)
+    for place in range(numbers.shape[1]):
+        until = sums.cumsum(axis=1)
+        totals[:, place] = until[:, -1]
+        falls = numbers[:, place] * until[:, -1]
+        block = _or_last((until <= falls[:, None]).sum(axis=1), sums)
+        inside = left[rows, block].cumsum(axis=1, dtype=np.float64)
+        falls = falls - np.where(block > 0, until[rows, block - 1], 0)
+        column = _or_last((inside <= falls[:, None]).sum(axis=1), left[rows, block])
+        columns[:, place] = block * _BLOCK + column
+        if place + 1 < numbers.shape[1]:
+            left[rows, block, column] = 0
+            sums[rows, block] = left[rows, block].sum(axis=1, dtype=np.float64)
+    return np.minimum(columns, size - 1), totals
+
+
+def _or_last(columns: Ints, weights: Floats) -> Ints:
+    """`columns`, but the last one with any weight where rounding has carried a row to one without (or past the end)."""
+    columns = np.minimum(columns, weights.shape[1] - 1)
+    beyond = np.flatnonzero(weights[np.arange(len(columns)), columns] <= 0)
+    if len(beyond):
+        columns[beyond] = weights.shape[1] - 1 - (weights[beyond, ::-1] > 0).argmax(axis=1)
     return columns

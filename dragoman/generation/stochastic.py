@@ -5,6 +5,10 @@ its own plus Gumbel noise. The outputs with the k highest ones are k draws witho
 drawn from the top down: a prefix's perturbed value is the highest of its outputs', so that a beam which keeps the k highest
 prefixes loses none of the k highest outputs.
 
+Of a prefix's continuations only the k highest are ever needed. They are drawn one after another, as of several Gumbel variables
+the place of the highest and its value are independent (Maddison, Tarlow and Minka 2014, A* Sampling): the highest has the
+prefix's value, and falls on a continuation as its probability says; the next one is drawn from the others, below it; and so on.
+
 The noise of a prefix comes from the seed, the source's ids and the prefix itself, so that a source's draws do not depend on
 its batch. Where ids are forbidden the draws follow the distribution over the others.
 """
@@ -21,9 +25,12 @@ from dragoman.generation.finish import CUT, FINISHED, Finished
 from dragoman.generation.history import History
 from dragoman.generation.hypothesis import Hypothesis
 from dragoman.generation.plan import Plan
-from dragoman.generation.randomness import absorb, gumbel, source_keys
-from dragoman.generation.sampling import normalize
+from dragoman.generation.randomness import absorb, source_keys, uniform
+from dragoman.generation.sampling import draw_several, normalize
 from dragoman.generation.stepper import BOS, EOS, Bools, Floats, Ints, State, Stepper
+
+_NOISE = 2**32
+"""Absorbed before what is drawn at a prefix, where an id would be the key of the next prefix."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +51,19 @@ class Leaf:
     """`FINISHED` or `CUT`."""
 
 
-def condition(noisy: Floats, highest: Floats) -> Floats:
-    """Shift each row of perturbed values, `(rows, n)`, so that its maximum is `highest`, (rows,) (Kool et al., appendix B.3).
+def highest(locations: Floats, most: Floats, numbers: Floats) -> Floats:
+    """Perturbed values, (rows, k), each the highest of what was left, falling from `most`, (rows,).
 
-    The values stay Gumbel variables, now given their maximum.
+    `locations`, (rows, k), are log-probabilities of all that was left before each; `numbers` are uniform, (rows, k - 1).
+    A Gumbel variable at `a`, given that it is below `b`, is `a - log(exp(a - b) - log(u))` (Maddison et al., section 4).
     """
-    top = noisy.max(axis=1, keepdims=True)
-    top = np.where(np.isfinite(top), top, 0.0)
-    highest = highest[:, None]
-    with np.errstate(divide="ignore"):
-        v = highest - noisy + np.log1p(-np.exp(np.minimum(noisy - top, 0.0)))
-    shifted: Floats = highest - np.maximum(0.0, v) - np.log1p(np.exp(-np.abs(v)))
-    return shifted
+    values = [most]
+    for place in range(1, locations.shape[1]):
+        with np.errstate(invalid="ignore"):
+            drop = np.log(-np.log(numbers[:, place - 1]))
+            fallen = locations[:, place] - np.logaddexp(locations[:, place] - values[-1], drop)
+        values.append(np.where(np.isfinite(fallen), fallen, -np.inf))
+    return np.stack(values, axis=1)
 
 
 class StochasticBeam:
@@ -98,11 +106,14 @@ class StochasticBeam:
     def advance(self) -> bool:
         """One step of all beams; False when every output has ended."""
         answer = ask(self.stepper, self.state, self.last_ids, plan=self.plan, rules=self.rules, top_k=None)
+        weights = normalize(answer.values / self.plan.options.temperature)
+        width = min(self.width, weights.shape[1])
+        numbers = uniform(absorb(absorb(self.keys, _NOISE)[:, None], np.arange(2 * width)))
+        columns_of, left = draw_several(weights, numbers[:, ::2])
         with np.errstate(divide="ignore"):
-            log_q = self.log_q[:, None] + np.log(normalize(answer.values / self.plan.options.temperature))
-        noisy = log_q + gumbel(self.keys, answer.ids[0])
-        columns_of = best(noisy, self.width)  # conditioning keeps the order: each row's best suffice
-        perturbed = condition(np.take_along_axis(noisy, columns_of, axis=1), self.perturbed)
+            log_q = self.log_q[:, None] + np.log(np.take_along_axis(weights, columns_of, axis=1), dtype=np.float64)
+            perturbed = highest(self.log_q[:, None] + np.log(left), self.perturbed, numbers[:, 3::2])
+        perturbed = np.where(left > 0, perturbed, -np.inf)  # nothing was left to draw
         self._set_aside(np.flatnonzero(perturbed[:, 0] == -np.inf), CUT)  # these rows may choose nothing
         rows, ranks = self._choose(perturbed)
         columns = columns_of[rows, ranks]
@@ -110,7 +121,7 @@ class StochasticBeam:
         received = self.plan.receive(self.received, answer.attention, self.sentences)
         self.history.add(ids, answer.log_probs[rows, columns], rows, self.nodes, answer.attention)
         self.length += 1
-        self.perturbed, self.log_q = perturbed[rows, ranks], log_q[rows, columns]
+        self.perturbed, self.log_q = perturbed[rows, ranks], log_q[rows, ranks]
         self.totals = self.totals[rows] + answer.values[rows, columns]
         self.sentences, self.nodes = self.sentences[rows], np.arange(len(rows))
         self.keys, self.last_ids = absorb(self.keys[rows], ids), ids
