@@ -21,8 +21,11 @@ from torch.utils.checkpoint import checkpoint
 
 from dragoman.model.pointer import Pointer
 
-_CHUNK_VALUES = 2**23
-"""Logits held at once: 32 MiB in float32."""
+_CHUNK_VALUES = 2**21
+"""Logits held at once: 8 MiB in float32, which a processor's cache holds from one pass over them to the next."""
+
+_TINY = 1e-30
+"""Divides where nothing is generated, as all is copied."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def _logits(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """The logits, features · weightᵀ + bias, as exact as `bias`; the product is as exact as `features` and `weight`."""
     if weight.dtype == bias.dtype:
         return torch.addmm(bias, features, weight.t())
-    return torch.mm(features, weight.t()).to(bias.dtype).add_(bias)
+    return torch.mm(features, weight.t()) + bias
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
@@ -157,7 +160,10 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             chunk, labels = features[start : start + rows], target[start : start + rows].unsqueeze(1)
             logits = _logits(chunk, factor, bias)
             true = logits.gather(1, labels)
-            normalizer = torch.logsumexp(logits, dim=1, keepdim=True)
+            highest = logits.amax(dim=1, keepdim=True)
+            weights = logits.sub_(highest).exp_()  # of the softmax, before they are divided by their sum
+            total = weights.sum(dim=1, keepdim=True)
+            normalizer = highest + total.log()
             own = (normalizer - true).squeeze(1)  # -log softmax(true)
             share = shares[start : start + rows]
             if generated is not None and copied is not None:
@@ -173,19 +179,20 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                 )
             if to_features is None or to_weight is None or to_bias is None:
                 continue
-            # d objective / d logits = share · (p - true label), and with smoothing p - even label, the even part apart
+            # d objective / d logits = share · (p - true label), and with smoothing p - even label, the even part apart.
+            # Everything that is one number for a row stays out of the passes over the vocabulary, and scales the features.
             share = (1 - smoothing) * share.unsqueeze(1)
-            slope = logits.sub_(normalizer).exp_()
-            if generated is not None:
-                slope.mul_(share + smoothing)
-            slope.scatter_add_(1, labels, -share)
-            to_bias += slope.sum(0)
-            slope = slope.to(features.dtype)
-            torch.mm(slope, factor, out=to_features[start : start + rows])
+            rate = share + smoothing
+            weights.scatter_add_(1, labels, -total * share / rate.clamp_min(_TINY))
+            rate = rate / total
+            to_bias += weights.t() @ rate.squeeze(1)
+            weights = weights.to(features.dtype)
+            to_features[start : start + rows] = (weights @ factor).mul_(rate)
+            scaled = (chunk * rate).to(features.dtype)
             if weight.dtype == features.dtype:
-                to_weight.addmm_(slope.t(), chunk)
+                to_weight.addmm_(weights.t(), scaled)
             else:
-                to_weight += slope.t() @ chunk
+                to_weight += weights.t() @ scaled
         if to_features is not None and to_weight is not None and to_bias is not None and smoothing:
             to_features -= even * weight_sum
             to_weight -= even * features.sum(0, dtype=bias.dtype)
