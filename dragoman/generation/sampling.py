@@ -29,14 +29,18 @@ class Sampler:
         options = plan.options
         self.top_k = options.top_k
         self.temperature, self.top_p, self.min_p = options.temperature, options.top_p, options.min_p
+        self.plain = self.temperature == 1 and self.top_k is None and not self.min_p and (self.top_p or 1) == 1
+        """Whether the distribution is drawn from as it is."""
         self.keys = source_keys(options.seed, plan.source_ids)
 
     def pick(self, answer: Answer, rows: Rows, /) -> Ints:
         """Columns drawn from the shaped distribution."""
+        keys = absorb(absorb(self.keys[rows.sentences], rows.samples), rows.length)
+        if self.plain:
+            return draw(np.exp(answer.values), uniform(keys))
         probabilities = shape(
             answer.values, temperature=self.temperature, top_k=self.top_k, top_p=self.top_p, min_p=self.min_p
         )
-        keys = absorb(absorb(self.keys[rows.sentences], rows.samples), rows.length)
         return draw(probabilities, uniform(keys))
 
 
