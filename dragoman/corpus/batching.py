@@ -8,9 +8,9 @@ every epoch (`subword_dropout`), as long as they too are a function of the epoch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,31 @@ class Batch:
         return Batch(**{name: array[rank::world] for name, array in vars(self).items()})
 
 
+@dataclass(frozen=True)
+class _Epoch(Sequence[Ids]):
+    """The batches of an epoch: four bytes for a pair and eight for a batch, as a corpus may have millions of them."""
+
+    order: Ids
+    """(pairs,): all pairs, those of a batch next to each other."""
+    ends: Ids
+    """(batches,): where each batch ends in `order`."""
+    shuffled: Ids
+    """(batches,): which batch comes first, second and so on."""
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    @overload
+    def __getitem__(self, position: int) -> Ids: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[Ids]: ...
+    def __getitem__(self, position: int | slice) -> Ids | list[Ids]:
+        if isinstance(position, slice):
+            return [self[i] for i in range(*position.indices(len(self)))]
+        batch = self.shuffled[position]
+        return self.order[self.ends[batch - 1] if batch else 0 : self.ends[batch]]
+
+
 class BatchPlan:
     """All epochs over `pairs`, in batches of at most `batch_tokens` padded tokens on either side.
 
@@ -84,22 +109,22 @@ class BatchPlan:
         self._batch_tokens = batch_tokens
         self._seed = seed
         self._window_batches = window_batches
-        self._cached: tuple[int, EncodedPairs, list[Ids]] | None = None
+        self._cached: tuple[int, EncodedPairs, _Epoch] | None = None
 
     @property
     def batches_per_epoch(self) -> int:
         """Batches in the first epoch; another epoch may have a few more or fewer."""
         return len(self.plan(0))
 
-    def plan(self, epoch: int) -> list[Ids]:
+    def plan(self, epoch: int) -> Sequence[Ids]:
         """The indices of each batch of an epoch, in order; every pair is in exactly one."""
         return self._epoch(epoch)[1]
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from position `start` on."""
         pairs, plan = self._epoch(epoch)
-        for indices in plan[start:]:
-            yield make_batch(pairs, indices)
+        for position in range(start, len(plan)):
+            yield make_batch(pairs, plan[position])
 
     def sample(self, count: int) -> list[Batch]:
         """About `count` batches of the first epoch, spread over it, and the one with most positions last."""
@@ -112,7 +137,7 @@ class BatchPlan:
 
         return [make_batch(pairs, indices) for indices in (*chosen, max(plan, key=positions))]
 
-    def _epoch(self, epoch: int) -> tuple[EncodedPairs, list[Ids]]:
+    def _epoch(self, epoch: int) -> tuple[EncodedPairs, _Epoch]:
         """The pairs of an epoch and their batches; those of the last one asked for are kept."""
         if self._cached is None or self._cached[0] != epoch:
             self._cached = None  # two epochs' pairs need not be in memory at once
@@ -120,20 +145,20 @@ class BatchPlan:
             self._cached = (epoch, pairs, self._make(epoch, pairs))
         return self._cached[1:]
 
-    def _make(self, epoch: int, pairs: EncodedPairs) -> list[Ids]:
+    def _make(self, epoch: int, pairs: EncodedPairs) -> _Epoch:
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence((self._seed, epoch))))
-        # All that is kept per pair: a corpus may have millions.
         order: Ids = np.arange(len(pairs), dtype=np.int32 if len(pairs) < 2**31 else np.int64)
         random.shuffle(order)
-        batches: list[Ids] = []
+        sizes = [np.zeros(0, np.int32)]
         size = self._window_size(pairs)
         for start in range(0, len(order), size):
             window = order[start : start + size]
             sources, targets = pairs.lengths(window)
             by_length = _by_length(sources, targets + 1)
             window[:] = window[by_length]
-            batches += _cut(window, sources[by_length], targets[by_length] + 1, self._batch_tokens)
-        return [batches[i] for i in random.permutation(len(batches))]
+            sizes.append(_cut(sources[by_length], targets[by_length] + 1, self._batch_tokens))
+        ends = np.concatenate(sizes).cumsum(dtype=order.dtype)
+        return _Epoch(order, ends, random.permutation(len(ends)).astype(np.int32))
 
     def _window_size(self, pairs: EncodedPairs) -> int:
         """Pairs per window, all windows about equal."""
@@ -155,7 +180,8 @@ def dev_batches(pairs: EncodedPairs, *, batch_tokens: int, most: int | None = No
         chosen = np.linspace(0, len(pairs) - 1, most).round().astype(np.int64)
     sources, targets = pairs.lengths(chosen)
     order = _by_length(sources, targets + 1)
-    for indices in _cut(chosen[order], sources[order], targets[order] + 1, batch_tokens):
+    ends = _cut(sources[order], targets[order] + 1, batch_tokens).cumsum()
+    for indices in np.split(chosen[order], ends[:-1]) if len(ends) else ():
         yield make_batch(pairs, indices)
 
 
@@ -198,17 +224,16 @@ def _by_length(sources: NDArray[Any], targets: NDArray[Any]) -> Ints:
     return np.lexsort((np.where(targets % 2 == 0, sources, -sources), targets))
 
 
-def _cut(indices: Ids, sources: NDArray[Any], targets: NDArray[Any], batch_tokens: int) -> list[Ids]:
-    """Cut pairs, given in order of target length, into the longest batches that hold at most `batch_tokens` a side."""
-    batches: list[Ids] = []
+def _cut(sources: NDArray[Any], targets: NDArray[Any], batch_tokens: int) -> NDArray[np.int32]:
+    """The sizes of the longest batches that hold at most `batch_tokens` a side, of pairs in order of target length."""
+    sizes: list[int] = []
     start = 0
-    while start < len(indices):
+    while start < len(targets):
         # No more pairs than this fit, as those that follow are at least as long.
         most = max(1, batch_tokens // int(targets[start]))
-        end = min(start + most, len(indices))
+        end = min(start + most, len(targets))
         longest = np.maximum.accumulate(np.maximum(sources[start:end], targets[start:end]), dtype=np.int64)
         fits = longest * np.arange(1, end - start + 1) <= batch_tokens
-        size = len(fits) if fits.all() else max(1, int(fits.argmin()))
-        batches.append(indices[start : start + size])
-        start += size
-    return batches
+        sizes.append(len(fits) if fits.all() else max(1, int(fits.argmin())))
+        start += sizes[-1]
+    return np.array(sizes, np.int32)
