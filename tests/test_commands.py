@@ -83,6 +83,9 @@ def test_evaluate_counts_sources_and_references_and_signs(trained: Path, tmp_pat
     assert "nrefs:" in shown
     facts = json.loads(out("evaluate", trained, tmp_path / "test.tsv", "--json", *SHORT))
     assert (facts["items"], facts["references"], facts["search"]["beam_size"]) == (2, 3, 5)
+    assert facts["rows"] == 3
+    assert 0 <= facts["exact_match_of_rows"] <= 100
+    assert "3 rows, each against its own target" in shown
 
 
 def test_a_test_file_is_read_as_the_training_data_was(tmp_path: Path, out: Any) -> None:

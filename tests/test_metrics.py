@@ -24,8 +24,8 @@ from sacrebleu.significance import PairedTest
 
 from dragoman.errors import OptionError
 from dragoman.evaluation import breakdown, metrics, significance
-from dragoman.evaluation.metrics import Scores, Writing, score
-from dragoman.evaluation.references import group_references, reference_streams
+from dragoman.evaluation.metrics import Scores, Writing, exact_match, exact_match_of_rows, score
+from dragoman.evaluation.references import group_references, group_rows, reference_streams
 
 FRENCH = ["Ça va bien.", "Il n'est pas là.", "Va-t'en !", "Je suis fatigué et j'ai faim ."]
 FRENCH_REFERENCES = [
@@ -297,6 +297,15 @@ def test_a_difference_is_significant_only_if_both_tests_say_so() -> None:
     assert clear.significant
     assert not replace(clear, p_value=0.05).significant
     assert not replace(clear, low=-0.1).significant
+
+
+def test_rows_count_as_often_as_they_stand_and_only_for_their_own_target() -> None:
+    pairs = [Row("to", "to"), Row("to", "to"), Row("to", "tu"), Row("je", "je"), Row("ni", "ni")]
+    sources, references, rows = group_rows(pairs)
+    assert (sources, references) == group_references(pairs)
+    assert exact_match(["tu", "je", "na"], references) == pytest.approx(200 / 3)
+    assert exact_match_of_rows(["tu", "je", "na"], references, rows) == 40.0  # "tu" once, "je" once, of five
+    assert exact_match_of_rows(["to", "je", "na"], references, rows) == 60.0
 
 
 def test_parts_are_scored_by_themselves() -> None:

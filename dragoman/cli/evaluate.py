@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -11,7 +12,7 @@ from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.opening import open_model
 from dragoman.cli.output import show_messages, table
-from dragoman.cli.pairs import TestPairs, read_items
+from dragoman.cli.pairs import TestPairs, read_rows
 from dragoman.config import CompanionOptions, EngineOptions, ReadOptions, SearchOptions
 
 if TYPE_CHECKING:
@@ -41,21 +42,29 @@ def evaluate(
 ) -> None:
     """Score a model on a file of pairs.
 
-    A source that stands in several rows has several right answers, and all of them count. The file is read as the
+    A source that stands in several rows has several right answers, and all of them count; it is one source all the same. The exact
+    match of rows counts every row, and only its own target as right. The file is read as the
     training data was, unless an option says otherwise.
     """
     show_messages()
     translator = open_model(model, machine, others)
-    sources, references = read_items(translator, pairs, reading)
+    sources, references, counts = read_rows(translator, pairs, reading)
     scores, translations = translator.evaluate(sources, references, options=search)
+    of_rows = _by_rows(translations, references, counts)
+    count = sum(map(sum, counts))
     surprise = _perplexity(translator, sources, references) if details else None
     runs = {"engine": translator.engine, "precision": translator.precision}
     facts: dict[str, Any] = {"model": model, **runs, "search": search.model_dump(), **scores.as_dict()}
-    parts, worst = _details(translator, translations, references) if details else ({}, [])
+    facts |= {"rows": count, "exact_match_of_rows": of_rows}
+    seen = _seen(translator, translations) if details else None
+    parts, worst = _details(translator, translations, references, seen) if details else ({}, [])
+    unseen = [place for place, known in enumerate(seen or []) if not known]
+    new_rows = _by_rows(translations, references, counts, unseen) if unseen else None
     if as_json:
         if details:
             facts["perplexity"] = None if surprise is None else surprise.as_dict()
             facts["details"] = {name: [part.as_dict() for part in found] for name, found in parts.items()}
+            facts["details"]["exact_match_of_unseen_rows"] = new_rows
             facts["details"]["worst"] = [sentence.as_dict() for sentence in worst]
         print(json.dumps(facts, ensure_ascii=False))
         return
@@ -64,6 +73,11 @@ def evaluate(
         f"{translator.engine} {translator.precision}"
     )
     rows = scores.rows()
+    if count > scores.items:
+        rows.append(("exact match of rows", f"{of_rows:.2f}", f"{count:,} rows, each against its own target"))
+    if count > scores.items and new_rows is not None:
+        new = sum(sum(counts[place]) for place in unseen)
+        rows.append(("exact match of unseen rows", f"{new_rows:.2f}", f"{new:,} rows whose source is not in training"))
     if surprise is not None:
         rows.append(("perplexity per token", f"{surprise.per_token:.2f}", "fed the references"))
         rows.append(("perplexity per character", f"{surprise.per_character:.3f}", "fed the references"))
@@ -81,18 +95,39 @@ def _perplexity(translator: Translator, sources: list[str], references: list[lis
     return perplexity_of(translator.score([source for source, _ in rows], [text for _, text in rows]))
 
 
+def _by_rows(
+    translations: list[Translation],
+    references: list[list[str]],
+    counts: list[list[int]],
+    which: Iterable[int] | None = None,
+) -> float:
+    """The exact match of the rows of all sources, or of some."""
+    from dragoman.evaluation.metrics import exact_match_of_rows
+
+    chosen = list(range(len(translations)) if which is None else which)
+    return exact_match_of_rows(
+        [translations[i].text for i in chosen], [references[i] for i in chosen], [counts[i] for i in chosen]
+    )
+
+
+def _seen(translator: Translator, translations: list[Translation]) -> list[bool] | None:
+    """Which sources were trained on, as the model sees them, if its training data is there."""
+    from dragoman.translation.seen import seen_in_training
+
+    ids = translator.source_tokenizer.encode_batch([translation.source for translation in translations])
+    return seen_in_training(translator.directory, ids)
+
+
 def _details(
-    translator: Translator, translations: list[Translation], references: list[list[str]]
+    translator: Translator, translations: list[Translation], references: list[list[str]], seen: list[bool] | None
 ) -> tuple[dict[str, list[Part]], list[Sentence]]:
     """Scores of parts of the test set, and its worst sentences."""
     from dragoman.evaluation.breakdown import by_length, by_seen, worst_sentences
-    from dragoman.translation.seen import seen_in_training
 
     writing = translator.config["writing"]
     outputs = [translation.text for translation in translations]
     ids = translator.source_tokenizer.encode_batch([translation.source for translation in translations])
     parts = {"by_length": by_length([len(row) for row in ids], outputs, references, writing=writing)}
-    seen = seen_in_training(translator.directory, ids)
     if seen is not None:
         parts["by_source"] = by_seen(seen, outputs, references, writing=writing)
     worst = worst_sentences([translation.source for translation in translations], outputs, references, writing=writing)

@@ -43,8 +43,15 @@ def as_read(config: dict[str, Any], reading: ReadOptions) -> ReadOptions:
 
 def read_items(translator: Translator, pairs: Sequence[str], reading: ReadOptions) -> tuple[list[str], list[list[str]]]:
     """Sources and all their right answers, from files or from the model's own test part; says what was read."""
+    return read_rows(translator, pairs, reading)[:2]
+
+
+def read_rows(
+    translator: Translator, pairs: Sequence[str], reading: ReadOptions
+) -> tuple[list[str], list[list[str]], list[list[int]]]:
+    """The same, and in how many rows each right answer stands."""
     from dragoman.corpus.reading import ReadReport, read_pairs, require_usable
-    from dragoman.evaluation.references import group_references
+    from dragoman.evaluation.references import group_rows
     from dragoman.storage import TEST
 
     held_out = translator.directory.path / TEST
@@ -54,7 +61,7 @@ def read_items(translator: Translator, pairs: Sequence[str], reading: ReadOption
         )
     report = ReadReport()
     options = as_trained(translator, reading) if pairs else ReadOptions()
-    sources, references = group_references(read_pairs(pairs or [held_out], options, report=report))
+    found = group_rows(read_pairs(pairs or [held_out], options, report=report))
     require_usable(report)
     (warn if report.unusable else notice)(report.summary())
-    return sources, references
+    return found

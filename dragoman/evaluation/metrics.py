@@ -279,6 +279,24 @@ def exact_match(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) 
     return 100.0 * sum(map(is_exact, hypotheses, references)) / len(hypotheses)
 
 
+def exact_match_of_rows(
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], rows: Sequence[Sequence[int]]
+) -> float:
+    """Percent of the rows of a file whose own target is what their source gave, up to white space.
+
+    `rows` says in how many rows each reference stands (`references.group_rows`). Of running words that is the accuracy in running
+    text: frequent words count as often as they stand there, and of several targets of a source only the row's own is right.
+    """
+    check_references(hypotheses, references)
+    right = sum(
+        count
+        for hypothesis, alternatives, counts in zip(hypotheses, references, rows, strict=True)
+        for alternative, count in zip(alternatives, counts, strict=True)
+        if is_exact(hypothesis, [alternative])
+    )
+    return 100.0 * right / sum(map(sum, rows))
+
+
 def character_error_rate(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """Character edits to the closest reference, per 100 of its characters."""
     check_references(hypotheses, references)

@@ -24,11 +24,22 @@ def group_references(pairs: Iterable[SourceAndTarget]) -> tuple[list[str], list[
     Sources are the same if they agree after Unicode NFC and up to white space; case counts, because the model sees
     it ("polish" and "Polish" may need different answers). A target that is repeated is one reference, not two.
     """
-    items: dict[str, tuple[str, dict[str, None]]] = {}
+    return group_rows(pairs)[:2]
+
+
+def group_rows(pairs: Iterable[SourceAndTarget]) -> tuple[list[str], list[list[str]], list[list[int]]]:
+    """What `group_references` gives, and in how many rows each reference stands."""
+    items: dict[str, tuple[str, dict[str, int]]] = {}
     for pair in pairs:
         key = " ".join(unicodedata.normalize("NFC", pair.source).split())
-        items.setdefault(key, (pair.source, {}))[1].setdefault(pair.target)
-    return [source for source, _ in items.values()], [list(targets) for _, targets in items.values()]
+        counts = items.setdefault(key, (pair.source, {}))[1]
+        counts[pair.target] = counts.get(pair.target, 0) + 1
+    sources = [source for source, _ in items.values()]
+    return (
+        sources,
+        [list(counts) for _, counts in items.values()],
+        [list(counts.values()) for _, counts in items.values()],
+    )
 
 
 def check_references(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:
