@@ -184,12 +184,16 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
     size = f"{pairs:,} pairs"
     small, large = pairs < 8_000, pairs >= 40_000
     # Words and phones need less room than sentences, and a narrower model takes half the time.
-    width = 512 if pairs >= 400_000 else 384 if pairs >= (40_000 if symbols else 2_000) else 256
+    # Of many words every one wants to be remembered, so that a wide model with a low rate goes on learning where another stands still.
+    many = 100_000 if symbols else 400_000
+    width = 512 if pairs >= many else 384 if pairs >= (40_000 if symbols else 2_000) else 256
     epochs = max(10, min(200, round(20 * (100_000 / max(1, pairs)) ** 0.45)))
     # Small batches win when time is short: twice the steps for a tenth of the speed.
     batch = 1_500 if pairs >= 400_000 else 750 if pairs >= 8_000 else 500 if pairs >= 2_000 else 300
     tie = "all" if data.shared_vocabulary and not symbols else "target"
-    dropout = 0.1 if pairs >= 100_000 else 0.2 if large else 0.5 if small and symbols else 0.3
+    dropout = (
+        (0.2 if large else 0.5 if small else 0.3) if symbols else 0.1 if pairs >= 100_000 else 0.2 if large else 0.3
+    )
     return {
         "cell": ("lstm", "the strongest of the cells in print"),
         "encoder_layers": (2, "two layers, the first bidirectional over the words, the second over the first"),
@@ -214,7 +218,7 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         "epochs": (epochs, f"at most; {size}"),
         "batch_tokens": (batch, size),
         "optimizer": ("adamw", ""),
-        "learning_rate": (1e-3 if pairs >= 400_000 else 2e-3, size),
+        "learning_rate": (1e-3 if pairs >= many else 2e-3, size),
         "schedule": ("linear", "falls to nothing at the last step, which settles what a high rate leaves open"),
         "warmup_steps": (800 if large else 400, ""),
         "weight_decay": (0.01, ""),
