@@ -191,9 +191,7 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
     # Small batches win when time is short: twice the steps for a tenth of the speed.
     batch = 1_500 if pairs >= 400_000 else 750 if pairs >= 8_000 else 500 if pairs >= 2_000 else 300
     tie = "all" if data.shared_vocabulary and not symbols else "target"
-    dropout = (
-        (0.2 if large else 0.5 if small else 0.3) if symbols else 0.1 if pairs >= 100_000 else 0.2 if large else 0.3
-    )
+    dropout = 0.5 if small and symbols else 0.1 if pairs >= 100_000 and not symbols else 0.2 if large else 0.3
     return {
         "cell": ("lstm", "the strongest of the cells in print"),
         "encoder_layers": (2, "two layers, the first bidirectional over the words, the second over the first"),
