@@ -73,9 +73,9 @@ def evaluate(
         f"{translator.engine} {translator.precision}"
     )
     rows = scores.rows()
-    if count > scores.items:
+    if count > scores.references:
         rows.append(("exact match of rows", f"{of_rows:.2f}", f"{count:,} rows, each against its own target"))
-    if count > scores.items and new_rows is not None:
+    if count > scores.references and new_rows is not None:
         new = sum(sum(counts[place]) for place in unseen)
         rows.append(("exact match of unseen rows", f"{new_rows:.2f}", f"{new:,} rows whose source is not in training"))
     if surprise is not None:
