@@ -56,8 +56,7 @@ def evaluate(
     runs = {"engine": translator.engine, "precision": translator.precision}
     facts: dict[str, Any] = {"model": model, **runs, "search": search.model_dump(), **scores.as_dict()}
     facts |= {"rows": count, "exact_match_of_rows": of_rows}
-    seen = _seen(translator, translations) if details else None
-    parts, worst = _details(translator, translations, references, seen) if details else ({}, [])
+    parts, worst, seen = _details(translator, translations, references) if details else ({}, [], None)
     unseen = [place for place, known in enumerate(seen or []) if not known]
     new_rows = _by_rows(translations, references, counts, unseen) if unseen else None
     if as_json:
@@ -110,28 +109,22 @@ def _by_rows(
     )
 
 
-def _seen(translator: Translator, translations: list[Translation]) -> list[bool] | None:
-    """Which sources were trained on, as the model sees them, if its training data is there."""
-    from dragoman.translation.seen import seen_in_training
-
-    ids = translator.source_tokenizer.encode_batch([translation.source for translation in translations])
-    return seen_in_training(translator.directory, ids)
-
-
 def _details(
-    translator: Translator, translations: list[Translation], references: list[list[str]], seen: list[bool] | None
-) -> tuple[dict[str, list[Part]], list[Sentence]]:
-    """Scores of parts of the test set, and its worst sentences."""
+    translator: Translator, translations: list[Translation], references: list[list[str]]
+) -> tuple[dict[str, list[Part]], list[Sentence], list[bool] | None]:
+    """Scores of parts of the test set, its worst sentences, and which sources were trained on, if that is known."""
     from dragoman.evaluation.breakdown import by_length, by_seen, worst_sentences
+    from dragoman.translation.seen import seen_in_training
 
     writing = translator.config["writing"]
     outputs = [translation.text for translation in translations]
     ids = translator.source_tokenizer.encode_batch([translation.source for translation in translations])
     parts = {"by_length": by_length([len(row) for row in ids], outputs, references, writing=writing)}
+    seen = seen_in_training(translator.directory, ids)
     if seen is not None:
         parts["by_source"] = by_seen(seen, outputs, references, writing=writing)
     worst = worst_sentences([translation.source for translation in translations], outputs, references, writing=writing)
-    return parts, worst
+    return parts, worst, seen
 
 
 def _in_table(title: str, parts: list[Part]) -> str:

@@ -8,9 +8,9 @@ every epoch (`subword_dropout`), as long as they too are a function of the epoch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +62,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class _Epoch(Sequence[Ids]):
+class _Epoch:
     """The batches of an epoch: four bytes for a pair and eight for a batch, as a corpus may have millions of them."""
 
     order: Ids
@@ -75,13 +75,7 @@ class _Epoch(Sequence[Ids]):
     def __len__(self) -> int:
         return len(self.ends)
 
-    @overload
-    def __getitem__(self, position: int) -> Ids: ...
-    @overload
-    def __getitem__(self, position: slice) -> list[Ids]: ...
-    def __getitem__(self, position: int | slice) -> Ids | list[Ids]:
-        if isinstance(position, slice):
-            return [self[i] for i in range(*position.indices(len(self)))]
+    def __getitem__(self, position: int) -> Ids:
         batch = self.shuffled[position]
         return self.order[self.ends[batch - 1] if batch else 0 : self.ends[batch]]
 
@@ -114,21 +108,22 @@ class BatchPlan:
     @property
     def batches_per_epoch(self) -> int:
         """Batches in the first epoch; another epoch may have a few more or fewer."""
-        return len(self.plan(0))
+        return len(self._epoch(0)[1])
 
-    def plan(self, epoch: int) -> Sequence[Ids]:
+    def plan(self, epoch: int) -> list[Ids]:
         """The indices of each batch of an epoch, in order; every pair is in exactly one."""
-        return self._epoch(epoch)[1]
+        batches = self._epoch(epoch)[1]
+        return [batches[position] for position in range(len(batches))]
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from position `start` on."""
-        pairs, plan = self._epoch(epoch)
-        for position in range(start, len(plan)):
-            yield make_batch(pairs, plan[position])
+        pairs, batches = self._epoch(epoch)
+        for position in range(start, len(batches)):
+            yield make_batch(pairs, batches[position])
 
     def sample(self, count: int) -> list[Batch]:
         """About `count` batches of the first epoch, spread over it, and the one with most positions last."""
-        pairs, plan = self._epoch(0)
+        pairs, plan = self._epoch(0)[0], self.plan(0)
         chosen = [plan[i] for i in np.unique(np.linspace(0, len(plan) - 1, count).astype(int))]
 
         def positions(indices: Ids) -> int:
