@@ -14,7 +14,7 @@ from steppers import Prefix, TableStepper, every_output
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
 from dragoman.generation.automaton import START, Automaton, trie
-from dragoman.generation.choosing import Candidates, choose_by_banks
+from dragoman.generation.choosing import Candidates, Layout, choose_by_banks
 from dragoman.generation.constraints import Constraints, constraints_from_text, contains, least_room
 from dragoman.generation.hypothesis import Hypothesis
 from dragoman.generation.patterns import compile_pattern, token_texts
@@ -420,13 +420,13 @@ def test_anchors_at_the_ends_are_harmless() -> None:
 
 def test_places_are_shared_by_banks() -> None:
     values = np.array([[-1.0, -2.0, -3.0, -4.0, -5.0, -np.inf]])
-    candidates = Candidates(values, np.zeros((3, 2), int), np.array([0]), np.array([3]), np.array([0]))
+    candidates = Candidates(values, np.zeros((3, 2), int), Layout(np.array([3])), np.array([3]), np.array([0]))
     order, taken = choose_by_banks(candidates, met=np.array([[0, 0, 0, 1, 2, 2]]))
     assert order[taken].tolist() == [0, 3, 4]
-    candidates = Candidates(values, np.zeros((3, 2), int), np.array([0]), np.array([2]), np.array([0]))
+    candidates = Candidates(values, np.zeros((3, 2), int), Layout(np.array([3])), np.array([2]), np.array([0]))
     order, taken = choose_by_banks(candidates, met=np.array([[0, 0, 0, 1, 2, 2]]))
     assert order[taken].tolist() == [3, 4]
-    candidates = Candidates(values, np.zeros((3, 2), int), np.array([0]), np.array([4]), np.array([0]))
+    candidates = Candidates(values, np.zeros((3, 2), int), Layout(np.array([3])), np.array([4]), np.array([0]))
     order, taken = choose_by_banks(candidates, met=np.array([[0, 0, 0, 0, 2, 2]]))
     assert order[taken].tolist() == [0, 1, 2, 4]
 

@@ -15,7 +15,7 @@ from steppers import EndlessStepper, Output, TableStepper, every_output, referen
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
 from dragoman.generation.beam import Beam
-from dragoman.generation.choosing import Candidates, best, choose_best, choose_open, expand
+from dragoman.generation.choosing import Candidates, Layout, best, choose_best, choose_open
 from dragoman.generation.finish import merge_best
 from dragoman.generation.hypothesis import Hypothesis, Ranking, align, pharaoh
 from dragoman.generation.plan import length_limits, make_plan
@@ -397,11 +397,11 @@ def test_length_limits() -> None:
 # The operations
 
 
-def test_expand_lays_candidates_out_by_beam() -> None:
+def test_candidates_are_laid_out_by_beam() -> None:
     log_probs = np.array([[-1.0, -2.0], [-3.0, -4.0], [-5.0, -6.0]])
-    values = expand(np.array([0.0, -10.0, -20.0]), log_probs, np.array([0, 0, 1]), np.array([0, 2]))
+    values = Layout(np.array([2, 1])).by_beam(np.array([[0.0], [-10.0], [-20.0]]) + log_probs, fill=-np.inf)
     np.testing.assert_array_equal(values, [[-1, -2, -13, -14], [-25, -26, -np.inf, -np.inf]])
-    full = expand(np.zeros(3), log_probs, np.array([0, 1, 2]), np.array([0, 1, 2]))
+    full = Layout(np.ones(3, np.int64)).by_beam(log_probs, fill=-np.inf)
     np.testing.assert_array_equal(full, log_probs)
 
 
@@ -420,7 +420,8 @@ def test_best_of_very_many_is_the_same() -> None:
 def candidates(values: list[list[float]], ids: list[list[int]], places: list[int]) -> Candidates:
     beams = len(values)
     rows_each = len(ids) // beams
-    return Candidates(np.array(values), np.array(ids), np.arange(beams) * rows_each, np.array(places), np.arange(beams))
+    layout = Layout(np.full(beams, rows_each))
+    return Candidates(np.array(values), np.array(ids), layout, np.array(places), np.arange(beams))
 
 
 def test_prune_keeps_as_many_as_there_are_places() -> None:

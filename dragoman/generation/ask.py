@@ -46,12 +46,16 @@ def ask(
     if top_k == 1:
         # Asking for one is cheaper than for enough to drop some, and a trained model never prefers `<pad>`.
         step = stepper.step(state, last_ids, top_k=1)
-        if (plan.never[step.ids] < 0).any():
+        if plan.bars(step.ids):
             allowed = np.tile(plan.never == 0, (len(last_ids), 1))
             step = stepper.step(state, last_ids, top_k=1, allowed=allowed)
         return Answer(step.ids, step.log_probs, step.log_probs, step.attention, step.state)
     step = stepper.step(state, last_ids, top_k=None if top_k is None else plan.top_k(top_k))
-    log_probs = step.log_probs + plan.never[step.ids]
+    log_probs = step.log_probs
+    if top_k is None:
+        log_probs = log_probs + plan.never
+    elif plan.bars(step.ids):
+        log_probs = log_probs + plan.never[step.ids]
     return Answer(step.ids, log_probs, log_probs, step.attention, step.state)
 
 

@@ -33,12 +33,11 @@ import numpy as np
 from dragoman.generation.ask import Answer, ask
 from dragoman.generation.choosing import (
     Candidates,
+    Layout,
     choose_best,
     choose_by_banks,
     choose_diverse,
     choose_open,
-    expand,
-    lay_out,
 )
 from dragoman.generation.finish import CUT, FINISHED, LACKING, Finished
 from dragoman.generation.history import History
@@ -89,7 +88,9 @@ class Beam:
         self.groups = np.tile(np.arange(groups), sources)
         self.places = np.full(sources * groups, options.beam_size // groups)
         self.limits = plan.max_lengths.repeat(groups)
-        self.first_row = np.arange(sources * groups)
+        self.soonest = int(self.limits.min())
+        """The lowest of the limits."""
+        self.layout = Layout(np.ones(sources * groups, np.int64))
 
         # Rows still at work, each (rows,); the rows of a beam stand together, best first
         self.state: State = stepper.start(plan.source_ids)
@@ -100,8 +101,7 @@ class Beam:
         self.last_ids = np.full(sources * groups, BOS, np.int64)
         self.ranks: Floats = np.zeros(sources * groups)
         self.totals: Floats = self.ranks
-        self.beam_of_row = np.arange(sources * groups)
-        self.nodes = self.beam_of_row
+        self.nodes = np.arange(sources * groups)
         self.received: Floats | None = None
         if trace is not None:
             trace.begin(sources, len(self.nodes))
@@ -126,8 +126,8 @@ class Beam:
 
     def _choose(self, answer: Answer) -> Chosen:
         """Expand all rows, choose each beam's best candidates and record them."""
-        values = expand(self.ranks, answer.values, self.beam_of_row, self.first_row)
-        candidates = Candidates(values, answer.ids, self.first_row, self.places, self.sentences)
+        values = self.layout.by_beam(self.ranks[:, None] + answer.values, fill=-np.inf)
+        candidates = Candidates(values, answer.ids, self.layout, self.places, self.sentences)
         order, taken = self._chooser(candidates)
         beams, positions = taken.nonzero()
         flat = order[beams, positions]
@@ -138,30 +138,32 @@ class Beam:
         self.history.add(ids, answer.log_probs[rows, columns], rows, self.nodes, answer.attention)
         ranks = candidates.values[beams, flat]
         totals = ranks if self.plan.options.beam_groups == 1 else self.totals[rows] + answer.values[rows, columns]
-        received = self.plan.receive(self.received, answer.attention, self.sentences[self.beam_of_row])
-        received = None if received is None else received[rows]
+        received = None
+        if self.plan.ranking.coverage_penalty:
+            sentences = self.sentences[self.layout.beam_of_row]
+            received = self.plan.receive(self.received, answer.attention, sentences)[rows]
         return Chosen(beams, rows, ids, ranks, totals, received, candidates.values)
 
     def _chooser(self, candidates: Candidates) -> tuple[Ints, Bools]:
         options = self.plan.options
         if self.rules is not None and self.rules.progress.size:
-            met = lay_out(self.rules.met(candidates.ids), self.beam_of_row, self.first_row, fill=-1)
+            met = self.layout.by_beam(self.rules.met(candidates.ids), fill=-1)
             return choose_by_banks(candidates, met=met)
         if options.beam_groups > 1:
-            ids = lay_out(candidates.ids, self.beam_of_row, self.first_row, fill=0)
-            penalty, vocab = options.diversity_penalty or DIVERSITY_PENALTY, self.stepper.vocab_size
-            return choose_diverse(candidates, groups=self.groups, ids=ids, penalty=penalty, vocab=vocab)
+            ids = self.layout.by_beam(candidates.ids, fill=0)
+            penalty = options.diversity_penalty or DIVERSITY_PENALTY
+            return choose_diverse(candidates, groups=self.groups, ids=ids, penalty=penalty)
         return choose_open(candidates) if self.open else choose_best(candidates)
 
     def _set_stuck_aside(self, chosen_beams: Ints) -> None:
         """Beams without a single candidate (all ids forbidden, or NaN) end as they stand, unfinished."""
         stuck = np.ones(len(self.sentences), np.bool_)
         stuck[chosen_beams] = False
-        stuck_rows = stuck[self.beam_of_row]
+        stuck_rows = stuck[self.layout.beam_of_row]
         lacking = np.zeros(len(stuck_rows), np.bool_) if self.rules is None else self.rules.lacking()
         for grade, which in ((CUT, stuck_rows & ~lacking), (LACKING, stuck_rows & lacking)):
             rows = np.flatnonzero(which)
-            sentences = self.sentences[self.beam_of_row[rows]]
+            sentences = self.sentences[self.layout.beam_of_row[rows]]
             received = None if self.received is None else self.received[rows]
             self.finished.add(sentences, self.length, self.nodes[rows], self.totals[rows], received, grade=grade)
 
@@ -173,7 +175,7 @@ class Beam:
             self._set_aside(chosen, ended, grade=FINISHED)
             if not self.open:
                 self.places = self.places - np.bincount(chosen.beams[ended], minlength=len(self.places))
-        if self.length >= self.limits.min():
+        if self.length >= self.soonest:
             at_limit = self.length >= self.limits[chosen.beams]
             moved = None if self.rules is None else self.rules.move(chosen.rows, chosen.ids)
             lacking = np.zeros(len(live), np.bool_) if moved is None else moved.lacking()
@@ -207,7 +209,7 @@ class Beam:
             sentences=self.sentences,
             groups=self.groups,
             places=places,
-            first_row=self.first_row,
+            first_row=self.layout.first_row,
             ids=answer.ids,
             log_probs=answer.log_probs,
             values=chosen.values,
@@ -219,20 +221,28 @@ class Beam:
 
     def _keep(self, state: State, chosen: Chosen, live: Bools) -> None:
         """Go on with the live nodes: number their beams anew and reorder the model's state."""
-        nodes = np.flatnonzero(live)
-        rows, beams = chosen.rows[nodes], chosen.beams[nodes]
-        busy = np.zeros(len(self.sentences), np.bool_)
-        busy[beams] = True
+        rows, beams, before = chosen.rows, chosen.beams, len(self.ranks)
+        self.last_ids, self.ranks, self.totals, self.received = chosen.ids, chosen.ranks, chosen.totals, chosen.received
+        if live.all():
+            self.nodes = np.arange(len(rows))
+        else:
+            nodes = self.nodes = np.flatnonzero(live)
+            rows, beams = rows[nodes], beams[nodes]
+            self.last_ids, self.ranks, self.totals = self.last_ids[nodes], self.ranks[nodes], self.totals[nodes]
+            self.received = None if self.received is None else self.received[nodes]
+        if not len(rows):
+            return
+        if len(beams) != before or (len(self.sentences) > 1 and (beams != self.layout.beam_of_row).any()):
+            self._lay_out(np.bincount(beams, minlength=len(self.sentences)))
+        self.rules = self.rules.move(rows, self.last_ids) if self.rules is not None else None
+        unmoved = len(rows) == before and bool((rows == np.arange(before)).all())
+        self.state = state if unmoved else self.stepper.select(state, rows)
+
+    def _lay_out(self, sizes: Ints) -> None:
+        """Keep the beams that have rows, `sizes` being how many each has."""
+        busy = sizes > 0
         if not busy.all():
             self.sentences, self.groups = self.sentences[busy], self.groups[busy]
-            self.places, self.limits = self.places[busy], self.limits[busy]
-            beams = (busy.cumsum() - 1)[beams]
-        before = len(self.ranks)
-        self.nodes, self.beam_of_row = nodes, beams
-        self.first_row = np.searchsorted(beams, np.arange(len(self.sentences)))
-        self.last_ids, self.ranks, self.totals = chosen.ids[nodes], chosen.ranks[nodes], chosen.totals[nodes]
-        self.received = None if chosen.received is None else chosen.received[nodes]
-        if len(nodes):
-            self.rules = self.rules.move(rows, self.last_ids) if self.rules is not None else None
-            unmoved = len(rows) == before and bool((rows == np.arange(before)).all())
-            self.state = state if unmoved else self.stepper.select(state, rows)
+            self.places, self.limits, sizes = self.places[busy], self.limits[busy], sizes[busy]
+            self.soonest = int(self.limits.min())
+        self.layout = Layout(sizes)

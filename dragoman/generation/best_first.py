@@ -171,7 +171,7 @@ class Queue:
         value = prefix.total / float(ranking.norm(np.array([len(prefix.ids)]))[0])
         attention = np.array(prefix.attention[: len(prefix.ids)]).reshape(-1, self.width) if prefix.attention else None
         received = None
-        for weights in prefix.attention[: len(prefix.ids)]:
+        for weights in prefix.attention[: len(prefix.ids)] if ranking.coverage_penalty else ():
             received = self.plan.receive(received, weights[None], np.array([self.source]))
         if received is not None:
             value += float(ranking.coverage(received)[0])

@@ -10,13 +10,54 @@ A *chooser* takes the candidates of all beams at one step and says which are kep
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dragoman.generation.stepper import EOS, Bools, Floats, Ints
 
 SORT_LIMIT = 4096
 """Rows of candidates longer than this are cut by selection before they are sorted."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the rows of all beams stand: those of a beam together, best first, each in a *slot* of its beam."""
+
+    sizes: Ints
+    """(beams,): rows of each beam."""
+
+    @cached_property
+    def beam_of_row(self) -> Ints:
+        """(rows,): the beam of each."""
+        return np.arange(len(self.sizes)).repeat(self.sizes)
+
+    @cached_property
+    def first_row(self) -> Ints:
+        """(beams,): the row of each beam's best output; its others follow."""
+        first: Ints = self.sizes.cumsum() - self.sizes
+        return first
+
+    @cached_property
+    def slots(self) -> int:
+        """Rows of the largest beam."""
+        return int(self.sizes.max())
+
+    @cached_property
+    def _even(self) -> bool:
+        return int(self.sizes.min()) == self.slots
+
+    def by_beam(self, table: NDArray[Any], *, fill: float) -> NDArray[Any]:
+        """A (rows, k) table laid out by beam, (beams, slots * k), with `fill` in slots that stand empty."""
+        k = table.shape[1]
+        if not self._even:
+            slot_of_row = np.arange(len(table)) - self.first_row[self.beam_of_row]
+            laid_out = np.full((len(self.sizes), self.slots, k), fill, table.dtype)
+            laid_out[self.beam_of_row, slot_of_row] = table
+            table = laid_out
+        return table.reshape(len(self.sizes), self.slots * k)  # (B, S, k) -> (B, S·k)
 
 
 @dataclass(frozen=True)
@@ -27,8 +68,8 @@ class Candidates:
     """(beams, slots * k): what candidates are ranked by; -inf where there is none."""
     ids: Ints
     """(rows, k): the ids, by row."""
-    first_row: Ints
-    """(beams,): the row of each beam's best output; its others follow."""
+    layout: Layout
+    """Where the rows stand."""
     places: Ints
     """(beams,): how many outputs each beam may still choose."""
     sentences: Ints
@@ -37,22 +78,7 @@ class Candidates:
     def locate(self, beams: Ints, flat: Ints) -> tuple[Ints, Ints]:
         """Row and column in `ids` of positions `flat` in the values of `beams` (broadcast against each other)."""
         slots, columns = np.divmod(flat, self.ids.shape[1])
-        return self.first_row[beams] + slots, columns
-
-
-def expand(totals: Floats, log_probs: Floats, beam_of_row: Ints, first_row: Ints) -> Floats:
-    """Scores of all continuations by beam: `(rows,)` and `(rows, k)` -> (beams, slots * k), -inf for empty slots."""
-    rows, k = log_probs.shape
-    beams = len(first_row)
-    candidates = totals[:, None] + log_probs
-    slots = -(-rows // beams)
-    if rows == beams * slots and (first_row == np.arange(beams) * slots).all():
-        return candidates.reshape(beams, slots * k)  # (B·S, k) -> (B, S·k)
-    slot_of_row = np.arange(rows) - first_row[beam_of_row]
-    slots = int(slot_of_row.max()) + 1
-    values = np.full((beams, slots, k), -np.inf)
-    values[beam_of_row, slot_of_row] = candidates
-    return values.reshape(beams, slots * k)  # (B, S, k) -> (B, S·k)
+        return self.layout.first_row[beams] + slots, columns
 
 
 def best(values: Floats, n: int) -> Ints:
@@ -89,18 +115,7 @@ def choose_open(candidates: Candidates) -> tuple[Ints, Bools]:
     return order, within & (candidates.values[beams, order] > -np.inf)
 
 
-def lay_out(table: Ints, beam_of_row: Ints, first_row: Ints, *, fill: int) -> Ints:
-    """A `(rows, k)` table by beam, as `expand` lays scores out: (beams, slots * k), `fill` for empty slots."""
-    slot_of_row = np.arange(len(table)) - first_row[beam_of_row]
-    shape = (len(first_row), int(slot_of_row.max()) + 1, table.shape[1])
-    laid_out = np.full(shape, fill, np.int64)
-    laid_out[beam_of_row, slot_of_row] = table
-    return laid_out.reshape(shape[0], -1)  # (B, S, k) -> (B, S·k)
-
-
-def choose_diverse(
-    candidates: Candidates, *, groups: Ints, ids: Ints, penalty: float, vocab: int
-) -> tuple[Ints, Bools]:
+def choose_diverse(candidates: Candidates, *, groups: Ints, ids: Ints, penalty: float) -> tuple[Ints, Bools]:
     """Group after group: a candidate loses `penalty` for every time that an earlier group of its source chose its id.
 
     `groups`, (beams,), numbers the groups of a source; `ids`, (beams, slots * k), are the candidates' ids. Ending is
@@ -109,19 +124,21 @@ def choose_diverse(
     n = min(int(candidates.places.max()), candidates.values.shape[1])
     order = np.zeros((len(groups), n), np.int64)
     taken = np.zeros((len(groups), n), np.bool_)
-    counts = np.zeros((int(candidates.sentences.max()) + 1, vocab), np.int64)
+    used = np.full((int(candidates.sentences.max()) + 1, 0), -1)
+    """(sources, ids): what earlier groups chose, -1 for nothing and for `</s>`."""
     for group in range(int(groups.max()) + 1):
-        mine = np.flatnonzero(groups == group)
+        mine = (groups == group).nonzero()[0]
         if not len(mine):
             continue
-        sentences = candidates.sentences[mine, None]
-        candidates.values[mine] -= penalty * counts[sentences, ids[mine]]
-        order[mine] = best(candidates.values[mine], n)
-        taken[mine] = candidates.values[mine[:, None], order[mine]] > -np.inf
-        taken[mine] &= np.arange(n) < candidates.places[mine, None]
-        chosen = ids[mine[:, None], order[mine]]
-        np.add.at(counts, (np.broadcast_to(sentences, chosen.shape)[taken[mine]], chosen[taken[mine]]), 1)
-        counts[:, EOS] = 0
+        own, rows, sentences = ids[mine], np.arange(len(mine))[:, None], candidates.sentences[mine]
+        values = candidates.values[mine] - penalty * (own[:, :, None] == used[sentences, None]).sum(axis=2)
+        candidates.values[mine] = values
+        order[mine] = places = best(values, n)
+        taken[mine] = kept = (values[rows, places] > -np.inf) & (np.arange(n) < candidates.places[mine, None])
+        chosen = own[rows, places]
+        new = np.full((len(used), n), -1)
+        new[sentences] = np.where(kept & (chosen != EOS), chosen, -1)
+        used = np.concatenate([used, new], axis=1)
     return order, taken
 
 

@@ -74,6 +74,7 @@ def settle(constraints: Constraints, *, min_length: int, max_length: int, no_rep
     return constraints
 
 
+@lru_cache(maxsize=64)
 def check_ids(constraints: Constraints, *, vocab_size: int) -> None:
     """Raise `OptionError` if a phrase is empty or holds an id that no output may hold."""
     named = {"prefix": (constraints.prefix,), "require": constraints.require, "forbid": constraints.forbid}

@@ -85,11 +85,14 @@ class Finished:
         normalized = np.concatenate([ended.normalized for ended in self.ended])
         grades = np.concatenate([np.full(len(ended.nodes), ended.grade) for ended in self.ended])
         order = np.lexsort((-normalized, grades, sentences))
-        hypotheses = history.rebuild(lengths[order], nodes[order], source_lengths[sentences[order]], normalized[order])
         results: list[list[Hypothesis]] = [[] for _ in range(sources)]
         seen: set[tuple[int, tuple[int, ...]]] = set()
-        for sentence, hypothesis in zip(sentences[order].tolist(), hypotheses, strict=True):
-            if len(results[sentence]) < self.wanted and (sentence, hypothesis.ids) not in seen:
+        ends = (sentences[order], lengths[order], nodes[order], normalized[order])
+        for sentence, length, node, score in zip(*(each.tolist() for each in ends), strict=True):
+            if len(results[sentence]) == self.wanted:
+                continue
+            hypothesis = history.rebuild(length, node, int(source_lengths[sentence]), score)
+            if (sentence, hypothesis.ids) not in seen:
                 results[sentence].append(hypothesis)
                 seen.add((sentence, hypothesis.ids))
         return results

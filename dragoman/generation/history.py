@@ -40,42 +40,33 @@ class History:
         rows = self.rows[step][nodes]
         return rows, self.nodes_of_rows[step][rows]
 
-    def rebuild(
-        self,
-        lengths: Ints,
-        nodes: Ints,
-        source_lengths: Ints,
-        normalized_scores: Floats,
-    ) -> list[Hypothesis]:
-        """Hypotheses that end in `nodes` of step `lengths - 1`; all arrays are (n,). A length of 0 is an empty output."""
-        n, longest = len(lengths), int(lengths.max(initial=0))
-        ids = np.zeros((n, longest), np.int64)
-        token_scores = np.zeros((n, longest))
-        width = int(source_lengths.max(initial=0))
-        seen = bool(self.attention) and self.attention[0] is not None
-        weights = np.zeros((n, longest, width)) if seen else None
-        at = nodes.copy()
-        for step in range(longest - 1, -1, -1):
-            going = np.flatnonzero(lengths > step)
-            ids[going, step] = self.ids[step][at[going]]
-            token_scores[going, step] = self.log_probs[step][at[going]]
-            rows, at[going] = self.back(step, at[going])
+    def rebuild(self, length: int, node: int, source_length: int, normalized_score: float) -> Hypothesis:
+        """The hypothesis that ends in `node` of step `length - 1`; a length of 0 is an empty output."""
+        ids, scores, rows = [], [], []
+        for step in range(length - 1, -1, -1):
+            row = self.rows[step][node]
+            ids.append(int(self.ids[step][node]))
+            scores.append(float(self.log_probs[step][node]))
+            rows.append(row)
+            node = self.nodes_of_rows[step][row]
+        scores.reverse()
+        return Hypothesis(
+            ids=tuple(reversed(ids)),
+            score=float(sum(scores)),
+            normalized_score=normalized_score,
+            token_scores=tuple(scores),
+            attention=self._weights(rows[::-1], source_length),
+            finished=length > 0 and ids[0] == EOS,
+        )
+
+    def _weights(self, rows: list[int], source_length: int) -> Floats | None:
+        """(steps, source_length): where the first steps of an output looked, given the row of each."""
+        if not self.attention or self.attention[0] is None:
+            return None
+        weights = np.zeros((len(rows), source_length))
+        for step, row in enumerate(rows):
             attention = self.attention[step]
-            if weights is not None and attention is not None:
-                shared = min(width, attention.shape[1])
-                weights[going, step, :shared] = attention[rows, :shared]
-        found = []
-        for i in range(n):
-            size = int(lengths[i])
-            scores = token_scores[i, :size].tolist()
-            found.append(
-                Hypothesis(
-                    ids=tuple(ids[i, :size].tolist()),
-                    score=float(sum(scores)),
-                    normalized_score=float(normalized_scores[i]),
-                    token_scores=tuple(scores),
-                    attention=None if weights is None else weights[i, :size, : source_lengths[i]].copy(),
-                    finished=size > 0 and int(ids[i, size - 1]) == EOS,
-                )
-            )
-        return found
+            if attention is not None:
+                looked = attention[row, :source_length]  # a Stepper may have dropped columns that are padding
+                weights[step, : len(looked)] = looked
+        return weights

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from dragoman.errors import OptionError
 from dragoman.generation.constraints import Constraints, check_ids, settle
 from dragoman.generation.hypothesis import Ranking
 from dragoman.generation.rules import Rules, first_rules, make_tables
-from dragoman.generation.stepper import BOS, PAD, UNK, Floats, Ints
+from dragoman.generation.stepper import BOS, EOS, PAD, UNK, Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,22 @@ class Plan:
 
     def top_k(self, wanted: int) -> int:
         """How many ids to ask the model for so that `wanted` remain after those that are never chosen."""
-        return min(wanted + int(np.isinf(self.never).sum()), len(self.never))
+        return min(wanted + self._barred, len(self.never))
 
-    def receive(self, received: Floats | None, attention: Floats | None, sentences: Ints) -> Floats | None:
-        """Add a step's attention, (rows, source_length), to what source positions got so far; None if nobody asks.
+    def bars(self, ids: Ints) -> bool:
+        """Whether any of these ids is one that is never chosen."""
+        return int(ids.min()) < EOS and bool((self.never[ids] < 0).any())
+
+    @cached_property
+    def _barred(self) -> int:
+        """How many ids are never chosen."""
+        return int(np.isinf(self.never).sum())
+
+    def receive(self, received: Floats | None, attention: Floats | None, sentences: Ints) -> Floats:
+        """Add a step's attention, (rows, source_length), to what source positions got so far, for the coverage penalty.
 
         Positions beyond a source's end count as fully covered.
         """
-        if not self.ranking.coverage_penalty:
-            return None
         if attention is None:
             raise OptionError("`coverage_penalty` needs a model with attention, but this model has none")
         if received is None:

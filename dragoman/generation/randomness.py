@@ -22,11 +22,11 @@ _STEP = np.uint64(0x9E3779B97F4A7C15)
 
 def absorb(keys: Keys, values: NDArray[Any] | int) -> Keys:
     """New keys from keys and non-negative integers, broadcast against each other."""
-    with np.errstate(over="ignore"):
-        x = keys + _STEP * (np.asarray(values).astype(np.uint64) + np.uint64(1))
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        mixed: Keys = x ^ (x >> np.uint64(31))
+    numbers = np.atleast_1d(values).astype(np.uint64)  # arrays wrap around in silence, single numbers do not
+    x = keys + _STEP * (numbers + np.uint64(1))
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: Keys = x ^ (x >> np.uint64(31))
     return mixed
 
 

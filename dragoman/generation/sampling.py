@@ -16,7 +16,7 @@ from dragoman.generation.ask import Answer
 from dragoman.generation.plan import Plan
 from dragoman.generation.randomness import absorb, source_keys, uniform
 from dragoman.generation.stepper import Floats, Ints
-from dragoman.generation.walk import Rows
+from dragoman.generation.walk import Picked
 
 _BLOCK = 128
 """Columns whose weights are added up first, when one of many is drawn."""
@@ -31,17 +31,19 @@ class Sampler:
         self.temperature, self.top_p, self.min_p = options.temperature, options.top_p, options.min_p
         self.plain = self.temperature == 1 and self.top_k is None and not self.min_p and (self.top_p or 1) == 1
         """Whether the distribution is drawn from as it is."""
-        self.keys = source_keys(options.seed, plan.source_ids)
+        samples = np.arange(options.num_hypotheses)
+        self.keys = absorb(source_keys(options.seed, plan.source_ids)[:, None], samples).ravel()
+        """(sources * samples,): a stream for each output."""
 
-    def pick(self, answer: Answer, rows: Rows, /) -> Ints:
-        """Columns drawn from the shaped distribution."""
-        keys = absorb(absorb(self.keys[rows.sentences], rows.samples), rows.length)
+    def pick(self, answer: Answer, ways: Ints, length: int, /) -> Picked:
+        """Candidates drawn from the shaped distribution."""
+        values = answer.values
         if self.plain:
-            return draw(np.exp(answer.values), uniform(keys))
-        probabilities = shape(
-            answer.values, temperature=self.temperature, top_k=self.top_k, top_p=self.top_p, min_p=self.min_p
-        )
-        return draw(probabilities, uniform(keys))
+            weights = np.exp(values)
+        else:
+            weights = shape(values, temperature=self.temperature, top_k=self.top_k, top_p=self.top_p, min_p=self.min_p)
+        rows, columns = np.arange(len(ways)), draw(weights, uniform(absorb(self.keys[ways], length)))
+        return Picked(answer.ids[rows, columns], answer.log_probs[rows, columns], values[rows, columns])
 
 
 def normalize(values: Floats) -> Floats:
@@ -124,7 +126,8 @@ def draw_several(weights: Floats, numbers: Floats) -> tuple[Ints, Floats]:
 def _or_last(columns: Ints, weights: Floats) -> Ints:
     """`columns`, but the last one with any weight where rounding has carried a row to one without (or past the end)."""
     columns = np.minimum(columns, weights.shape[1] - 1)
-    beyond = np.flatnonzero(weights[np.arange(len(columns)), columns] <= 0)
-    if len(beyond):
+    empty = weights[np.arange(len(columns)), columns] <= 0
+    if empty.any():
+        beyond = np.flatnonzero(empty)
         columns[beyond] = weights.shape[1] - 1 - (weights[beyond, ::-1] > 0).argmax(axis=1)
     return columns

@@ -118,14 +118,16 @@ class StochasticBeam:
         rows, ranks = self._choose(perturbed)
         columns = columns_of[rows, ranks]
         ids = answer.ids[rows, columns]
-        received = self.plan.receive(self.received, answer.attention, self.sentences)
+        received = None
+        if self.plan.ranking.coverage_penalty:
+            received = self.plan.receive(self.received, answer.attention, self.sentences)[rows]
         self.history.add(ids, answer.log_probs[rows, columns], rows, self.nodes, answer.attention)
         self.length += 1
         self.perturbed, self.log_q = perturbed[rows, ranks], log_q[rows, ranks]
         self.totals = self.totals[rows] + answer.values[rows, columns]
         self.sentences, self.nodes = self.sentences[rows], np.arange(len(rows))
         self.keys, self.last_ids = absorb(self.keys[rows], ids), ids
-        self.received = None if received is None else received[rows]
+        self.received = received
         ended = ids == EOS
         self._set_aside(np.flatnonzero(ended), FINISHED)
         cut = ~ended & (self.length >= self.plan.max_lengths[self.sentences])

@@ -79,7 +79,7 @@ def certain(history: History, finished: Finished, nodes: Ints, known: int) -> tu
     best = finished.best_of(0)
     if best is not None:
         length, node = best
-        words = history.rebuild(np.array([length]), np.array([node]), np.zeros(1, np.int64), np.zeros(1))[0].ids[known:]
+        words = history.rebuild(length, node, 0, 0.0).ids[known:]
         same[len(words) :] = False
         same[: len(words)] &= table[: len(words), 0] == np.array(words[: len(same)])
     shared = len(same) if same.all() else int(same.argmin())

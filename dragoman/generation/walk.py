@@ -20,15 +20,15 @@ from dragoman.generation.stepper import BOS, EOS, Bools, Floats, Ints, State, St
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Which outputs the rows of a step are."""
+class Picked:
+    """One candidate of every row; all arrays are (rows,)."""
 
-    sentences: Ints
-    """(rows,): the source of each."""
-    samples: Ints
-    """(rows,): which of its source's outputs each is, from 0."""
-    length: int
-    """Ids that each has already."""
+    ids: Ints
+    """The ids chosen."""
+    log_probs: Floats
+    """Their log-probabilities; -inf where a row may choose nothing."""
+    values: Floats
+    """Log-probabilities less penalties."""
 
 
 class Picker(Protocol):
@@ -39,8 +39,11 @@ class Picker(Protocol):
         """How many ids it must see; None for all."""
         ...
 
-    def pick(self, answer: Answer, rows: Rows, /) -> Ints:
-        """The column of each row's choice in `answer.ids`; its value must not be -inf if another's is not."""
+    def pick(self, answer: Answer, ways: Ints, length: int, /) -> Picked:
+        """A candidate of each row, not one of value -inf if others are not; `ways`, (rows,), are those of `Walk`.
+
+        `length` is how many ids each row has already.
+        """
         ...
 
 
@@ -49,9 +52,9 @@ class Greedy:
 
     top_k: int | None = 1
 
-    def pick(self, answer: Answer, _rows: Rows, /) -> Ints:
+    def pick(self, answer: Answer, _ways: Ints, _length: int, /) -> Picked:
         """The first column: candidates come best first."""
-        return np.zeros(len(answer.ids), np.int64)
+        return Picked(answer.ids[:, 0], answer.log_probs[:, 0], answer.values[:, 0])
 
 
 class Walk:
@@ -65,10 +68,11 @@ class Walk:
         self.length = 0
 
         # Each (rows,)
-        self.ways = np.arange(sources * outputs)
-        """Source times `outputs` plus sample."""
-        self.nodes = self.ways
+        self.rows = self.ways = self.nodes = np.arange(sources * outputs)
+        """Ways are source times `outputs` plus sample."""
         self.limits = plan.max_lengths.repeat(outputs)
+        self.soonest = int(self.limits.min())
+        """The lowest of the limits."""
         self.scores: Floats = np.zeros(sources * outputs)
         """Sums of log-probabilities, less penalties."""
         self.received: Floats | None = None
@@ -86,27 +90,25 @@ class Walk:
 
     def advance(self) -> bool:
         """One more id for every row; False when all outputs have ended."""
-        sentences, samples = np.divmod(self.ways, self.outputs)
         answer = ask(self.stepper, self.state, self.last_ids, plan=self.plan, rules=self.rules, top_k=self.picker.top_k)
-        columns = self.picker.pick(answer, Rows(sentences, samples, self.length))
-        rows = np.arange(len(columns))
-        ids, log_probs = answer.ids[rows, columns], answer.log_probs[rows, columns]
-        self.history.add(ids, log_probs, rows, self.nodes, answer.attention)
-        live: Bools = log_probs > -np.inf
+        picked = self.picker.pick(answer, self.ways, self.length)
+        self.history.add(picked.ids, picked.log_probs, self.rows, self.nodes, answer.attention)
+        live: Bools = picked.log_probs > -np.inf
         if not live.all():  # nothing may be chosen any more: these end as they stand, unfinished
             self._set_aside(~live, self.nodes, grade=CUT)
-        self.scores = self.scores + answer.values[rows, columns]
-        self.received = self.plan.receive(self.received, answer.attention, sentences)
+        self.scores = self.scores + picked.values
+        if self.plan.ranking.coverage_penalty:
+            self.received = self.plan.receive(self.received, answer.attention, self.ways // self.outputs)
         self.length += 1
-        ended = live & (ids == EOS)
-        if ended.any():
-            self._set_aside(ended, rows, grade=FINISHED)
-            live &= ~ended
-        if self.length >= self.limits.min():
+        goes_on = picked.ids != EOS
+        if not goes_on.all():
+            self._set_aside(live & ~goes_on, self.rows, grade=FINISHED)
+            live &= goes_on
+        if self.length >= self.soonest:
             at_limit = self.length >= self.limits
-            self._set_aside(live & at_limit, rows, grade=CUT)
+            self._set_aside(live & at_limit, self.rows, grade=CUT)
             live &= ~at_limit
-        self._keep(answer.state, ids, live)
+        self._keep(answer.state, picked.ids, live)
         return len(self.ways) > 0
 
     def _set_aside(self, which: Bools, nodes: Ints, *, grade: int) -> None:
@@ -116,13 +118,14 @@ class Walk:
 
     def _keep(self, state: State, ids: Ints, live: Bools) -> None:
         """Go on with the live rows."""
-        rows = np.flatnonzero(live)
-        self.rules = self.rules.move(rows, ids[rows]) if self.rules is not None else None
-        self.nodes, self.last_ids, self.state = rows, ids, state
-        if len(rows) == len(ids):
-            return
-        self.last_ids = ids[rows]
-        self.ways, self.limits, self.scores = self.ways[rows], self.limits[rows], self.scores[rows]
-        self.received = None if self.received is None else self.received[rows]
-        if len(rows):
+        self.nodes, self.last_ids, self.state = self.rows, ids, state
+        if not live.all():
+            rows = self.nodes = np.flatnonzero(live)
+            self.rows, self.last_ids = np.arange(len(rows)), ids[rows]
+            self.ways, self.limits, self.scores = self.ways[rows], self.limits[rows], self.scores[rows]
+            self.received = None if self.received is None else self.received[rows]
+            if not len(rows):
+                return
+            self.soonest = int(self.limits.min())
             self.state = self.stepper.select(state, rows)
+        self.rules = self.rules.move(self.nodes, self.last_ids) if self.rules is not None else None
