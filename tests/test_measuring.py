@@ -176,6 +176,26 @@ def test_a_comparison_sees_which_model_is_better(trained: Path, other: Path, tmp
     assert "B is better" in run("compare", other, trained, *words)[0]
 
 
+def test_a_model_is_compared_with_the_outputs_of_a_file(trained: Path, pairs: Path, tmp_path: Path, run: Any) -> None:
+    own, theirs, strange = (tmp_path / name for name in ("own.jsonl", "theirs.tsv", "strange.tsv"))
+    run("evaluate", trained, pairs, "--output", own, *SHORT)
+    rows = [json.loads(line) for line in own.read_text(encoding="utf-8").splitlines()]
+    lines = pairs.read_text(encoding="utf-8").splitlines()
+    sources = [source for source in dict.fromkeys(line.split("\t")[0] for line in lines) if source]
+    assert [row["source"] for row in rows] == sources
+    given = dragoman.load(trained, device="cpu", threads=1).translate(sources, max_length=6, beam_size=2)
+    assert [row["target"] for row in rows] == [each.text for each in given]
+    out, err = run("compare", trained, own, pairs, "--json", "--resamples", 50, *SHORT)
+    assert all(each["difference"] == 0 for each in json.loads(out)["comparisons"])
+    empty = sum(not row["target"] for row in rows)
+    assert ("they count as empty" in err) == (empty > 0)
+    theirs.write_text(f"{sources[0]}\tsomething else\n", encoding="utf-8")  # of another system, in part
+    out, err = run("compare", trained, theirs, pairs, "--resamples", 50, *SHORT)
+    assert f"{theirs} has no output for {len(sources) - 1} of the {len(sources)} sources: they count as empty" in err
+    strange.write_text("what is\tthis\n", encoding="utf-8")
+    assert f"{strange} has an output for none of the" in run("compare", trained, strange, pairs, *SHORT, code=2)[1]
+
+
 def test_comparing_needs_at_least_one_resample(trained: Path, pairs: Path, run: Any) -> None:
     assert (
         "--resamples must be at least 1, but is 0"

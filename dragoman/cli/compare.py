@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from zipfile import is_zipfile
 
 from cyclopts import Parameter
 
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.output import notice, show_messages, table
-from dragoman.cli.pairs import TestPairs, read_items
+from dragoman.cli.pairs import TestPairs, read_items, read_outputs
 from dragoman.config import MachineOptions, ReadOptions, SearchOptions
 from dragoman.errors import OptionError
 
 if TYPE_CHECKING:
     from dragoman.evaluation.significance import Comparison
+    from dragoman.translator import Translator
 
 
 @flags_of_models
 def compare(
     baseline: ModelPath,
-    system: ModelPath,
+    system: Annotated[
+        str,
+        Parameter(
+            help="Another model, or a file of sources and outputs: what `dragoman evaluate --output` wrote, or pairs of any other system."
+        ),
+    ],
     /,
     *pairs: TestPairs,
     resamples: Annotated[int, Parameter(help="Test sets drawn anew. Default: 1000.")] = 1000,
@@ -32,8 +40,8 @@ def compare(
 ) -> None:
     """Say whether one model is better than another, or whether it was luck.
 
-    Both translate the same sources with the same search, and a paired bootstrap tells how often the difference stands when
-    the test set is drawn anew. A difference is called significant if p is below 0.05 and the 95 % interval leaves out 0.
+    Both translate the same sources with the same search (outputs of another search or system come from a file), and a paired bootstrap
+    tells how often the difference stands when the test set is drawn anew. A difference is called significant if p is below 0.05 and the 95 % interval leaves out 0.
     The file is read as the training data of the first model was.
     """
     show_messages()
@@ -42,16 +50,18 @@ def compare(
     from dragoman import load
     from dragoman.evaluation.significance import compare as compare_outputs
 
-    models = [load(name, device=machine.device, threads=machine.threads) for name in (baseline, system)]
-    kinds = [model.config["writing"] for model in models]
-    if kinds[0] != kinds[1]:
-        raise OptionError(f"the models' targets must be written alike, but are {kinds[0]} and {kinds[1]}")
-    sources, references = read_items(models[0], pairs, reading)
-    outputs = []
-    for name, model in zip((baseline, system), models, strict=True):
-        notice(f"translating with {name}")
-        outputs.append([translation.text for translation in model.translate(sources, options=search)])
-    found = compare_outputs(outputs[0], outputs[1], references, writing=kinds[0], resamples=resamples)
+    model = load(baseline, device=machine.device, threads=machine.threads)
+    writing = model.config["writing"]
+    from_file = Path(system).is_file() and not is_zipfile(system)
+    other = None if from_file else load(system, device=machine.device, threads=machine.threads)
+    if other is not None and other.config["writing"] != writing:
+        raise OptionError(f"the models' targets must be written alike, but are {writing} and {other.config['writing']}")
+    sources, references = read_items(model, pairs, reading)
+    others = read_outputs(system, sources) if other is None else []
+    outputs = _translated(baseline, model, sources, search)
+    if other is not None:
+        others = _translated(system, other, sources, search)
+    found = compare_outputs(outputs, others, references, writing=writing, resamples=resamples)
     if as_json:
         facts = {"baseline": baseline, "system": system, "items": len(sources), "search": search.model_dump()}
         print(json.dumps(facts | {"comparisons": [each.as_dict() for each in found]}, ensure_ascii=False))
@@ -59,6 +69,11 @@ def compare(
     print(f"{len(sources):,} sources, {resamples:,} resamples: A is {baseline}, B is {system}")
     header = ("metric", "A", "B", "B - A", "95 % interval", "p", "")
     print(table([_row(each) for each in found], header=header, right=range(1, 6)))
+
+
+def _translated(name: str, model: Translator, sources: list[str], search: SearchOptions) -> list[str]:
+    notice(f"translating with {name}")
+    return [translation.text for translation in model.translate(sources, options=search)]
 
 
 def _row(each: Comparison) -> tuple[str, ...]:

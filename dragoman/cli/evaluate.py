@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -11,7 +12,7 @@ from cyclopts import Parameter
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.opening import open_model
-from dragoman.cli.output import show_messages, table
+from dragoman.cli.output import show_messages, table, written
 from dragoman.cli.pairs import TestPairs, read_rows
 from dragoman.config import CompanionOptions, EngineOptions, ReadOptions, SearchOptions
 
@@ -26,6 +27,10 @@ def evaluate(
     model: ModelPath,
     /,
     *pairs: TestPairs,
+    output: Annotated[
+        Path | None,
+        Parameter(help="Also write every source and its output here, as JSON lines: `dragoman compare` takes them."),
+    ] = None,
     as_json: AsJson = False,
     details: Annotated[
         bool,
@@ -50,6 +55,11 @@ def evaluate(
     translator = open_model(model, machine, others)
     sources, references, counts = read_rows(translator, pairs, reading)
     scores, translations = translator.evaluate(sources, references, options=search)
+    if output is not None:
+        with written(output) as file:
+            for translation in translations:
+                line = {"source": translation.source, "target": translation.text}
+                file.write(f"{json.dumps(line, ensure_ascii=False)}\n")
     of_rows = _by_rows(translations, references, counts)
     count = sum(map(sum, counts))
     surprise = _perplexity(translator, sources, references) if details else None

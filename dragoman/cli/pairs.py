@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from dragoman.cli.output import notice, warn
 from dragoman.config import ReadOptions
-from dragoman.errors import OptionError
+from dragoman.errors import DataError, OptionError
 
 if TYPE_CHECKING:
     from dragoman.translator import Translator
@@ -65,3 +65,20 @@ def read_rows(
     require_usable(report)
     (warn if report.unusable else notice)(report.summary())
     return found
+
+
+def read_outputs(path: str, sources: Sequence[str]) -> list[str]:
+    """The outputs that a file of sources and outputs has for `sources`; "" where it has none, which is said."""
+    from dragoman.corpus.reading import read_pairs
+    from dragoman.evaluation.references import source_key
+
+    found = {source_key(pair.source): pair.target for pair in read_pairs([path], ReadOptions())}
+    outputs = [found.get(source_key(source)) for source in sources]
+    lacking = outputs.count(None)
+    if lacking == len(sources):
+        raise DataError(
+            f"{path} has an output for none of the {len(sources):,} sources: it must hold sources and outputs"
+        )
+    if lacking:
+        warn(f"{path} has no output for {lacking:,} of the {len(sources):,} sources: they count as empty")
+    return [output or "" for output in outputs]

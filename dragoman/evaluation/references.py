@@ -18,11 +18,18 @@ class SourceAndTarget(Protocol):
     def target(self) -> str: ...  # noqa: D102
 
 
+def source_key(source: str) -> str:
+    """What is the same for the same source: Unicode NFC, runs of white space as one space.
+
+    Case counts, because the model sees it ("polish" and "Polish" may need different answers).
+    """
+    return " ".join(unicodedata.normalize("NFC", source).split())
+
+
 def group_references(pairs: Iterable[SourceAndTarget]) -> tuple[list[str], list[list[str]]]:
     """Make one item of all rows with the same source: `(sources, references)`, in the order first seen.
 
-    Sources are the same if they agree after Unicode NFC and up to white space; case counts, because the model sees
-    it ("polish" and "Polish" may need different answers). A target that is repeated is one reference, not two.
+    Sources are the same if their `source_key` is. A target that is repeated is one reference, not two.
     """
     return group_rows(pairs)[:2]
 
@@ -31,8 +38,7 @@ def group_rows(pairs: Iterable[SourceAndTarget]) -> tuple[list[str], list[list[s
     """What `group_references` gives, and in how many rows each reference stands."""
     items: dict[str, tuple[str, dict[str, int]]] = {}
     for pair in pairs:
-        key = " ".join(unicodedata.normalize("NFC", pair.source).split())
-        counts = items.setdefault(key, (pair.source, {}))[1]
+        counts = items.setdefault(source_key(pair.source), (pair.source, {}))[1]
         counts[pair.target] = counts.get(pair.target, 0) + 1
     sources = [source for source, _ in items.values()]
     return (
