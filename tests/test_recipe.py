@@ -82,6 +82,15 @@ def test_tying_everything_needs_one_vocabulary() -> None:
     assert recipe(data(shared_vocabulary=False)).tie_embeddings == "target"
 
 
+def test_without_attention_the_output_has_a_table_of_its_own() -> None:
+    chosen, reasons = choose(TrainOptions(attention="none"), data())
+    assert chosen.tie_embeddings == "none"
+    whys = [reason.why for reason in reasons if reason.name == "tie_embeddings"]
+    assert whys == ["without attention it learns sooner"]
+    assert recipe(attention="none", tie_embeddings="target").tie_embeddings == "target"
+    assert recipe().tie_embeddings == "all"
+
+
 def test_vectors_from_a_file_set_the_width_and_stay_apart() -> None:
     chosen = recipe(data(source_vector_size=50, target_vector_size=70, shared_vocabulary=False))
     assert chosen.embedding_size == 70

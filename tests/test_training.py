@@ -185,6 +185,16 @@ def test_a_diverging_loss_stops_with_advice_and_keeps_the_checkpoints(tmp_path: 
     assert (tmp_path / "m" / "training" / "last.safetensors").exists()
 
 
+def test_a_loss_that_begins_high_has_not_risen(tmp_path: Path) -> None:
+    # One table for what is fed and for what comes out: at first every word is likely to come again, and here none ever does.
+    alternating = [" ".join(letters * count) for count in range(1, 9) for letters in ("abcd", "bcda", "cdab", "dabc")]
+    wide = options(
+        hidden_size=256, embedding_size=256, layers=2, max_steps=12, warmup_steps=20, attention="none"
+    ).model_copy(update={"layer_norm": True, "residual": True, "tie_embeddings": "target"})
+    dragoman.train([(text, text) for text in alternating], out=tmp_path / "m", options=wide)
+    assert json.loads(_progress(tmp_path / "m"))["step"] == 12
+
+
 def test_early_stopping_counts_evaluations_without_a_better_score_and_keeps_the_last_of_equals(tmp_path: Path) -> None:
     seen: list[Event] = []
     still = options(max_steps=1000, optimizer="sgd", learning_rate=1e-9, patience=3, schedule="constant")

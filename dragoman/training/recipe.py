@@ -150,7 +150,7 @@ def choose(options: TrainOptions, data: DataSummary) -> tuple[Recipe, list[Reaso
         values["embedding_size"] = data.target_vector_size
     if options.attention_heads is None:  # as many of four as divide the width that was asked for
         values["attention_heads"] = next(heads for heads in (4, 3, 2, 1) if values["hidden_size"] % heads == 0)
-    _settle_ties(options, data, values)
+    _settle_ties(options, data, values, reasons)
     if values["average_checkpoints"] and options.average_decay is None:
         values["average_decay"] = 0.0
     _settle_risk(options, values, reasons)
@@ -158,12 +158,18 @@ def choose(options: TrainOptions, data: DataSummary) -> tuple[Recipe, list[Reaso
     return Recipe(**values), [reason for reason in reasons if values[reason.name] == reason.value]
 
 
-def _settle_ties(options: TrainOptions, data: DataSummary, values: dict[str, Any]) -> None:
-    """Embeddings that start from a file stay apart from the others, unless asked."""
-    if options.tie_embeddings is None and (data.source_vector_size or data.target_vector_size):
+def _settle_ties(options: TrainOptions, data: DataSummary, values: dict[str, Any], reasons: list[Reason]) -> None:
+    """Embeddings that start from a file, and those of a model without attention, stay apart from the others, unless asked."""
+    if options.tie_embeddings is not None:
+        return
+    if data.source_vector_size or data.target_vector_size:
         values["tie_embeddings"] = (
             "none" if data.target_vector_size else values["tie_embeddings"].replace("all", "target")
         )
+    elif values["attention"] == "none" and values["residual"] and values["tie_embeddings"] != "none":
+        # What is fed is added to what comes out: with one table for both the model begins by saying its last word again.
+        values["tie_embeddings"] = "none"
+        reasons.append(Reason("tie_embeddings", "none", "without attention it learns sooner"))
 
 
 def _settle_risk(options: TrainOptions, values: dict[str, Any], reasons: list[Reason]) -> None:

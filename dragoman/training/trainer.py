@@ -254,7 +254,9 @@ class Trainer:
 
     def _guard(self, loss: Loss) -> None:
         mean = loss.cross_entropy / loss.tokens
-        if math.isfinite(mean) and mean < DIVERGED * math.log(self.model.decoder.output.out_features) + 1:
+        # A loss may begin high; only after the warm-up does a high one say that it has risen.
+        risen = mean > DIVERGED * math.log(self.model.decoder.output.out_features) + 1
+        if math.isfinite(mean) and not (risen and self.run.step > self.recipe.warmup_steps):
             return
         what = "is not a number" if not math.isfinite(mean) else f"rose to {mean:.1f}"
         raise TrainingError(
