@@ -163,6 +163,7 @@ def test_a_model_is_no_better_than_itself(trained: Path, pairs: Path, run: Any) 
     assert facts["items"] == 2
     assert [each["metric"] for each in facts["comparisons"]] == ["bleu", "chrf"]
     assert not any(each["significant"] or each["difference"] for each in facts["comparisons"])
+    assert {each["p_value"] for each in facts["comparisons"]} == {1.0}
     assert "no significant difference" in run("compare", trained, trained, pairs, "--resamples", 50, *SHORT)[0]
 
 
@@ -193,6 +194,11 @@ def test_a_model_is_compared_with_the_outputs_of_a_file(trained: Path, pairs: Pa
     out, err = run("compare", trained, theirs, pairs, "--resamples", 50, *SHORT)
     assert f"{theirs} has no output for {len(sources) - 1} of the {len(sources)} sources: they count as empty" in err
     strange.write_text("what is\tthis\n", encoding="utf-8")
+    before = list(tmp_path.iterdir())
+    nowhere = tmp_path / "nowhere" / "own.jsonl"
+    for place, trouble in ((nowhere, "no such file or directory"), (tmp_path, "is a directory")):
+        assert f"{place}: {trouble}" in run("evaluate", trained, pairs, "--output", place, *SHORT, code=2)[1]
+    assert list(tmp_path.iterdir()) == before
     assert f"{strange} has an output for none of the" in run("compare", trained, strange, pairs, *SHORT, code=2)[1]
 
 

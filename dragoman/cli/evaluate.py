@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,9 +55,9 @@ def evaluate(
     show_messages()
     translator = open_model(model, machine, others)
     sources, references, counts = read_rows(translator, pairs, reading)
-    scores, translations = translator.evaluate(sources, references, options=search)
-    if output is not None:
-        with written(output) as file:
+    with nullcontext() if output is None else written(output) as file:
+        scores, translations = translator.evaluate(sources, references, options=search)
+        if file is not None:
             for translation in translations:
                 line = {"source": translation.source, "target": translation.text}
                 file.write(f"{json.dumps(line, ensure_ascii=False)}\n")

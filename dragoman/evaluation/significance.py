@@ -128,7 +128,7 @@ def _conclude(name: MetricName, baseline: float, system: float, differences: Flo
         difference=system - baseline,
         low=float(low),
         high=float(high),
-        p_value=(exceeding + 1) / (len(differences) + 1),
+        p_value=(exceeding + 1) / (len(differences) + 1) if system != baseline else 1.0,
         wins=float(np.mean((gains > 0) + 0.5 * (gains == 0))),
         resamples=len(differences),
         seed=seed,
