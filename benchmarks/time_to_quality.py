@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import subprocess
 import tempfile
 import time
@@ -149,7 +148,7 @@ def joeynmt(python: str, folder: Path, minutes: float, threads: int, every: int)
                 time.sleep(0.2)  # until it is written
                 yield passed, file
             if passed > minutes:
-                process.send_signal(signal.SIGINT)
+                process.terminate()  # an interrupt is not heard by what a shell started in the background
                 process.wait()
                 return
     raise SystemExit(f"JoeyNMT ended by itself: {log.read_text(encoding='utf-8')[-2000:]}")

@@ -22,6 +22,10 @@ from dragoman.storage import ModelDirectory
 Arrays = dict[str, NDArray[Any]]
 """Tensors by the names that the graphs give them."""
 
+_NONE: Ints = np.zeros((0, 0), np.int64)
+_BEST, _WHOLE = ["top_ids", "top_log_probs"], ["log_probs"]
+"""Outputs of the decoder's graph: the best of the distribution, and the distribution."""
+
 
 @dataclass(frozen=True)
 class OnnxState:
@@ -55,8 +59,9 @@ class OnnxStepper:
         self._always: Ints = np.zeros(0, np.int64)
         self._vocab_size = int(outputs["log_probs"].shape[1]) if shortlist is None else shortlist.vocab_size
         self._encoded = [output.name for output in self._encoder.get_outputs()]
-        self._following = [name for name in outputs if name.startswith("next_")]
-        self._attention = [name for name in outputs if name == "attention"]
+        following = [name for name in outputs if name.startswith("next_")]
+        self._layers = [(name.removeprefix("next_"), name) for name in following]
+        self._always_wanted = [*(name for name in outputs if name == "attention"), *following]
 
     @classmethod
     def open(
@@ -125,7 +130,7 @@ class OnnxStepper:
         free = allowed is None and bias is None
         narrowed = None
         if top_k is not None and free:
-            narrowed = Narrowed(top_k, np.zeros((len(last_ids), 0), np.int64))
+            narrowed = Narrowed(top_k, _NONE)
         elif top_k is not None and state.union is None:  # with a shortlist the words are few anyhow
             narrowed = narrow(allowed, bias, top_k=top_k)
         given = self._run(state, last_ids, narrowed)
@@ -140,20 +145,22 @@ class OnnxStepper:
             if not free:
                 named = given.get("log_probs")
                 ids, log_probs = best_of(narrowed, ids, log_probs, named, top_k=top_k, allowed=allowed, bias=bias)
-        layers = {name.removeprefix("next_"): given[name] for name in self._following}
-        return Step(ids, log_probs, given.get("attention"), replace(state, layers=layers))
+        layers = {name: given[following] for name, following in self._layers}
+        after = OnnxState(state.sources, state.source_rows, state.memory, layers, state.union)
+        return Step(ids, log_probs, given.get("attention"), after)
 
     def _run(self, state: OnnxState, last_ids: Ints, narrowed: Narrowed | None) -> Arrays:
         """What the decoder's graph gives: of the distribution no more than what is looked at."""
         most = self.vocab_size if state.union is None else state.memory["own"].shape[1]
         k = min(narrowed.top_k, most) if narrowed is not None else 0
-        best = ["top_ids", "top_log_probs"] if k else []
-        whole = ["log_probs"] if narrowed is None or narrowed.named.size else []
-        wanted = [*best, *whole, *self._attention, *self._following]
-        feed = {"last_ids": np.ascontiguousarray(last_ids, dtype=np.int64), "top_k": np.array([max(1, k)])}
+        best = _BEST if k else []
+        whole = _WHOLE if narrowed is None or narrowed.named.size else []
+        wanted = [*best, *whole, *self._always_wanted]
+        ids, count = np.ascontiguousarray(last_ids, dtype=np.int64), np.array([max(1, k)])
+        feed = {"last_ids": ids, "top_k": count, **state.memory, **state.layers}
         if state.union is not None:
             feed["union"] = state.union
-        return dict(zip(wanted, self._decoder.run(wanted, feed | state.memory | state.layers), strict=True))
+        return dict(zip(wanted, self._decoder.run(wanted, feed), strict=True))
 
     def select(self, state: OnnxState, rows: Ints) -> OnnxState:
         """Reorder, repeat or drop rows; the memory is copied only when rows change their source."""
