@@ -191,6 +191,23 @@ def test_ranking_in_the_graph_is_ranking_outside() -> None:
     assert engine.step(state, last, top_k=50).ids.shape == (3, 11)
 
 
+@pytest.mark.parametrize("words", [2_000, 2_048, 2_011])
+def test_in_a_large_vocabulary_equals_are_ranked_by_their_ids_too(words: int) -> None:
+    model = build("general", "lstm", target_vocab_size=words).float().eval()
+    draw = np.random.default_rng(1)
+    with torch.no_grad():  # fewer values than words, so that most are equal to others
+        model.decoder.output.weight.zero_()
+        model.decoder.output.bias.copy_(torch.from_numpy(draw.integers(0, 40, size=words) / 8))
+    engine = engine_of(model)
+    state, last = engine.start(BATCHES[1]), np.array([2, 3, 4])
+    whole = engine.step(state, last, top_k=None).log_probs
+    for top_k in (1, 6, 50, 300, words):
+        best = engine.step(state, last, top_k=top_k)
+        order = (-whole).argsort(axis=1, kind="stable")[:, :top_k]
+        np.testing.assert_array_equal(best.ids, order)
+        np.testing.assert_array_equal(best.log_probs, np.take_along_axis(whole, order, axis=1))
+
+
 def test_the_memory_is_copied_only_when_rows_change_their_source() -> None:
     _, engine = both("general", "lstm")
     state = engine.start(BATCHES[1])

@@ -24,6 +24,10 @@ from dragoman.runtime.encoder_graph import seam_nodes
 from dragoman.runtime.graph import FLOAT, INT32, INT64, GraphBuilder
 
 _TABLE = "decoder.embedding"
+_LARGE = 2_000
+"""From so many words on the best are found block by block,"""
+_BLOCK_SIZES = range(64, 15, -1)
+"""of the largest of these sizes that the vocabulary is a multiple of."""
 
 
 def decoder_graph(model: Seq2Seq, *, precision: str = "float32", shortlist: bool = False) -> bytes:
@@ -160,12 +164,36 @@ class _Step:
         if self.decoder.gate is not None:
             log_probs = self._mixed(self.decoder.gate, features, weights, log_probs)
             log_probs = self._kept(own, log_probs) if own else log_probs
-        chosen, ids = g.nodes("TopK", log_probs, top_k, outputs=2, attributes={"axis": -1})
+        chosen, ids = self._best(log_probs, top_k)
         if union:
             ids = g.node("Gather", union, g.node("GatherElements", own, ids, attributes={"axis": 1}))
         g.output(ids, "top_ids", INT64, ["rows", "k"])
         g.output(chosen, "top_log_probs", FLOAT, ["rows", "k"])
         g.output(log_probs, "log_probs", FLOAT, ["rows", words])
+
+    def _best(self, log_probs: str, top_k: str) -> tuple[str, str]:
+        """The best values of each row and their places, both (rows, k); equals in the order of their places.
+
+        A large vocabulary is looked at in blocks: the k best are in the k blocks with the highest maxima. For many rows that takes
+        half the time of one TopK, for one row the same.
+        """
+        g, words = self.g, self.decoder.output.out_features
+        size = next((size for size in _BLOCK_SIZES if words % size == 0), 0)
+        if self.shortlist or words < _LARGE or not size:
+            chosen, ids = g.nodes("TopK", log_probs, top_k, outputs=2, attributes={"axis": -1})
+            return chosen, ids
+        blocks = words // size
+        apart = g.node("Reshape", log_probs, g.numbers(0, blocks, size))
+        highest = g.node("ReduceMax", apart, g.numbers(2), attributes={"keepdims": 0})
+        count = g.node("Min", top_k, g.numbers(blocks))
+        _, found = g.nodes("TopK", highest, count, outputs=2, attributes={"axis": -1})
+        rising, _ = g.nodes("TopK", found, count, outputs=2, attributes={"axis": -1, "largest": 0})
+        first = g.node("Mul", g.node("Unsqueeze", rising, g.numbers(2)), g.numbers(size))  # (rows, count, 1)
+        places = g.node("Add", first, g.constant("within_block", np.arange(size)))
+        places = g.node("Reshape", places, g.numbers(0, -1))
+        candidates = g.node("GatherElements", log_probs, places, attributes={"axis": 1})
+        chosen, among = g.nodes("TopK", candidates, top_k, outputs=2, attributes={"axis": -1})
+        return chosen, g.node("GatherElements", places, among, attributes={"axis": 1})
 
     def _kept(self, own: str, values: str) -> str:
         """`values`, (rows, candidates), and -inf where a row has no candidate any more."""
