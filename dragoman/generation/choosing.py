@@ -126,15 +126,20 @@ def choose_diverse(candidates: Candidates, *, groups: Ints, ids: Ints, penalty: 
     taken = np.zeros((len(groups), n), np.bool_)
     used = np.full((int(candidates.sentences.max()) + 1, 0), -1)
     """(sources, ids): what earlier groups chose, -1 for nothing and for `</s>`."""
-    for group in range(int(groups.max()) + 1):
+    last = int(groups.max())
+    for group in range(last + 1):
         mine = (groups == group).nonzero()[0]
         if not len(mine):
             continue
         own, rows, sentences = ids[mine], np.arange(len(mine))[:, None], candidates.sentences[mine]
-        values = candidates.values[mine] - penalty * (own[:, :, None] == used[sentences, None]).sum(axis=2)
-        candidates.values[mine] = values
+        values = candidates.values[mine]
+        if used.size:
+            values = values - penalty * (own[:, :, None] == used[sentences, None]).sum(axis=2)
+            candidates.values[mine] = values
         order[mine] = places = best(values, n)
         taken[mine] = kept = (values[rows, places] > -np.inf) & (np.arange(n) < candidates.places[mine, None])
+        if group == last:
+            break
         chosen = own[rows, places]
         new = np.full((len(used), n), -1)
         new[sentences] = np.where(kept & (chosen != EOS), chosen, -1)

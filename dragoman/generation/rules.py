@@ -166,9 +166,12 @@ def repeated(ids: Ints, n: int) -> tuple[Ints, Ints]:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     if n == 1:
         return np.arange(rows).repeat(length), ids.ravel()
-    windows = np.lib.stride_tricks.sliding_window_view(ids, n - 1, axis=1)[:, :-1]  # (rows, length - n + 1, n - 1)
-    found, starts = np.nonzero((windows == ids[:, None, 1 - n :]).all(axis=2))
-    return found, ids[found, starts + n - 1]
+    starts = length - n + 1
+    alike = np.ones((rows, starts), np.bool_)  # whether the n - 1 ids from a place on are the last n - 1
+    for place in range(n - 1):
+        alike &= ids[:, place : place + starts] == ids[:, starts + place, None]
+    found, places = alike.nonzero()
+    return found, ids[found, places + n - 1]
 
 
 def fallbacks(phrase: Sequence[int]) -> list[int]:

@@ -20,6 +20,8 @@ from dragoman.generation.walk import Picked
 
 _BLOCK = 128
 """Columns whose weights are added up first, when one of many is drawn."""
+_AHEAD = 32
+"""Steps whose numbers are made together."""
 
 
 class Sampler:
@@ -34,6 +36,8 @@ class Sampler:
         samples = np.arange(options.num_hypotheses)
         self.keys = absorb(source_keys(options.seed, plan.source_ids)[:, None], samples).ravel()
         """(sources * samples,): a stream for each output."""
+        self.numbers: Floats = np.zeros((len(self.keys), 0))
+        """(sources * samples, _AHEAD): what decides the draws of the next steps."""
 
     def pick(self, answer: Answer, ways: Ints, length: int, /) -> Picked:
         """Candidates drawn from the shaped distribution."""
@@ -42,7 +46,9 @@ class Sampler:
             weights = np.exp(values)
         else:
             weights = shape(values, temperature=self.temperature, top_k=self.top_k, top_p=self.top_p, min_p=self.min_p)
-        rows, columns = np.arange(len(ways)), draw(weights, uniform(absorb(self.keys[ways], length)))
+        if length % _AHEAD == 0:
+            self.numbers = uniform(absorb(self.keys[:, None], np.arange(length, length + _AHEAD)))
+        rows, columns = np.arange(len(ways)), draw(weights, self.numbers[ways, length % _AHEAD])
         return Picked(answer.ids[rows, columns], answer.log_probs[rows, columns], values[rows, columns])
 
 
@@ -94,6 +100,8 @@ def _falling(probabilities: Floats, *, at_least: float) -> Floats:
 
 def draw(weights: Floats, numbers: Floats) -> Ints:
     """The column of each row, drawn as `weights`, (rows, n), say, that its number, between 0 and 1, falls on."""
+    if weights.shape[1] <= 2 * _BLOCK:
+        return _fallen_on(weights, numbers * weights.sum(axis=1, dtype=np.float64))
     return draw_several(weights, numbers[:, None])[0][:, 0]
 
 
@@ -104,23 +112,28 @@ def draw_several(weights: Floats, numbers: Floats) -> tuple[Ints, Floats]:
     """
     # Running sums over a whole vocabulary are slow: first the block that a number falls into, then its place in there.
     rows, size = np.arange(len(weights)), weights.shape[1]
-    left = np.zeros((len(weights), -(-size // _BLOCK), _BLOCK), weights.dtype)
-    left.reshape(len(weights), -1)[:, :size] = weights
-    sums = left.sum(axis=2, dtype=np.float64)
+    left = weights if numbers.shape[1] == 1 else weights.copy()
+    sums = np.add.reduceat(left, np.arange(0, size, _BLOCK), axis=1, dtype=np.float64)
     columns, totals = np.zeros(numbers.shape, np.int64), np.zeros(numbers.shape)
     for place in range(numbers.shape[1]):
         until = sums.cumsum(axis=1)
         totals[:, place] = until[:, -1]
         falls = numbers[:, place] * until[:, -1]
         block = _or_last((until <= falls[:, None]).sum(axis=1), sums)
-        inside = left[rows, block].cumsum(axis=1, dtype=np.float64)
-        falls = falls - np.where(block > 0, until[rows, block - 1], 0)
-        column = _or_last((inside <= falls[:, None]).sum(axis=1), left[rows, block])
-        columns[:, place] = block * _BLOCK + column
+        within = block[:, None] * _BLOCK + np.arange(_BLOCK)
+        inside = np.where(within < size, left[rows[:, None], np.minimum(within, size - 1)], 0)
+        column = block * _BLOCK + _fallen_on(inside, falls - np.where(block > 0, until[rows, block - 1], 0))
+        columns[:, place] = column = np.minimum(column, size - 1)
         if place + 1 < numbers.shape[1]:
-            left[rows, block, column] = 0
-            sums[rows, block] = left[rows, block].sum(axis=1, dtype=np.float64)
-    return np.minimum(columns, size - 1), totals
+            inside[rows, column - block * _BLOCK] = 0
+            left[rows, column] = 0
+            sums[rows, block] = inside.sum(axis=1, dtype=np.float64)
+    return columns, totals
+
+
+def _fallen_on(weights: Floats, places: Floats) -> Ints:
+    """The column of each row in which the running sum of its weights passes its place, (rows,)."""
+    return _or_last((weights.cumsum(axis=1, dtype=np.float64) <= places[:, None]).sum(axis=1), weights)
 
 
 def _or_last(columns: Ints, weights: Floats) -> Ints:
