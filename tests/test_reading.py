@@ -343,6 +343,14 @@ def test_options_that_do_not_go_together(tmp_path):
     for number in ("0", "99999999999999999999"):
         with pytest.raises(DataError, match=f"there is no column {number}; columns count from 1"):
             read(text, source=(number,))
+    for separator, shown in ((";", ";"), ("\t", r"\\t"), ("|", r"\|")):
+        table = write(tmp_path / "one.csv", f"source{separator}target\na{separator}b\n")
+        with pytest.raises(
+            DataError, match=f"there is no column 2; .*one.csv has one column.*; try --separator '{shown}'"
+        ):
+            read(table)
+    with pytest.raises(DataError, match=r'has one column, "only"$'):
+        read(write(tmp_path / "one.csv", "only\na\n"))
     with pytest.raises(OptionError, match="must be one character"):
         read(path, format="csv", separator="||")
     with pytest.raises(OptionError, match="two files are read as aligned text, but `format` is csv"):

@@ -129,7 +129,7 @@ def quoted(lines: Lines, *, separator: str, header: bool) -> Table:
     names: tuple[str, ...] | None = None
     if header:
         first = next((cells for _, cells in records if cells is not BLANK), ())
-        names = () if isinstance(first, Fault) else tuple(" ".join(cell.split()) for cell in first)
+        names = () if isinstance(first, Fault) else tuple(re.sub(r"[^\S\t]+", " ", cell).strip() for cell in first)
     row, records = _peek(records, lambda record: isinstance(record[1], Fault))
     width = len(row[1]) if row and not isinstance(row[1], Fault) else None
     return Table(names, lambda wanted: _pick(records, wanted, separator), width)

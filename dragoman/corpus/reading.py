@@ -295,12 +295,20 @@ def _pattern(pattern: str | None) -> re.Pattern[str] | None:
     return compiled
 
 
+def _there(names: tuple[str, ...], file: str) -> str:
+    """Which columns a file has; what seems to separate them, if they were read as one."""
+    if len(names) > 1:
+        return f"{file} has columns 1 to {len(names)}: {', '.join(names)}"
+    shown = next((shown for mark, shown in ((";", ";"), ("\t", "\\t"), ("|", "|")) if mark in names[0]), None)
+    return f'{file} has one column, "{names[0]}"' + (f"; try --separator '{shown}'" if shown else "")
+
+
 def _column(name: str, names: tuple[str, ...] | None, file: str) -> int:
     """The index from 0 of a column given by name or by number from 1."""
     if name.isdecimal():
         number = int(name)
         if not 1 <= number <= (MAX_LINE if names is None else len(names)):
-            there = f"{file} has columns 1 to {len(names)}: {', '.join(names)}" if names else "columns count from 1"
+            there = _there(names, file) if names else "columns count from 1"
             raise DataError(f"there is no column {number}; {there}")
         return number - 1
     if names is None:
