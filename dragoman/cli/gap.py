@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,7 +64,7 @@ def _in_words(found: Gap) -> str:
             f"{found.recovered:.1%} of {found.recoverable:,} come back to the right answer after their first error"
         )
         if found.median_delay is not None:
-            recovered += f", half of them within {found.median_delay:g} words"
+            recovered += f", half of them within {found.median_delay:g} word{'' if found.median_delay == 1 else 's'}"
     lines = [
         f"{found.sentences:,} sources: {found.forced_total:.1%} of the words right when fed the right answer, "
         f"{found.free_total:.1%} when fed its own words: a gap of {100 * found.gap:.1f} points",
@@ -91,4 +92,4 @@ def _in_words(found: Gap) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share:.1%}"
+    return "-" if math.isnan(share) else f"{share:.1%}"  # a share of nothing

@@ -17,6 +17,7 @@ from dragoman.config import MachineOptions, SearchOptions, TrainOptions
 from dragoman.corpus.batching import Batch, BatchPlan
 from dragoman.corpus.subword_dropout import SplitAnew
 from dragoman.errors import Interrupted, OptionError, StorageError, TrainingError
+from dragoman.evaluation.metrics import MetricName, Scores
 from dragoman.evaluation.plots import training_svg
 from dragoman.files import write_text
 from dragoman.model.seq2seq import Seq2Seq
@@ -296,8 +297,7 @@ def _finish(
             listener(Note(f"scoring {name}: {len(part.sources):,} sources, beam {BEAM.beam_size}"))
             scores, _ = decode(stepper, prepared, part, BEAM, config["recipe"]["metric"])
             config["scores"][name] = scores.as_dict() | {"search": f"beam {BEAM.beam_size}"}
-            shown = ", ".join(f"{label} {value}" for label, value, _ in scores.rows()[:3])
-            listener(Note(f"{name}: {shown}"))
+            listener(Note(f"{name}: {_shown(scores)}"))
     memory = peak_memory(next(model.parameters()).device)
     if "forecast" in config:
         listener(Note(_as_it_was(config["forecast"], run, memory)))
@@ -311,6 +311,13 @@ def _finish(
     }
     directory.write_config()
     write_text(directory.path / CARD, model_card(config))
+
+
+def _shown(scores: Scores) -> str:
+    """The three scores that say most: of answers that are right or wrong as a whole, by how much they are wrong."""
+    whole: list[MetricName] = ["exact_match", "cer", "wer"]
+    names = whole if scores.primary == "exact_match" else scores.names()[:3]
+    return ", ".join(f"{scores.label(name)} {scores.value(name):.2f}" for name in names)
 
 
 def _as_it_was(forecast: dict[str, Any], run: Run, memory: int | None) -> str:
