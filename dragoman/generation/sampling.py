@@ -20,6 +20,8 @@ from dragoman.generation.walk import Picked
 
 _BLOCK = 128
 """Columns whose weights are added up first, when one of many is drawn."""
+_LIKELY = (1e-3, 1e-5)
+"""From which probability on words are sorted alone, if they hold enough together."""
 _AHEAD = 32
 """Steps whose numbers are made together."""
 
@@ -70,31 +72,40 @@ def shape(
     min_p: float | None = None,
 ) -> Floats:
     """The probabilities to draw from, `(rows, n)`; equals at a border stay or go together."""
-    if temperature != 1:
-        values = values / temperature
-    if top_k is not None and top_k < values.shape[1]:
-        least = -np.partition(-values, top_k - 1, axis=1)[:, top_k - 1 : top_k]
-        values = np.where(values >= least, values, -np.inf)
+    probabilities = normalize(values / temperature if temperature != 1 else values)
+    size = values.shape[1]
+    if top_k is not None and top_k < size:
+        least = np.partition(probabilities, size - top_k, axis=1)[:, size - top_k, None]
+        probabilities = np.where(probabilities >= least, probabilities, 0)
     if top_p is not None and top_p < 1:
-        probabilities = normalize(values)
-        falling = _falling(probabilities, at_least=(1 - top_p) / probabilities.shape[1])
+        totals = probabilities.sum(axis=1, keepdims=True)
+        falling = _falling(probabilities, top_p * totals)
         before = falling.cumsum(axis=1) - falling
-        kept = ((before < top_p) & (falling > 0)).sum(axis=1, keepdims=True)
+        kept = ((before < top_p * totals) & (falling > 0)).sum(axis=1, keepdims=True)
         least = np.take_along_axis(falling, np.maximum(kept - 1, 0), axis=1)
-        values = np.where(probabilities >= least, values, -np.inf)
+        probabilities = np.where(probabilities >= least, probabilities, 0)
     if min_p:
-        highest = values.max(axis=1, keepdims=True)
-        values = np.where(values >= highest + np.log(min_p), values, -np.inf)
-    return normalize(values)
+        highest = probabilities.max(axis=1, keepdims=True)
+        probabilities = np.where(probabilities >= highest * min_p, probabilities, 0)
+    totals = probabilities.sum(axis=1, keepdims=True)
+    shaped: Floats = probabilities / np.where(totals > 0, totals, 1)
+    return shaped
 
 
-def _falling(probabilities: Floats, *, at_least: float) -> Floats:
-    """Each row's probabilities from that size on, the highest first, then zeros: all smaller ones add up to too little to matter."""
-    rows, columns = np.nonzero(probabilities >= at_least)
-    counts = np.bincount(rows, minlength=len(probabilities))
-    found = np.zeros((len(probabilities), int(counts.max(initial=1))), probabilities.dtype)
-    found[np.arange(found.shape[1]) < counts[:, None]] = probabilities[rows, columns]
-    falling: Floats = -np.sort(-found, axis=1)
+def _falling(probabilities: Floats, mass: Floats) -> Floats:
+    """Each row's highest probabilities, falling: at least so many that they hold the `mass`, (rows, 1), together."""
+    for (
+        least
+    ) in _LIKELY:  # in most rows of a trained model a few words hold nearly all, which need not be sorted with the rest
+        likely = probabilities >= least
+        if (np.where(likely, probabilities, 0).sum(axis=1, keepdims=True) > mass).all():
+            rows, columns = likely.nonzero()
+            counts = np.bincount(rows, minlength=len(probabilities))
+            found = np.zeros((len(probabilities), int(counts.max())), probabilities.dtype)
+            found[np.arange(found.shape[1]) < counts[:, None]] = probabilities[rows, columns]
+            probabilities = found
+            break
+    falling: Floats = np.sort(probabilities, axis=1)[:, ::-1]
     return falling
 
 
