@@ -23,6 +23,11 @@ def use_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
+def processor_threads() -> int:
+    """How many threads compute, those of all processes that train together counted."""
+    return torch.get_num_threads() * launched().world
+
+
 def bound_caches() -> None:
     """Keep oneDNN from holding memory for every shape of a batch that ever was; call it before the first computation.
 

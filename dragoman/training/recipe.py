@@ -13,6 +13,10 @@ Kind = Literal["symbols", "text"]
 """What outputs are: strings of symbols that are right or wrong as a whole, or sentences."""
 
 
+HURRIED = 45
+"""Minutes of one processor thread below which a narrow model gets further (benchmarks/recipes/eng-fra.md)."""
+
+
 @dataclass(frozen=True)
 class DataSummary:
     """What the choice of a recipe looks at."""
@@ -29,6 +33,8 @@ class DataSummary:
     """Mean tokens in a target."""
     native_bfloat16: bool = False
     """Whether the processor multiplies in bfloat16: not of the data, but what fits the data must be computed somewhere."""
+    processor_minutes: float | None = None
+    """What a limit in minutes comes to in minutes of one processor thread; None without a limit, or on a GPU."""
     source_vector_size: int | None = None
     """Width of the source embeddings' file, if one is given."""
     target_vector_size: int | None = None
@@ -192,10 +198,13 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
     # Words and phones need less room than sentences, and a narrower model takes half the time.
     # Of many words every one wants to be remembered, so that a wide model with a low rate goes on learning where another stands still.
     many = 100_000 if symbols else 400_000
-    width = 512 if pairs >= many else 384 if pairs >= (40_000 if symbols else 2_000) else 256
+    width, room = 512 if pairs >= many else 384 if pairs >= 40_000 else 256, size
+    hurried = data.processor_minutes is not None and data.processor_minutes < HURRIED
+    if hurried and width > 256:  # a step teaches a narrow model as much at first, and takes half the time
+        width, room = 256, "there is time for few steps, and those of a narrow model are quick"
     epochs = max(10, min(200, round(20 * (100_000 / max(1, pairs)) ** 0.45)))
     # Small batches win when time is short: twice the steps for a tenth of the speed.
-    batch = 1_500 if pairs >= 400_000 else 750 if pairs >= 8_000 else 500 if pairs >= 2_000 else 300
+    batch = 1_500 if pairs >= 400_000 and not hurried else 750 if pairs >= 8_000 else 500 if pairs >= 2_000 else 300
     tie = "all" if data.shared_vocabulary and not symbols else "target"
     dropout = 0.5 if small and symbols else 0.1 if pairs >= 100_000 and not symbols else 0.2 if large else 0.3
     return {
@@ -203,7 +212,7 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         "encoder_layers": (2, "two layers, the first bidirectional over the words, the second over the first"),
         "decoder_layers": (2, "attention sits between the first and the second"),
         "embedding_size": (256 if pairs >= 2_000 else 128, size),
-        "hidden_size": (width, size),
+        "hidden_size": (width, room),
         "bidirectional": (True, "every word is seen with both its sides"),
         "attention": (
             "multihead",
@@ -222,7 +231,7 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         "epochs": (epochs, f"at most; {size}"),
         "batch_tokens": (batch, size),
         "optimizer": ("adamw", ""),
-        "learning_rate": (1e-3 if pairs >= many else 2e-3, size),
+        "learning_rate": (1e-3 if width == 512 else 2e-3, size),
         "schedule": ("linear", "falls to nothing at the last step, which settles what a high rate leaves open"),
         "warmup_steps": (800 if large else 400, ""),
         "weight_decay": (0.01, ""),

@@ -23,7 +23,7 @@ from dragoman.training.card import model_card
 from dragoman.training.continuing import Earlier
 from dragoman.training.events import Listener, Note
 from dragoman.training.first_weights import new_model
-from dragoman.training.machine import multiplies_bfloat16
+from dragoman.training.machine import multiplies_bfloat16, processor_threads
 from dragoman.training.planning import check_weights_fit
 from dragoman.training.preparation import Pairs, Prepared, Remaker, prepare
 from dragoman.training.recipe import DataSummary, Recipe, choose
@@ -48,7 +48,7 @@ def set_up(
     prepared = prepare(
         pairs, options, data, listener, tokenizers=earlier.tokenizers if earlier else None, remake=remake
     )
-    summary = _summary(prepared, device, source_width, target_width)
+    summary = _summary(prepared, device, options.max_minutes, source_width, target_width)
     recipe, reasons = choose(earlier.shaped(options) if earlier else options, summary)
     check_subword_dropout(prepared.source_tokenizer, prepared.target_tokenizer, recipe.subword_dropout)
     for reason in reasons:
@@ -77,7 +77,11 @@ def set_up(
 
 
 def _summary(
-    prepared: Prepared, device: torch.device, source_width: int | None, target_width: int | None
+    prepared: Prepared,
+    device: torch.device,
+    minutes: float | None,
+    source_width: int | None,
+    target_width: int | None,
 ) -> DataSummary:
     """What the recipe is chosen from."""
     return DataSummary(
@@ -87,6 +91,7 @@ def _summary(
         shared_vocabulary=prepared.source_tokenizer is prepared.target_tokenizer,
         target_tokens=float(np.mean(prepared.train.target_lengths)),
         native_bfloat16=multiplies_bfloat16(device),
+        processor_minutes=minutes * processor_threads() if minutes and device.type == "cpu" else None,
         source_vector_size=source_width,
         target_vector_size=target_width,
     )
