@@ -10,7 +10,7 @@ import pytest
 from dragoman.config import TrainOptions
 from dragoman.errors import OptionError
 from dragoman.presets import PRESETS, find_preset
-from dragoman.training.recipe import HURRIED, DataSummary, Kind, Recipe, choose
+from dragoman.training.recipe import HURRIED, DataSummary, Recipe, choose
 
 
 def data(**more: object) -> DataSummary:
@@ -32,11 +32,11 @@ def test_a_flag_wins_over_the_preset_and_the_preset_over_the_data() -> None:
 
 
 @pytest.mark.parametrize(("kind", "pairs", "width"), [("text", 150_000, 384), ("symbols", 110_000, 512)])
-def test_in_a_hurry_the_model_is_narrow_and_says_why(kind: Kind, pairs: int, width: int) -> None:
-    summary, limit = data(kind=kind, pairs=pairs), HURRIED[kind]
+def test_in_a_hurry_the_model_is_narrow_and_says_why(kind: str, pairs: int, width: int) -> None:
+    summary = data(kind=kind, pairs=pairs)
     assert recipe(summary).hidden_size == width
-    assert recipe(replace(summary, processor_minutes=limit)).hidden_size == width
-    chosen, reasons = choose(TrainOptions(), replace(summary, processor_minutes=limit - 1))
+    assert recipe(replace(summary, processor_minutes=HURRIED)).hidden_size == width
+    chosen, reasons = choose(TrainOptions(), replace(summary, processor_minutes=HURRIED - 1))
     assert (chosen.hidden_size, chosen.learning_rate) == (256, 2e-3)
     assert "there is time for few steps" in next(reason.why for reason in reasons if reason.name == "hidden_size")
     assert recipe(replace(summary, processor_minutes=1), hidden_size=320).hidden_size == 320

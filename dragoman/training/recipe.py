@@ -13,7 +13,7 @@ Kind = Literal["symbols", "text"]
 """What outputs are: strings of symbols that are right or wrong as a whole, or sentences."""
 
 
-HURRIED: dict[Kind, float] = {"text": 45, "symbols": 15}
+HURRIED = 45
 """Minutes of one processor thread below which a narrow model gets further (benchmarks/recipes: eng-fra.md, symbols.md)."""
 
 
@@ -199,7 +199,7 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
     # Of many words every one wants to be remembered, so that a wide model with a low rate goes on learning where another stands still.
     many = 100_000 if symbols else 400_000
     width, room = 512 if pairs >= many else 384 if pairs >= 40_000 else 256, size
-    hurried = data.processor_minutes is not None and data.processor_minutes < HURRIED[data.kind]
+    hurried = data.processor_minutes is not None and data.processor_minutes < HURRIED
     if hurried and width > 256:  # a step teaches a narrow model as much at first, and takes half the time
         width, room = 256, "there is time for few steps, and those of a narrow model are quick"
     epochs = max(10, min(200, round(20 * (100_000 / max(1, pairs)) ** 0.45)))
