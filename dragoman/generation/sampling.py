@@ -39,7 +39,7 @@ class Sampler:
         self.keys = absorb(source_keys(options.seed, plan.source_ids)[:, None], samples).ravel()
         """(sources * samples,): a stream for each output."""
         self.numbers: Floats = np.zeros((len(self.keys), 0))
-        """(sources * samples, _AHEAD): what decides the draws of the next steps."""
+        """(sources * samples, _AHEAD): what decides the draws of the next steps, which come one after another from 0."""
 
     def pick(self, answer: Answer, ways: Ints, length: int, /) -> Picked:
         """Candidates drawn from the shaped distribution."""
@@ -94,9 +94,8 @@ def shape(
 
 def _falling(probabilities: Floats, mass: Floats) -> Floats:
     """Each row's highest probabilities, falling: at least so many that they hold the `mass`, (rows, 1), together."""
-    for (
-        least
-    ) in _LIKELY:  # in most rows of a trained model a few words hold nearly all, which need not be sorted with the rest
+    # In most rows of a trained model a few words hold nearly all, which need not be sorted with the rest.
+    for least in _LIKELY:
         likely = probabilities >= least
         if (np.where(likely, probabilities, 0).sum(axis=1, keepdims=True) > mass).all():
             rows, columns = likely.nonzero()
