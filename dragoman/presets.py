@@ -42,6 +42,7 @@ _PLAIN: Mapping[str, Any] = {
     "word_dropout": 0.0,
     "label_smoothing": 0.0,
     "average_decay": 0.0,
+    "embedding_rate": 1.0,
 }
 
 PRESETS: Mapping[str, Preset] = {

@@ -101,6 +101,25 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(tmp_path: P
     assert not same(checkpoint(tmp_path / "a"), checkpoint(tmp_path / "c"))
 
 
+def test_embeddings_learn_at_their_own_rate_and_nothing_else_does(tmp_path: Path) -> None:
+    def after_one_step(rate: float, more: float) -> dict[str, torch.Tensor]:
+        run = options(
+            max_steps=1, optimizer="sgd", schedule="constant", warmup_steps=0, clip_norm=0, average_decay=0.0, seed=3,
+            learning_rate=rate, embedding_rate=more, tie_embeddings="target", bidirectional=False, attention="none",
+        )  # fmt: skip
+        out = tmp_path / f"{rate} {more}"
+        dragoman.train(reversed_words(60), out=out, options=run)
+        return load_file(out / "model.safetensors")
+
+    still, plain, own = after_one_step(1e-12, 1.0), after_one_step(0.5, 1.0), after_one_step(0.5, 3.0)
+    embeddings = {name for name in plain if name.endswith("embedding.weight")}
+    assert embeddings == {"encoder.embedding.weight", "decoder.embedding.weight"}
+    for name in plain:
+        moved = (plain[name] - still[name]) * (3 if name in embeddings else 1)
+        assert moved.any()
+        torch.testing.assert_close(own[name] - still[name], moved, rtol=1e-4, atol=1e-6)
+
+
 def test_accumulating_takes_so_many_batches_a_step_and_the_rest_of_an_epoch_in_its_last(tmp_path: Path) -> None:
     steps = {}
     for n in (1, 2, 1000):

@@ -190,6 +190,10 @@ class TrainOptions(ReadOptions, MachineOptions):
     ] = None
     optimizer: Annotated[Literal["adamw", "adam", "sgd"] | None, option("Training", description="Optimiser.")] = None
     learning_rate: Annotated[float | None, option("Training", description="Highest learning rate.", gt=0)] = None
+    embedding_rate: Annotated[
+        float | None,
+        option("Training", description="What the learning rate is multiplied by for the embeddings.", gt=0, le=1000),
+    ] = None
     schedule: Annotated[
         Literal["constant", "inverse_sqrt", "linear", "cosine", "plateau"] | None,
         option(

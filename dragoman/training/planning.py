@@ -156,7 +156,7 @@ def _timed_update(recipe: Recipe, parameters: Sequence[Tensor]) -> float:
     largest = max(parameters, key=Tensor.numel)
     copy = largest.detach().clone().requires_grad_()
     copy.grad = torch.ones_like(copy)
-    optimizer = build_optimizer(recipe, [copy])
+    optimizer = build_optimizer(recipe, {"": copy})
     optimizer.step()
     begun = time.monotonic()
     optimizer.step()

@@ -13,6 +13,9 @@ Kind = Literal["symbols", "text"]
 """What outputs are: strings of symbols that are right or wrong as a whole, or sentences."""
 
 
+EMBEDDINGS_LEARN = 8e-3
+"""The embeddings' learning rate at its peak, whatever that of the layers is (benchmarks/recipes: eng-fra.md, symbols.md)."""
+
 HURRIED = 45
 """Minutes of one processor thread below which a narrow model gets further (benchmarks/recipes: eng-fra.md, symbols.md)."""
 
@@ -95,6 +98,7 @@ class Recipe:
     risk_candidates: int = 8
     risk_sharpness: float = 1.0
     subword_dropout: float = 0.0
+    embedding_rate: float = 1.0
 
     def model_arguments(self) -> dict[str, Any]:
         """Keyword arguments of `Seq2Seq`, vocabularies apart."""
@@ -206,6 +210,7 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
     # Small batches win when time is short: twice the steps for a tenth of the speed.
     batch = 1_500 if pairs >= 400_000 and not hurried else 750 if pairs >= 8_000 else 500 if pairs >= 2_000 else 300
     tie = "all" if data.shared_vocabulary and not symbols else "target"
+    rate = 1e-3 if width == 512 else 2e-3
     dropout = 0.5 if small and symbols else 0.1 if pairs >= 100_000 and not symbols else 0.2 if large else 0.3
     return {
         "cell": ("lstm", "the strongest of the cells in print"),
@@ -231,7 +236,7 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         "epochs": (epochs, f"at most; {size}"),
         "batch_tokens": (batch, size),
         "optimizer": ("adamw", ""),
-        "learning_rate": (1e-3 if width == 512 else 2e-3, size),
+        "learning_rate": (rate, size),
         "schedule": ("linear", "falls to nothing at the last step, which settles what a high rate leaves open"),
         "warmup_steps": (800 if large else 400, ""),
         "weight_decay": (0.01, ""),
@@ -260,6 +265,11 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         "risk_candidates": (8, ""),
         "risk_sharpness": (1.0, ""),
         "subword_dropout": (0.0, ""),
+        "embedding_rate": (
+            (1.0, "vectors from a file are near their goal")
+            if data.source_vector_size or data.target_vector_size
+            else (EMBEDDINGS_LEARN / rate, "each row is seen now and then only, and begins at random")
+        ),
     }
 
 

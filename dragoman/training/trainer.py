@@ -89,6 +89,8 @@ class DevScore:
     """How long decoding took."""
 
 
+_EMBEDDING = "embedding.weight"
+
 Batches = Callable[[int, int], Iterator[Batch]]
 """(epoch, position) -> that epoch's batches from that position on."""
 
@@ -130,10 +132,10 @@ class Trainer:
         self.paced = (0, 0.0)  # step and seconds at the last look at the pace
         self.run = Run(planned_steps=recipe.planned_steps)
         self.device = model.decoder.embedding.weight.device
-        named = {name: value for name, value in model.named_parameters() if value.requires_grad}
+        named = trained_parameters(model)
         self.names = list(named)
         self.parameters: list[Tensor] = list(named.values())
-        self.optimizer = build_optimizer(recipe, self.parameters)
+        self.optimizer = build_optimizer(recipe, named)
         self.average = [value.detach().clone() for value in self.parameters] if self._averages else []
         self.recent = RecentWeights(recipe.average_checkpoints)
         self.most_steps = limit_in_steps(recipe, math.ceil(batches_per_epoch / recipe.accumulate))
@@ -228,7 +230,8 @@ class Trainer:
         if recipe.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm)
         run.step += 1
-        self.optimizer.param_groups[0]["lr"] = self.rate
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate * group["share"]
         self.optimizer.step()
         if self._averages:
             # The warm-up of the decay lets the average forget the random start (as in TensorFlow's moving average).
@@ -421,13 +424,28 @@ def _groups(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
         yield group
 
 
-def build_optimizer(recipe: Recipe, parameters: list[Tensor]) -> torch.optim.Optimizer:
-    """The optimiser a recipe names."""
-    fused = all(parameter.device.type in {"cpu", "cuda"} for parameter in parameters)
+def trained_parameters(model: Seq2Seq) -> dict[str, Tensor]:
+    """The parameters that are not frozen by name, embeddings last: the order of the optimiser."""
+    named = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+    return dict(sorted(named, key=lambda item: _EMBEDDING in item[0]))
+
+
+def build_optimizer(recipe: Recipe, named: dict[str, Tensor]) -> torch.optim.Optimizer:
+    """The optimiser a recipe names; its groups say which share of the learning rate is theirs.
+
+    Embeddings have a rate of their own (`embedding_rate`): under Adam what a row of them should move in a step does not
+    depend on how wide the layers are, that of the layers' weights falls with their width (Yang et al. 2022, table 3).
+    """
+    shares = {name: recipe.embedding_rate if _EMBEDDING in name else 1.0 for name in named}
+    groups = [
+        {"params": [value for name, value in named.items() if shares[name] == share], "share": share}
+        for share in dict.fromkeys(shares.values())
+    ]
+    fused = all(parameter.device.type in {"cpu", "cuda"} for parameter in named.values())
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=recipe.learning_rate)
+        return torch.optim.SGD(groups, lr=recipe.learning_rate)
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=fused)
+        return torch.optim.Adam(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=fused)
     return torch.optim.AdamW(
-        parameters, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay, fused=fused
+        groups, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=recipe.weight_decay, fused=fused
     )
