@@ -165,10 +165,8 @@ def choose_by_banks(candidates: Candidates, *, met: Ints) -> tuple[Ints, Bools]:
     banks = (new & usable).sum(axis=1, keepdims=True)
     share, extra = np.divmod(places, np.maximum(banks, 1))
     sure = usable & (place_in_bank < share + (number < extra))
-    spare = places - sure.sum(axis=1, keepdims=True)
-    rest = np.where(usable & ~sure, values[beams, order], -np.inf)
-    rank_of_rest = (-rest).argsort(axis=1, kind="stable").argsort(axis=1)
-    chosen = sure | ((rest > -np.inf) & (rank_of_rest < spare))
-    kept = np.where(chosen, values[beams, order], -np.inf)
-    final = best(kept, int(candidates.places.max()))
-    return order[beams, final], kept[beams, final] > -np.inf
+    values = values[beams, order]
+    first = best(np.where(sure, np.inf, values), int(candidates.places.max()))  # then the best of the others
+    kept = np.where(np.arange(first.shape[1]) < places, values[beams, first], -np.inf)
+    final = best(kept, first.shape[1])
+    return order[beams, first[beams, final]], kept[beams, final] > -np.inf
