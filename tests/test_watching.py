@@ -23,7 +23,8 @@ def speaking(tmp_path_factory: pytest.TempPathFactory) -> dragoman.Translator:
     """A model that says several words, with attention."""
     out = tmp_path_factory.mktemp("speaking") / "model"
     pairs = [(f"turn {i} left", f"tourne {i} fois") for i in range(60)]
-    run: Any = {"hidden_size": 24, "embedding_size": 16, "layers": 1, "learning_rate": 0.02, "batch_tokens": 100}
+    run: Any = {"hidden_size": 24, "embedding_size": 16, "layers": 1, "learning_rate": 0.02}
+    run |= {"embedding_rate": 1.0, "batch_tokens": 100}
     machine: Any = {
         "device": "cpu",
         "threads": 1,
