@@ -43,11 +43,13 @@ def test_in_a_hurry_the_model_is_narrow_and_says_why(kind: str, pairs: int, widt
     assert recipe(data(pairs=100, processor_minutes=1)).hidden_size == recipe(data(pairs=100)).hidden_size
 
 
-def test_embeddings_learn_fast_unless_they_come_from_a_file_or_the_preset_is_a_papers() -> None:
+def test_embeddings_learn_fast_unless_they_have_learned_or_the_preset_is_a_papers() -> None:
     for summary in (data(), data(pairs=500_000), data(kind="symbols", pairs=3_000)):
         chosen = recipe(summary)
         assert chosen.learning_rate * chosen.embedding_rate == pytest.approx(8e-3)
     assert recipe(embedding_rate=2).embedding_rate == 2
+    assert recipe(from_model="earlier").embedding_rate == 1
+    assert recipe(from_model="earlier", embedding_rate=2).embedding_rate == 2
     assert recipe(data(source_vector_size=300)).embedding_rate == 1
     assert recipe(data(target_vector_size=300)).embedding_rate == 1
     assert {recipe(preset=name).embedding_rate for name in PRESETS if name != "default"} == {1}
