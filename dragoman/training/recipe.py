@@ -163,7 +163,7 @@ def choose(options: TrainOptions, data: DataSummary) -> tuple[Recipe, list[Reaso
     _settle_ties(options, data, values, reasons)
     if values["average_checkpoints"] and options.average_decay is None:
         values["average_decay"] = 0.0
-    if options.from_model is not None and options.embedding_rate is None:
+    if options.from_model is not None and options.embedding_rate is None and values["embedding_rate"] != 1:
         values["embedding_rate"] = 1.0
         reasons.append(Reason("embedding_rate", 1.0, "those of a trained model are near their goal"))
     _settle_risk(options, values, reasons)

@@ -425,7 +425,7 @@ def _groups(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
 
 
 def trained_parameters(model: Seq2Seq) -> dict[str, Tensor]:
-    """The parameters that are not frozen by name, embeddings last: the order of the optimiser."""
+    """The parameters that are not frozen, by name; embeddings last, which is their order in the optimiser."""
     named = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
     return dict(sorted(named, key=lambda item: _EMBEDDING in item[0]))
 
