@@ -22,9 +22,10 @@ from dragoman.model.recurrent import RecurrentLayer
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training.machine import free_memory, peak_memory
 from dragoman.training.objective import add_gradients
+from dragoman.training.optimizer import build_optimizer
 from dragoman.training.recipe import Recipe
 from dragoman.training.risk import MinimumRisk
-from dragoman.training.trainer import build_optimizer, evaluation_interval, limit_in_steps, objective_of
+from dragoman.training.trainer import evaluation_interval, limit_in_steps, objective_of
 
 TIMED = 8
 """Batches that are timed, spread over the first epoch."""
