@@ -121,29 +121,26 @@ def choose_diverse(candidates: Candidates, *, groups: Ints, ids: Ints, penalty: 
     `groups`, (beams,), numbers the groups of a source; `ids`, (beams, slots * k), are the candidates' ids. Ending is
     free: groups may all choose `</s>`.
     """
-    n = min(int(candidates.places.max()), candidates.values.shape[1])
+    values = candidates.values
+    n = min(int(candidates.places.max()), values.shape[1])
+    open_places = np.arange(n) < candidates.places[:, None]
     order = np.zeros((len(groups), n), np.int64)
     taken = np.zeros((len(groups), n), np.bool_)
-    used = np.full((int(candidates.sentences.max()) + 1, 0), -1)
-    """(sources, ids): what earlier groups chose, -1 for nothing and for `</s>`."""
     last = int(groups.max())
+    used = np.full((int(candidates.sentences.max()) + 1, last * n), -1)
+    """(sources, ids): what earlier groups chose, -1 for nothing and for `</s>`."""
     for group in range(last + 1):
         mine = (groups == group).nonzero()[0]
-        if not len(mine):
-            continue
         own, rows, sentences = ids[mine], np.arange(len(mine))[:, None], candidates.sentences[mine]
-        values = candidates.values[mine]
-        if used.size:
-            values = values - penalty * (own[:, :, None] == used[sentences, None]).sum(axis=2)
-            candidates.values[mine] = values
-        order[mine] = places = best(values, n)
-        taken[mine] = kept = (values[rows, places] > -np.inf) & (np.arange(n) < candidates.places[mine, None])
-        if group == last:
-            break
-        chosen = own[rows, places]
-        new = np.full((len(used), n), -1)
-        new[sentences] = np.where(kept & (chosen != EOS), chosen, -1)
-        used = np.concatenate([used, new], axis=1)
+        before = group * n
+        if before:
+            values[mine] -= penalty * (own[:, :, None] == used[sentences, None, :before]).sum(axis=2)
+        mine_values = values[mine]
+        order[mine] = places = best(mine_values, n)
+        taken[mine] = kept = (mine_values[rows, places] > -np.inf) & open_places[mine]
+        if group < last:
+            chosen = own[rows, places]
+            used[sentences, before : before + n] = np.where(kept & (chosen != EOS), chosen, -1)
     return order, taken
 
 

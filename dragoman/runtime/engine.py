@@ -181,7 +181,11 @@ def _spread(log_probs: Floats, union: Ints, own: Ints, vocab_size: int) -> Float
 
 
 def _session(graph: bytes, threads: int | None) -> Any:
-    """A session that shows nothing but errors and keeps no plan per shape, so that memory stays flat."""
+    return onnxruntime.InferenceSession(graph, session_options(threads), providers=["CPUExecutionProvider"])
+
+
+def session_options(threads: int | None) -> Any:
+    """Those of a session that keeps no plan per shape, so that memory stays flat; None for all threads."""
     options = onnxruntime.SessionOptions()
     # Given a number, ONNX Runtime pins no threads to processors, which containers forbid.
     options.intra_op_num_threads = threads or os.cpu_count() or 1
@@ -191,7 +195,7 @@ def _session(graph: bytes, threads: int | None) -> Any:
     if not fast_products_are_exact():
         # Others give the same sums, in twice the time.
         options.add_session_config_entry("session.x64quantprecision", "1")
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    return options
 
 
 def fast_products_are_exact() -> bool:
