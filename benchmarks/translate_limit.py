@@ -20,7 +20,7 @@ import random
 import statistics
 import tempfile
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -127,12 +127,12 @@ def operator_seconds(encoder: bytes, decoder: bytes, sources: list[list[int]], s
         if event["cat"] == "Node" and event["name"].endswith("_kernel_time"):
             kind = known.get(event["args"]["op_name"], "gates, sums, joining")
             durations[kind, event["name"]].append(event["dur"])
-    parts: Counter[str] = Counter()
+    parts: defaultdict[str, float] = defaultdict(float)
     for (kind, _), times in durations.items():  # in whole microseconds, so that a median would be coarse
         times.sort()
         middle = times[len(times) // 4 : -len(times) // 4]
-        parts[kind] += sum(middle) / len(middle) / 1e6  # type: ignore[assignment]
-    return dict(parts.most_common())
+        parts[kind] += sum(middle) / len(middle) / 1e6
+    return dict(sorted(parts.items(), key=lambda part: -part[1]))
 
 
 def translate(stepper: OnnxStepper, sources: list[list[int]]) -> None:

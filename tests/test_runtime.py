@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from test_model import CASES, SHAPES, build
@@ -25,8 +26,9 @@ from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
 from dragoman.runtime.decoder_graph import decoder_graph
 from dragoman.runtime.encoder_graph import encoder_graph
-from dragoman.runtime.engine import OnnxStepper, fast_products_are_exact
+from dragoman.runtime.engine import OnnxStepper, fast_products_are_exact, session_options
 from dragoman.runtime.export import default_of, export_graphs
+from dragoman.runtime.graph import FLOAT, GraphBuilder
 from dragoman.runtime.parity import Sample, compare
 from dragoman.storage import GRAPHS_VERSION, ModelDirectory
 
@@ -163,6 +165,22 @@ def test_in_int8_processors_without_fast_exact_products_give_the_same_bits(monke
     if not fast_products_are_exact():
         pytest.skip("the fast products of this processor overflow")
     np.testing.assert_array_equal(found[0], found[1])
+
+
+def test_in_int8_every_row_has_a_scale_of_its_own_and_a_row_of_zeros_is_a_row_of_biases() -> None:
+    draw = np.random.default_rng(1)
+    weight, bias = (draw.standard_normal(shape).astype(np.float32) for shape in ((40, 24), 40))
+    graph = GraphBuilder("product", precision="int8")
+    inputs = graph.input("inputs", FLOAT, ["rows", 24])
+    graph.output(graph.linear(inputs, "product", weight, bias), "outputs", FLOAT, ["rows", 40])
+    session = onnxruntime.InferenceSession(graph.build(), session_options(1), providers=["CPUExecutionProvider"])
+    sizes = np.array([1, 0, 1e-30, 1e20], np.float32)[:, None]
+    rows = draw.standard_normal((4, 24)).astype(np.float32) * sizes
+    given = session.run(None, {"inputs": rows})[0]
+    np.testing.assert_array_equal(given[1], bias)
+    for row in (0, 3):
+        exact = rows[row] @ weight.T
+        assert np.abs(given[row] - bias - exact).max() < 0.03 * np.abs(exact).max()
 
 
 def test_fewer_bits_make_smaller_graphs() -> None:

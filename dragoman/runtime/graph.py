@@ -145,14 +145,11 @@ class GraphBuilder:
         if bounded:
             numbers = self.node("QuantizeLinear", inputs, per_level, zero)
             return self._contrib("MatMulIntegerToFloat", numbers, turned, per_level, scales, zero, "", bias)
-        one = self.constant("int8.one", np.array(1, np.float32))
+        # Where all is zero, nothing is divided by nothing; whatever whole numbers that makes, times nothing they are nothing.
         largest = self.node("ReduceMax", self.node("Abs", inputs), self.numbers(-1))
-        # Nothing is divided by zero where all is zero, as in a first state.
-        largest = self.node("Max", largest, self.constant("int8.smallest", np.array(1e-12, np.float32)))
-        steps = self.node("Mul", largest, per_level)
-        numbers = self.node("QuantizeLinear", self.node("Div", inputs, steps), one, zero)
-        product = self._contrib("MatMulIntegerToFloat", numbers, turned, one, scales, zero)
-        product = self.node("Mul", product, steps)
+        numbers = self.node("QuantizeLinear", self.node("Div", inputs, largest), per_level, zero)
+        product = self._contrib("MatMulIntegerToFloat", numbers, turned, per_level, scales, zero)
+        product = self.node("Mul", product, largest)
         return self.node("Add", product, bias) if bias else product
 
     def _quantised(self, name: str, weight: Array) -> tuple[str, str]:
