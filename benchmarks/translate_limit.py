@@ -36,7 +36,7 @@ from dragoman.config import SearchOptions
 from dragoman.generation.search import search
 from dragoman.runtime.decoder_graph import decoder_graph
 from dragoman.runtime.encoder_graph import encoder_graph
-from dragoman.runtime.engine import OnnxStepper, session_options
+from dragoman.runtime.engine import OnnxState, OnnxStepper, session_options
 from dragoman.runtime.graph import FLOAT, GraphBuilder
 
 BATCHES = (1, 64)
@@ -52,11 +52,19 @@ KINDS = {
 
 
 class TimedStepper(OnnxStepper):
-    """The same engine, which keeps the seconds of every run of the decoder's graph."""
+    """The same engine, which keeps the seconds of every encoding and of every run of the decoder's graph."""
 
     def __init__(self, encoder: bytes, decoder: bytes) -> None:
         super().__init__(encoder, decoder, threads=1)
+        self.encoding: list[float] = []
         self.seconds: list[float] = []
+
+    def start(self, source_ids: list[list[int]]) -> OnnxState:
+        """Encode."""
+        began = time.perf_counter()
+        state = super().start(source_ids)
+        self.encoding.append(time.perf_counter() - began)
+        return state
 
     def _run(self, *arguments: Any) -> Any:
         began = time.perf_counter()
@@ -152,9 +160,9 @@ def main() -> None:
         draw = random.Random(1)
         sources = [[draw.randrange(4, VOCAB) for _ in range(LENGTH)] for _ in range(batch)]
         stepper = TimedStepper(encoder, decoder)
-        begun = median_seconds(partial(stepper.start, sources), seconds / 4)
         whole = median_seconds(partial(translate, stepper, sources), seconds)
-        step, inside = (whole - begun) / LENGTH, statistics.median(stepper.seconds)
+        begun, inside = statistics.median(stepper.encoding), statistics.median(stepper.seconds)
+        step = (whole - begun) / LENGTH
         if batch == 1:
             near, far = reading_speed(size, seconds / 4), reading_speed(2**29, seconds / 4)
             limit = size / near
