@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import torch
 from sacrebleu.metrics.bleu import BLEU
 from test_objective import CPU, batch_of, build, distance, pairs
+from torch import Tensor
 
 import dragoman
 from dragoman.cli import main
@@ -21,6 +23,7 @@ from dragoman.errors import OptionError
 from dragoman.generation.scoring import score_ids
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
+from dragoman.training import risk as risk_room
 from dragoman.training.objective import Objective, add_gradients
 from dragoman.training.recipe import DataSummary, choose
 from dragoman.training.risk import MinimumRisk, Pool, References, by_bleu, by_edits, by_equality, output_log_probs
@@ -58,8 +61,10 @@ def brute_force(model: Seq2Seq, sources: list[list[int]], pool: Pool, *, sharpne
     return total
 
 
-def risk_of(metric: str = "edit", *, sharpness: float = 1.0, weight: float = 1.0, candidates: int = 8) -> MinimumRisk:
-    return MinimumRisk(pairs(), weight=weight, metric=metric, candidates=candidates, sharpness=sharpness)
+def risk_of(*, sharpness: float = 1.0, candidates: int = 8, bfloat16: bool = False) -> MinimumRisk:
+    return MinimumRisk(
+        pairs(), weight=1.0, metric="edit", candidates=candidates, sharpness=sharpness, bfloat16=bfloat16
+    )
 
 
 @pytest.mark.parametrize("sharpness", [1.0, 0.3])
@@ -113,6 +118,48 @@ def test_several_pools_give_the_gradient_of_the_one_that_holds_all_their_sources
         risk.add_gradients(model, [risk.draw(model, batch_of(pairs(), part), seed=3) for part in parts])
         grads.append({name: value.grad.clone() for name, value in model.named_parameters() if value.grad is not None})
     assert distance(*grads) < 1e-12
+
+
+def test_sources_whose_outputs_all_cost_the_same_count_but_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No probabilities change what they cost."""
+    model, risk = build().eval(), risk_of()
+    pool = risk.draw(model, batch_of(pairs(), range(4)), seed=3)
+    whole = value_of(risk, model, pool)
+    same = [0.5 if row in {0, 2} else cost for row, cost in zip(pool.rows.tolist(), pool.costs, strict=True)]
+    mixed, computed = replace(pool, costs=same), []
+    original = risk_room.output_log_probs
+    monkeypatch.setattr(
+        risk_room, "output_log_probs", lambda *given, **more: computed.append(given[1]) or original(*given, **more)
+    )
+    value = value_of(risk, model, mixed)
+    assert [pool.source_lengths.tolist() for pool in computed] == [mixed.source_lengths[[1, 3]].tolist()]
+    assert {row for pool in computed for row in pool.rows.tolist()} == {0, 1}
+    parts = [value_of(risk, model, risk.draw(model, batch_of(pairs(), [row]), seed=3)) for row in range(4)]
+    assert sum(parts) == pytest.approx(whole, abs=1e-10)
+    assert value == pytest.approx(parts[1] + parts[3] + 2 * 0.5, abs=1e-10)
+    risk.add_gradients(model, [replace(pool, costs=[0.25] * len(pool.costs))])
+    assert len(computed) == 5
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def value_of(risk: MinimumRisk, model: Seq2Seq, pool: Pool) -> float:
+    return float(risk.risk(model, pool).detach())
+
+
+def test_in_bfloat16_the_gradient_is_nearly_that_of_float32() -> None:
+    exact, rough = gradient_of(bfloat16=False), gradient_of(bfloat16=True)
+    assert 1e-4 < float((rough - exact).norm() / exact.norm()) < 0.04
+
+
+def gradient_of(*, bfloat16: bool) -> Tensor:
+    """The whole gradient of a small float32 model's risk, as one vector."""
+    model, risk = build(dropout=0.2).float(), risk_of(bfloat16=bfloat16)
+    pool = risk.draw(model, batch_of(pairs(), range(12)), seed=3)
+    torch.manual_seed(1)
+    risk.add_gradients(model.train(), [pool])
+    parts = [value.grad for value in model.parameters() if value.grad is not None]
+    assert all(part.dtype == torch.float32 for part in parts)
+    return torch.cat([part.flatten() for part in parts])
 
 
 def test_under_dropout_the_outputs_of_a_source_are_compared_under_one_model() -> None:

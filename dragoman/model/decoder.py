@@ -241,14 +241,18 @@ class Decoder(nn.Module):
         return log_probs if pointer is None else pointer.mixed(log_probs)
 
     def pointer(self, features: Tensor, attention: Tensor | None, copied: Tensor | None) -> Pointer | None:
-        """What a copying decoder points at in each step; None if it does not copy. Arguments as for `log_probs`."""
+        """What a copying decoder points at in each step; None if it does not copy. Arguments as for `log_probs`.
+
+        It is as exact as the weights, though features and attention come from products in half precision.
+        """
         if self.gate is None:
             return None
         assert attention is not None, "copying needs attention"
         assert copied is not None, "copying needs the target ids of the source"
         if attention.dim() == 3:  # (batch, source_length) -> (batch, target_length, source_length)
             copied = copied.unsqueeze(1).expand_as(attention)
-        return Pointer(self.gate(features).squeeze(-1), attention, copied)
+        exact = self.output.weight.dtype
+        return Pointer(self.gate(features.to(exact)).squeeze(-1), attention.to(exact), copied)
 
     def step(self, last_ids: Tensor, memory: Memory, state: DecoderState) -> tuple[Tensor, Tensor | None, DecoderState]:
         """Feed one id per row, (batch,); returns features (batch, feature_size), attention (batch, source_length), state."""

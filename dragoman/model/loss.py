@@ -84,7 +84,7 @@ def chunked_log_probs(
 
 
 def _log_probs(features: Tensor, weight: Tensor, bias: Tensor, target: Tensor) -> Tensor:
-    logits = torch.addmm(bias, features, weight.t())
+    logits = _logits(features, weight.to(features.dtype), bias)
     return logits.gather(1, target.unsqueeze(1)).squeeze(1) - torch.logsumexp(logits, dim=1)
 
 

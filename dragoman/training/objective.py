@@ -141,8 +141,8 @@ def _token_loss(model: Seq2Seq, given: Output, target_output: Tensor, objective:
     gradients are as large as those of one pass.
     """
     real = target_output != 0
-    output, exact = model.decoder.output, model.decoder.output.weight.dtype
-    pointer = model.decoder.pointer(given.features.to(exact), _as(given.attention, exact), given.copied)
+    output = model.decoder.output
+    pointer = model.decoder.pointer(given.features, given.attention, given.copied)
     pointer = None if pointer is None else pointer.at(real)
     features = given.features[real]
     features = features.to(torch.bfloat16) if objective.bfloat16 else features
@@ -161,7 +161,3 @@ def _token_loss(model: Seq2Seq, given: Output, target_output: Tensor, objective:
     pointers = (None, None) if pointer is None else (pointer.at(first), pointer.at(second))
     apart = chunked_divergence(one, other, output.weight, output.bias, pointers=pointers)
     return Loss((loss.objective + objective.r_drop * apart) / 2, loss.cross_entropy / 2, loss.tokens // 2)
-
-
-def _as(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    return None if tensor is None else tensor.to(dtype)

@@ -52,18 +52,46 @@ class Pool:
     costs: list[float]
     """What each costs."""
 
+    def split(self) -> tuple[Pool, float]:
+        """The sources whose outputs cost differently, and what the others cost together, whatever the probabilities."""
+        costs = np.array(self.costs)
+        starts = np.flatnonzero(np.diff(self.rows, prepend=-1))
+        lowest, highest = np.minimum.reduceat(costs, starts), np.maximum.reduceat(costs, starts)
+        open_ = np.zeros(len(self.source_lengths), bool)
+        open_[self.rows[starts]] = lowest < highest
+        kept = np.flatnonzero(open_[self.rows]).tolist()
+        rest = Pool(
+            self.source_ids[open_],
+            self.source_lengths[open_],
+            (np.cumsum(open_) - 1)[self.rows[kept]],
+            [self.outputs[place] for place in kept],
+            costs[kept].tolist(),
+        )
+        return rest, float(lowest[lowest == highest].sum())
+
 
 class MinimumRisk:
     """Draws outputs, and adds the gradient of their expected cost."""
 
     def __init__(
-        self, pairs: EncodedPairs, *, weight: float, metric: str, candidates: int, sharpness: float = 1.0
+        self,
+        pairs: EncodedPairs,
+        *,
+        weight: float,
+        metric: str,
+        candidates: int,
+        sharpness: float = 1.0,
+        bfloat16: bool = False,
     ) -> None:
-        """`metric` is bleu, edit or exact_match; `pairs`, the training data, has the references of every source."""
+        """`metric` is bleu, edit or exact_match; `pairs`, the training data, has the references of every source.
+
+        With `bfloat16` the pass that has a gradient multiplies in bfloat16; drawing does not.
+        """
         self.weight = weight
         self.cost = COSTS[metric]
         self.candidates = candidates
         self.sharpness = sharpness
+        self.bfloat16 = bfloat16
         self.references = References(pairs)
 
     def draw(self, model: Seq2Seq, batch: Batch, *, seed: int) -> Pool:
@@ -101,13 +129,17 @@ class MinimumRisk:
         total = 0.0
         for pool in pools:
             risk = self.risk(model, pool)
-            (self.weight * risk / sources).backward()  # type: ignore[no-untyped-call]
+            if risk.requires_grad:
+                (self.weight * risk / sources).backward()  # type: ignore[no-untyped-call]
             total += float(risk.detach())
         return total / sources
 
     def risk(self, model: Seq2Seq, pool: Pool) -> Tensor:
         """The expected cost of the sources of a pool, summed, with its graph."""
-        log_probs = output_log_probs(model, pool)
+        pool, settled = pool.split()
+        if not pool.outputs:
+            return torch.tensor(settled, dtype=model.decoder.output.weight.dtype)
+        log_probs = output_log_probs(model, pool, bfloat16=self.bfloat16)
         rows = torch.from_numpy(pool.rows).to(log_probs.device)
         costs = torch.tensor(pool.costs, dtype=log_probs.dtype, device=log_probs.device)
         scores = self.sharpness * log_probs
@@ -116,11 +148,11 @@ class MinimumRisk:
         highest = highest.scatter_reduce(0, rows, scores.detach(), "amax")
         masses = (scores - highest[rows]).exp()
         sums = masses.new_zeros(count).index_add(0, rows, masses)
-        return (masses / sums[rows] * costs).sum()
+        return (masses / sums[rows] * costs).sum() + settled
 
 
-def output_log_probs(model: Seq2Seq, pool: Pool) -> Tensor:
-    """(outputs,): the log-probability of every output, in one teacher-forced pass.
+def output_log_probs(model: Seq2Seq, pool: Pool, *, bfloat16: bool = False) -> Tensor:
+    """(outputs,): the log-probability of every output, in one teacher-forced pass, whose products may be in `bfloat16`.
 
     In training, dropout's masks are those of the source: its outputs are compared under one model.
     """
@@ -135,13 +167,16 @@ def output_log_probs(model: Seq2Seq, pool: Pool) -> Tensor:
     sources, lengths, rows = (
         torch.from_numpy(array).to(device, torch.long) for array in (pool.source_ids, pool.source_lengths, pool.rows)
     )
-    memory, state = model.encode(sources, lengths)
-    masks = model.decoder.masks(memory.context).select(rows)
-    memory = memory.select(rows)
-    features, attention, _ = model.decoder(target[:, :-1], memory, state.select(rows), masks=masks)
-    output, pointer = model.decoder.output, model.decoder.pointer(features, attention, memory.copied)
+    with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+        memory, state = model.encode(sources, lengths)
+        masks = model.decoder.masks(memory.context).select(rows)
+        memory = memory.select(rows)
+        features, attention, _ = model.decoder(target[:, :-1], memory, state.select(rows), masks=masks)
+    output = model.decoder.output
+    pointer = model.decoder.pointer(features, attention, memory.copied)
     pointer = None if pointer is None else pointer.at(real)
-    tokens = chunked_log_probs(features[real], output.weight, output.bias, target[:, 1:][real], pointer=pointer)
+    said = features[real].to(torch.bfloat16 if bfloat16 else output.weight.dtype)
+    tokens = chunked_log_probs(said, output.weight, output.bias, target[:, 1:][real], pointer=pointer)
     places = torch.arange(len(pool.outputs), device=device).unsqueeze(1).expand_as(real)[real]
     return tokens.new_zeros(len(pool.outputs)).index_add(0, places, tokens)
 

@@ -283,6 +283,7 @@ def _risk(prepared: Prepared, recipe: Recipe) -> MinimumRisk | None:
         metric=recipe.risk_metric,
         candidates=recipe.risk_candidates,
         sharpness=recipe.risk_sharpness,
+        bfloat16=recipe.precision == "bfloat16",
     )
 
 
