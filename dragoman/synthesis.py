@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dragoman.config import ReadOptions, SearchOptions, TrainOptions
+from dragoman.config import ReadOptions, SearchOptions, TrainOptions, splitting_of
 from dragoman.errors import OptionError
 from dragoman.files import checksum
 from dragoman.making import train
@@ -54,6 +54,7 @@ def distill(
     options = options or TrainOptions()
     model = load(teacher, device=options.device, threads=options.threads, ensemble=ensemble, reverse=reverse)
     stored = {name: value for name, value in model.config["options"].items() if name in _AS_THE_TEACHER}
+    stored["split_seed"] = splitting_of(model.config["options"])
     options = TrainOptions(**{**stored, **{name: getattr(options, name) for name in options.model_fields_set}})
     file = _pairs_file(out, write, [teacher, *ensemble, *([reverse] if reverse else [])], search, overwrite=overwrite)
     remake = Distillation(_translates(model, search), file)

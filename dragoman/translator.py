@@ -324,7 +324,8 @@ class Translator:
                 if list(mine.files().values()) != list(theirs.files().values()):
                     raise OptionError(
                         f"the models of an ensemble must share their vocabularies, but the {side} side of "
-                        f"{other.directory.path} has another than that of {self.directory.path}"
+                        f"{other.directory.path} has another than that of {self.directory.path}: train them on the same "
+                        "data with the same --split-seed"
                     )
         self._others += others
         self.__dict__.pop("_one_of_many", None)

@@ -135,9 +135,24 @@ def test_an_ensemble_averages_and_of_one_model_twice_changes_nothing(folder: Pat
         assert mixed.token_scores == pytest.approx(expected.tolist(), abs=1e-3)
 
 
+def test_with_the_same_split_seed_models_of_other_seeds_go_together(folder: Path, tmp_path: Path, run: Any) -> None:
+    size = [*TINY[: TINY.index("--dev")], "--dev", "4", *TINY[TINY.index("--dev") + 2 :]]
+    for name, seeds in {"one": ["--seed", 1], "two": ["--seed", 2, "--split-seed", 1], "other": ["--seed", 2]}.items():
+        run("train", folder / "pairs.tsv", "--out", tmp_path / name, *size, *seeds)
+    parts = {name: (tmp_path / name / "training/data/texts.json").read_text() for name in ("one", "two", "other")}
+    assert parts["one"] == parts["two"] != parts["other"]
+    weights = {name: (tmp_path / name / "model.safetensors").read_bytes() for name in parts}
+    assert weights["one"] != weights["two"]
+    config = json.loads((tmp_path / "two/config.json").read_text())
+    assert config["data"]["split"].endswith("seed 1")
+    run("translate", tmp_path / "one", "--ensemble", tmp_path / "two", "source 3 of many")
+
+
 def test_models_that_cannot_be_together(folder: Path, run: Any) -> None:
     words = ("translate", folder / "one", "a", "--ensemble", folder / "back")
-    assert "must share their vocabularies, but the source side of" in run(*words, code=2)[1]
+    said = run(*words, code=2)[1]
+    assert "must share their vocabularies, but the source side of" in said
+    assert "with the same --split-seed" in said
 
 
 @pytest.mark.parametrize(

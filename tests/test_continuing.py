@@ -54,6 +54,21 @@ def test_training_starts_from_the_weights_and_keeps_tokenisers_shape_and_normali
         assert (earlier / file).read_text() == (tmp_path / "m" / file).read_text()
 
 
+def test_of_the_same_data_the_same_is_held_out_whatever_the_seed(earlier: Path, tmp_path: Path) -> None:
+    """Else a model would be judged by what it was trained on before."""
+    texts = {}
+    for name, more in {"same": {}, "asked": {"split_seed": 5}}.items():
+        options = TrainOptions(from_model=str(earlier), **{**RUN, **STILL, **more}, seed=9)  # type: ignore[arg-type]
+        dragoman.train(numbers(100), out=tmp_path / name, options=options)
+        texts[name] = held_out(tmp_path / name)
+    assert texts["same"] == held_out(earlier) != texts["asked"]
+
+
+def held_out(model: Path) -> list[str]:
+    found: list[str] = json.loads((model / "training/data/texts.json").read_text(encoding="utf-8"))["dev"]["sources"]
+    return found
+
+
 def test_dropout_and_training_may_change(earlier: Path, tmp_path: Path) -> None:
     go_on(earlier, tmp_path / "m", **STILL, dropout=0.4)
     config = json.loads((tmp_path / "m" / "config.json").read_text())

@@ -72,6 +72,15 @@ def held_out(model: Path) -> set[str]:
     return {source for part in ("dev", "test") for source in (texts[part] or {"sources": []})["sources"]}
 
 
+def test_a_student_of_another_seed_holds_out_what_the_teacher_held_out(place: Path, tmp_path: Path) -> None:
+    few, one, other = ["--max-steps", 1, "--eval-every", 1], tmp_path / "one", tmp_path / "other"
+    for out, more in ((one, []), (other, ["--split-seed", 4])):
+        words = ["distill", place / "teacher", place / "pairs.tsv", *MACHINE, *few, "--seed", 9, *more]
+        assert run(*words, "--out", out) == 0
+    assert held_out(one) == held_out(place / "teacher")
+    assert held_out(other) != held_out(place / "teacher")
+
+
 def test_a_student_learns_the_teachers_outputs_for_the_training_part_and_is_judged_on_true_pairs(
     place: Path, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ from dragoman.config.base import Options
 from dragoman.config.machine import EngineOptions, MachineOptions, ThreadOptions
 from dragoman.config.reading import InputOptions, ReadOptions
 from dragoman.config.searching import CompanionOptions, SearchOptions
-from dragoman.config.training import TokenizerMethod, TrainOptions
+from dragoman.config.training import TokenizerMethod, TrainOptions, splitting_of
 
 __all__ = [
     "CompanionOptions",
@@ -22,4 +22,5 @@ __all__ = [
     "ThreadOptions",
     "TokenizerMethod",
     "TrainOptions",
+    "splitting_of",
 ]

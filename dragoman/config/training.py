@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from dragoman.config.base import option
 from dragoman.config.machine import MachineOptions
@@ -32,6 +33,15 @@ class TrainOptions(ReadOptions, MachineOptions):
         ),
     ] = ()
     seed: Annotated[int, option("Data", description="Seed of every random choice.", ge=0, lt=2**31)] = 1
+    split_seed: Annotated[
+        int | None,
+        option(
+            "Data",
+            description="Seed of what is held out and what tokenisers learn from: models of one ensemble share it. Default: the seed.",
+            ge=0,
+            lt=2**31,
+        ),
+    ] = None
 
     # Tokenisation
     tokenizer: Annotated[
@@ -324,3 +334,13 @@ class TrainOptions(ReadOptions, MachineOptions):
             "Training", description="Evaluations without a better dev score before stopping; 0 never stops early.", ge=0
         ),
     ] = None
+
+    @property
+    def splitting(self) -> int:
+        """The seed of what is held out and what tokenisers learn from."""
+        return self.seed if self.split_seed is None else self.split_seed
+
+
+def splitting_of(stored: Mapping[str, Any]) -> int:
+    """`splitting` of a model, by the options that are stored with it."""
+    return TrainOptions(**{name: stored[name] for name in ("seed", "split_seed") if name in stored}).splitting

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dragoman.config import TrainOptions
+from dragoman.config import TrainOptions, splitting_of
 from dragoman.corpus.dataset import EncodedPairs
 from dragoman.corpus.tokenization import UNK, Tokenizer
 from dragoman.errors import OptionError
@@ -58,8 +58,13 @@ class Earlier:
         return earlier
 
     def agreed(self, options: TrainOptions) -> TrainOptions:
-        """`options` with the preset and the normalisation of this model."""
-        return options.model_copy(update=self._habits())
+        """`options` with the preset and the normalisation of this model; the same data is held out by the same seed.
+
+        Another one would hold out what this model was trained on.
+        """
+        split_seed = splitting_of(self.directory.config["options"])
+        held_out = {"split_seed": split_seed} if options.split_seed is None else {}
+        return options.model_copy(update=self._habits() | held_out)
 
     def shaped(self, options: TrainOptions) -> TrainOptions:
         """`options` with the architecture of this model; dropout only where they leave it unset."""

@@ -225,7 +225,7 @@ def _parted(pairs: Pairs, options: TrainOptions, folder: Path, listener: Listene
     keys = store.keys()
     if dev_rule is None:
         dev_rule = default_dev(keys)
-    parts = split(keys, seed=options.seed, dev=_held(dev_rule), test=_held(test_rule))
+    parts = split(keys, seed=options.splitting, dev=_held(dev_rule), test=_held(test_rule))
     train = store.select(parts.train)
     dev = _held_out_view(dev_rule, parts.dev, store, folder / "dev.arrow", options, train, listener)
     test = _held_out_view(test_rule, parts.test, store, folder / "test.arrow", options, train, listener)
@@ -310,7 +310,7 @@ def _sample(view: PairView, count: int, seed: int) -> list[tuple[str, str]]:
 
 
 def _choose(train: PairView, options: TrainOptions, listener: Listener) -> TokenizationChoice:
-    choice = choose_tokenization(_sample(train, CHOICE_SAMPLE, options.seed), pairs=len(train), options=options)
+    choice = choose_tokenization(_sample(train, CHOICE_SAMPLE, options.splitting), pairs=len(train), options=options)
     for note in choice.notes():
         listener(Note(note))
     return choice
@@ -319,7 +319,7 @@ def _choose(train: PairView, options: TrainOptions, listener: Listener) -> Token
 def _tokenizers(
     train: PairView, choice: TokenizationChoice, options: TrainOptions, listener: Listener
 ) -> tuple[Tokenizer, Tokenizer]:
-    sample = _sample(train, VOCABULARY_SAMPLE, options.seed)
+    sample = _sample(train, VOCABULARY_SAMPLE, options.splitting)
     listener(Stage("learning the vocabulary", 0, len(sample)))
     both = learn_tokenizers(
         sample,
@@ -379,7 +379,7 @@ def _facts(given: _Parted, options: TrainOptions) -> dict[str, Any]:
     return {
         "read": given.report.as_dict() | {"name": " and ".join(Path(n).name for n in given.report.name.split(" and "))},
         "fingerprint": given.fingerprint,
-        "split": f"by {by}, seed {options.seed}" if held else "given files",
+        "split": f"by {by}, seed {options.splitting}" if held else "given files",
         "train": {"pairs": len(given.parts.train), "sources": given.parts.train_sources},
         "dev": part(given.dev_rule, given.dev, given.parts.dev_sources),
         "test": None if test_rule is None or test is None else part(test_rule, test, given.parts.test_sources),
