@@ -242,7 +242,9 @@ def test_the_defaults_follow_the_data() -> None:
     assert (chosen["text"].risk_metric, chosen["symbols"].risk_metric) == ("bleu", "edit")
 
 
-def test_the_command_line_trains_with_it_and_a_stopped_run_resumes_exactly(trained: Path, tmp_path: Path) -> None:
+def test_the_command_line_trains_with_it_and_a_stopped_run_resumes_exactly(
+    trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     rows = [(f"source {i} of many", f"cible {i} de tant") for i in range(30)]
     (tmp_path / "pairs.tsv").write_text("".join(f"{s}\t{t}\n" for s, t in rows), encoding="utf-8")
     words = ["--from", str(trained), "--minimum-risk", "0.7", "--risk-candidates", "3", "--batch-tokens", "60"]
@@ -251,6 +253,9 @@ def test_the_command_line_trains_with_it_and_a_stopped_run_resumes_exactly(train
     assert main(["train", str(tmp_path / "pairs.tsv"), "--out", str(out), *words, *machine, "--max-steps", "3"]) == 0
     recipe = json.loads((out / "config.json").read_text(encoding="utf-8"))["recipe"]
     assert (recipe["minimum_risk"], recipe["risk_candidates"]) == (0.7, 3)
+    told = json.loads((out / "training/log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    assert 0 < told["risk"] < 1
+    assert f", risk {told['risk']:.3f}, dev loss" in capfd.readouterr().err
     options = TrainOptions(
         from_model=str(trained),
         minimum_risk=0.7,

@@ -53,7 +53,11 @@ def _progress_line(event: Progress) -> str:
 def _evaluated_line(event: Evaluated) -> str:
     score = "" if event.metric == "loss" else f", {event.metric} {event.score:.1f}"
     best = " (best so far)" if event.best else ""
-    return f"step {event.step:,}, epoch {event.epoch:.1f}: train loss {event.train_loss:.3f}, dev loss {event.dev_loss:.3f}{score}{best}"
+    risk = "" if event.risk is None else f", risk {event.risk:.3f}"
+    return (
+        f"step {event.step:,}, epoch {event.epoch:.1f}: train loss {event.train_loss:.3f}{risk}, "
+        f"dev loss {event.dev_loss:.3f}{score}{best}"
+    )
 
 
 def _stage_line(event: Stage) -> str:

@@ -76,6 +76,8 @@ class Evaluated:
     """Seconds of training so far."""
     decoding_seconds: float
     """How long decoding dev took."""
+    risk: float | None = None
+    """Mean expected cost of the outputs that the model drew since the last evaluation (minimum risk); None without it."""
 
 
 Event = Note | Stage | Progress | Evaluated

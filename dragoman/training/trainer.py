@@ -73,6 +73,8 @@ class Run:
     since_dev_loss: int = 0
     loss_sum: float = 0.0
     loss_tokens: int = 0
+    risk_sum: float = 0.0
+    risk_steps: int = 0
     seconds: float = 0.0
     finished: str = ""
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -224,7 +226,8 @@ class Trainer:
         tokens = sum(batch.target_tokens for batch in batches)
         loss = add_gradients(self.model, own, self.device, objective, tokens=tokens)
         if self.risk:
-            self.risk.add_gradients(self.model, pools, sources=sum(map(len, batches)))
+            risk = self.risk.add_gradients(self.model, pools, sources=sum(map(len, batches)))
+            run.risk_sum, run.risk_steps = run.risk_sum + self.processes.sum(risk)[0], run.risk_steps + 1
         loss = self.processes.combine(self.parameters, loss)
         if recipe.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm)
@@ -316,6 +319,7 @@ class Trainer:
             step=run.step,
             epoch=round(self.epochs_done, 3),
             train_loss=train_loss,
+            risk=run.risk_sum / run.risk_steps if run.risk_steps else None,
             dev_loss=dev.loss,
             metric=self.recipe.metric,
             score=dev.loss if self.recipe.metric == "loss" else dev.score,
@@ -327,6 +331,7 @@ class Trainer:
         )
         run.history.append(asdict(event))
         run.loss_sum, run.loss_tokens = 0.0, 0
+        run.risk_sum, run.risk_steps = 0.0, 0
         self.listener(event)
         clock.pause()
         self._plan_anew()
