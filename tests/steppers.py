@@ -123,9 +123,16 @@ def _ways(words: Prefix, max_length: int) -> Iterator[Prefix]:
 
 
 def reference_beam(
-    model: TableStepper, source: list[int], *, beam_size: int, max_length: int, groups: int = 1, diversity: float = 0.0
+    model: TableStepper,
+    source: list[int],
+    *,
+    beam_size: int,
+    max_length: int,
+    groups: int = 1,
+    diversity: float = 0.0,
+    stopping: str = "full",
 ) -> list[Prefix]:
-    """Beam search ("full" stopping, no bound) as one would write it on paper; the finished outputs by mean score."""
+    """Beam search ("full" or "exact", no bound) as one would write it on paper; the finished outputs by mean score."""
     places = [beam_size // groups] * groups
     live: list[list[tuple[float, Prefix]]] = [[(0.0, ())] for _ in range(groups)]
     done: dict[Prefix, float] = {}
@@ -139,12 +146,16 @@ def reference_beam(
                     if token not in (PAD, BOS):
                         value = rank + log_probs[token] - diversity * chosen.count(token) * (token != EOS)
                         grown.append((-value, place, -log_probs[token], (*ids, token)))
-            kept = [(-value, ids) for value, _, _, ids in sorted(grown)[: places[group]]]
+            ranked = [(-value, ids) for value, _, _, ids in sorted(grown)]
+            kept = ranked[: places[group]]
+            if stopping == "exact":  # what ends takes no place
+                ended = [entry for entry in kept if entry[1][-1] == EOS]
+                kept = [*ended, *[entry for entry in ranked if entry[1][-1] != EOS][: places[group]]]
             chosen += [ids[-1] for _, ids in kept]
             live[group] = [(rank, ids) for rank, ids in kept if ids[-1] != EOS]
             for _, ids in kept:
                 if ids[-1] == EOS:
                     scores = [model.look_up(tuple(source), ids[:t])[0][i] for t, i in enumerate(ids)]
                     done[ids] = float(sum(scores)) / len(ids)
-                    places[group] -= 1
+                    places[group] -= stopping == "full"
     return sorted(done, key=lambda ids: -done[ids])

@@ -15,7 +15,8 @@ from steppers import EndlessStepper, Output, TableStepper, every_output, referen
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
 from dragoman.generation.beam import Beam
-from dragoman.generation.choosing import Candidates, Layout, best, choose_best, choose_open
+from dragoman.generation.choosing import Candidates, Layout, best, choose_best
+from dragoman.generation.constraints import Constraints
 from dragoman.generation.finish import merge_best
 from dragoman.generation.hypothesis import Hypothesis, Ranking, align, pharaoh
 from dragoman.generation.plan import length_limits, make_plan
@@ -120,22 +121,28 @@ def test_a_beam_as_wide_as_the_space_is_brute_force(
         assert_same(found, brute_force(model, source, options)[:1])
 
 
-@given(seeds, sources, st.integers(1, 6), st.integers(1, 6))
-@settings(max_examples=60, deadline=None)
+STOPPINGS = st.sampled_from(["full", "exact"])
+
+
+@given(seeds, sources, st.integers(1, 6), st.integers(1, 6), STOPPINGS)
+@settings(max_examples=120, deadline=None)
 def test_a_narrow_beam_is_the_one_on_paper(
-    seed: int, source_ids: list[list[int]], beam_size: int, longest: int
+    seed: int, source_ids: list[list[int]], beam_size: int, longest: int, stopping: str
 ) -> None:
     model = TableStepper(seed=seed, vocab=8)
-    options = SearchOptions(beam_size=beam_size, num_hypotheses=beam_size, max_length=longest)
+    options = SearchOptions(beam_size=beam_size, num_hypotheses=beam_size, max_length=longest, stopping=stopping)  # type: ignore[arg-type]
     for source, found in zip(source_ids, search(model, source_ids, options=options), strict=True):
-        expected = reference_beam(model, source, beam_size=beam_size, max_length=longest)
-        assert [h.ids for h in found if h.finished] == expected
+        expected = reference_beam(model, source, beam_size=beam_size, max_length=longest, stopping=stopping)
+        assert [h.ids for h in found if h.finished] == expected[:beam_size]
 
 
-@given(seeds, sources, st.sampled_from([(2, 1), (4, 2), (6, 3), (6, 2), (4, 4)]), st.sampled_from([0.3, 1.0, 5.0]))
-@settings(max_examples=60, deadline=None)
+SHAPES = st.sampled_from([(2, 1), (4, 2), (6, 3), (6, 2), (4, 4)])
+
+
+@given(seeds, sources, SHAPES, st.sampled_from([0.3, 1.0, 5.0]), STOPPINGS)
+@settings(max_examples=120, deadline=None)
 def test_diverse_groups_are_the_ones_on_paper(
-    seed: int, source_ids: list[list[int]], shape: tuple[int, int], diversity: float
+    seed: int, source_ids: list[list[int]], shape: tuple[int, int], diversity: float, stopping: str
 ) -> None:
     model = TableStepper(seed=seed, vocab=8)
     beam_size, groups = shape
@@ -145,10 +152,12 @@ def test_diverse_groups_are_the_ones_on_paper(
         beam_groups=groups,
         diversity_penalty=diversity if groups > 1 else None,
         max_length=5,
+        stopping=stopping,  # type: ignore[arg-type]
     )
+    paper = {"beam_size": beam_size, "max_length": 5, "groups": groups, "diversity": diversity, "stopping": stopping}
     for source, found in zip(source_ids, search(model, source_ids, options=options), strict=True):
-        expected = reference_beam(model, source, beam_size=beam_size, max_length=5, groups=groups, diversity=diversity)
-        assert [h.ids for h in found if h.finished] == expected
+        expected = reference_beam(model, source, **paper)  # type: ignore[arg-type]
+        assert [h.ids for h in found if h.finished] == expected[:beam_size]
 
 
 @given(seeds, sources, st.integers(2, 3))
@@ -207,6 +216,35 @@ def test_results_do_not_depend_on_the_batch(options: SearchOptions, seed: int, s
         assert hypotheses == alone[i]
         for mine, other in zip(hypotheses, alone[i], strict=True):
             np.testing.assert_allclose(mine.attention, other.attention)
+
+
+@pytest.mark.parametrize("stopping", ["full", "first", "exact"])
+@given(seeds, st.lists(st.sampled_from([{}, {"require": ((4,),)}, {"require": ((5, 4), (1,))}, {"prefix": (4,)},
+       {"choices": ((4, 5), (5,), (1, 4, 5))}, {"prefix": (4,), "require": ((4,),)}]), min_size=2, max_size=4),
+       st.integers(1, 4), st.booleans())  # fmt: skip
+@settings(max_examples=40, deadline=None)
+def test_results_do_not_depend_on_the_constraints_of_others(
+    stopping: str, seed: int, given_each: list, beam_size: int, many: bool
+) -> None:
+    options = SearchOptions(
+        beam_size=beam_size, stopping=stopping, max_length=6, num_hypotheses=beam_size if many else 1
+    )  # type: ignore[arg-type]
+    source_ids, each = [[4], [5, 4], [6], [4, 6]][: len(given_each)], [Constraints(**more) for more in given_each]
+    model = TableStepper(seed=seed, vocab=50 if many else 7)
+    together = search(model, source_ids, options=options, constraints=each)
+    for source, constraints, found in zip(source_ids, each, together, strict=True):
+        assert found == search(model, [source], options=options, constraints=[constraints])[0]
+
+
+@given(seeds, st.sampled_from(["full", "first", "exact"]), st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_to_require_what_the_prefix_holds_changes_nothing(seed: int, stopping: str, beam_size: int) -> None:
+    options = SearchOptions(beam_size=beam_size, stopping=stopping, max_length=6)  # type: ignore[arg-type]
+    plain, required = (
+        search(TableStepper(seed=seed), [[4], [5]], options=options, constraints=Constraints(prefix=(4,), require=more))
+        for more in ((), ((4,),))
+    )
+    assert plain == required
 
 
 # Law 4: the raw score is the model's own
@@ -417,6 +455,13 @@ def test_best_of_very_many_is_the_same() -> None:
     np.testing.assert_array_equal(best(values, 300), (-values).argsort(axis=1, kind="stable")[:, :300])
 
 
+def test_best_takes_nan_last_of_very_many_too() -> None:
+    values = np.full((2, 5000), -np.inf)
+    values[:, 7], values[0, 9:] = -1.0, np.nan
+    assert best(values, 3)[:, 0].tolist() == [7, 7]
+    assert best(values[:, :100], 3)[:, 0].tolist() == [7, 7]
+
+
 def candidates(values: list[list[float]], ids: list[list[int]], places: list[int]) -> Candidates:
     beams = len(values)
     rows_each = len(ids) // beams
@@ -430,7 +475,8 @@ def test_prune_keeps_as_many_as_there_are_places() -> None:
 
 
 def test_open_choice_keeps_places_for_unfinished_outputs() -> None:
-    order, taken = choose_open(candidates([[-1, -2, -3, -4, -5, -6]], [[EOS, 4, 5], [EOS, 6, 7]], [2]))
+    given = candidates([[-1, -2, -3, -4, -5, -6]], [[EOS, 4, 5], [EOS, 6, 7]], [2])
+    order, taken = choose_best(dataclasses.replace(given, ends=given.ids.reshape(1, 6) == EOS))
     # the best two are `</s>` and 4: the first ends, and 4 and 5 go on; the second `</s>` is not among the best two
     assert order[taken].tolist() == [0, 1, 2]
 

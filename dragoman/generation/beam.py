@@ -37,7 +37,6 @@ from dragoman.generation.choosing import (
     choose_best,
     choose_by_banks,
     choose_diverse,
-    choose_open,
 )
 from dragoman.generation.finish import CUT, FINISHED, LACKING, Finished
 from dragoman.generation.history import History
@@ -127,7 +126,8 @@ class Beam:
     def _choose(self, answer: Answer) -> Chosen:
         """Expand all rows, choose each beam's best candidates and record them."""
         values = self.layout.by_beam(self.ranks[:, None] + answer.values, fill=-np.inf)
-        candidates = Candidates(values, answer.ids, self.layout, self.places, self.sentences)
+        ends = self.layout.by_beam(answer.ids == EOS, fill=0) if self.open else None
+        candidates = Candidates(values, answer.ids, self.layout, self.places, self.sentences, ends)
         order, taken = self._chooser(candidates)
         beams, positions = taken.nonzero()
         flat = order[beams, positions]
@@ -153,7 +153,7 @@ class Beam:
             ids = self.layout.by_beam(candidates.ids, fill=0)
             penalty = options.diversity_penalty or DIVERSITY_PENALTY
             return choose_diverse(candidates, groups=self.groups, ids=ids, penalty=penalty)
-        return choose_open(candidates) if self.open else choose_best(candidates)
+        return choose_best(candidates)
 
     def _set_stuck_aside(self, chosen_beams: Ints) -> None:
         """Beams without a single candidate (all ids forbidden, or NaN) end as they stand, unfinished."""

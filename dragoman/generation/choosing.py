@@ -2,9 +2,11 @@
 
 A *chooser* takes the candidates of all beams at one step and says which are kept:
 - `choose_best`: the best ones, finished or not (Sutskever et al. 2014);
-- `choose_open`: the best unfinished ones, and `</s>` beside them;
 - `choose_diverse`: group after group, each shunning what the groups before it chose (Vijayakumar et al. 2018);
 - `choose_by_banks`: places shared out by how much of the required phrases is met (Post and Vilar 2018).
+
+Each can leave all places to unfinished outputs, which *open* beams do: a candidate that is `</s>` then takes none, and is
+kept if it is among the best so many.
 """
 
 from __future__ import annotations
@@ -74,6 +76,8 @@ class Candidates:
     """(beams,): how many outputs each beam may still choose."""
     sentences: Ints
     """(beams,): the source that each beam belongs to."""
+    ends: Bools | None = None
+    """(beams, slots * k): in open beams, which of them are `</s>`."""
 
     def locate(self, beams: Ints, flat: Ints) -> tuple[Ints, Ints]:
         """Row and column in `ids` of positions `flat` in the values of `beams` (broadcast against each other)."""
@@ -88,6 +92,7 @@ def best(values: Floats, n: int) -> Ints:
     if width <= SORT_LIMIT:
         order: Ints = (-values).argsort(axis=1, kind="stable")[:, :n]
         return order
+    values = np.fmax(values, -np.inf)  # NaN would count as the highest
     cutoffs = np.partition(values, width - n, axis=1)[:, width - n]
     order = np.empty((len(values), n), np.int64)
     for row, (line, cutoff) in enumerate(zip(values, cutoffs, strict=True)):
@@ -97,22 +102,20 @@ def best(values: Floats, n: int) -> Ints:
 
 
 def choose_best(candidates: Candidates) -> tuple[Ints, Bools]:
-    """The best candidates of each beam, finished or not, as many as it has places."""
-    order = best(candidates.values, int(candidates.places.max()))
-    values = candidates.values[np.arange(len(order))[:, None], order]
-    taken: Bools = values > -np.inf
-    taken &= np.arange(order.shape[1]) < candidates.places[:, None]
+    """The best candidates of each beam, as many as it has places: positions, (beams, n), best first, and which are kept."""
+    return _choose(candidates.values, candidates.places, candidates.ends)
+
+
+def _choose(values: Floats, places: Ints, ends: Bools | None) -> tuple[Ints, Bools]:
+    most, beams = int(places.max(initial=0)), np.arange(len(values))[:, None]
+    order = best(values, most if ends is None else 2 * most)
+    taken: Bools = values[beams, order] > -np.inf
+    within = np.arange(order.shape[1]) < places[:, None]
+    if ends is not None:
+        ended = ends[beams, order]
+        within = np.where(ended, within, (~ended).cumsum(axis=1) <= places[:, None])
+    taken &= within
     return order, taken
-
-
-def choose_open(candidates: Candidates) -> tuple[Ints, Bools]:
-    """For "exact": the best unfinished candidates, as many as there are places, and every `</s>` among the best so many."""
-    order = best(candidates.values, 2 * int(candidates.places.max()))
-    beams = np.arange(len(order))[:, None]
-    ends = candidates.ids[candidates.locate(beams, order)] == EOS
-    places = candidates.places[:, None]
-    within = np.where(ends, np.arange(order.shape[1]) < places, (~ends).cumsum(axis=1) <= places)
-    return order, within & (candidates.values[beams, order] > -np.inf)
 
 
 def choose_diverse(candidates: Candidates, *, groups: Ints, ids: Ints, penalty: float) -> tuple[Ints, Bools]:
@@ -121,9 +124,8 @@ def choose_diverse(candidates: Candidates, *, groups: Ints, ids: Ints, penalty: 
     `groups`, (beams,), numbers the groups of a source; `ids`, (beams, slots * k), are the candidates' ids. Ending is
     free: groups may all choose `</s>`.
     """
-    values = candidates.values
-    n = min(int(candidates.places.max()), values.shape[1])
-    open_places = np.arange(n) < candidates.places[:, None]
+    values, ends = candidates.values, candidates.ends
+    n = min(int(candidates.places.max()) * (1 if ends is None else 2), values.shape[1])
     order = np.zeros((len(groups), n), np.int64)
     taken = np.zeros((len(groups), n), np.bool_)
     last = int(groups.max())
@@ -135,12 +137,11 @@ def choose_diverse(candidates: Candidates, *, groups: Ints, ids: Ints, penalty: 
         before = group * n
         if before:
             values[mine] -= penalty * (own[:, :, None] == used[sentences, None, :before]).sum(axis=2)
-        mine_values = values[mine]
-        order[mine] = places = best(mine_values, n)
-        taken[mine] = kept = (mine_values[rows, places] > -np.inf) & open_places[mine]
+        places, kept = _choose(values[mine], candidates.places[mine], None if ends is None else ends[mine])
+        order[mine, : places.shape[1]], taken[mine, : places.shape[1]] = places, kept
         if group < last:
             chosen = own[rows, places]
-            used[sentences, before : before + n] = np.where(kept & (chosen != EOS), chosen, -1)
+            used[sentences, before : before + places.shape[1]] = np.where(kept & (chosen != EOS), chosen, -1)
     return order, taken
 
 
@@ -150,7 +151,22 @@ def choose_by_banks(candidates: Candidates, *, met: Ints) -> tuple[Ints, Bools]:
     Only banks that have candidates count. What does not divide evenly goes to those that have met most, and what a bank
     cannot fill to the best candidates of any.
     """
-    values, places = candidates.values, candidates.places[:, None]
+    values, ends = candidates.values, candidates.ends
+    if ends is None:
+        return _choose_by_banks(values, candidates.places, met)
+    # Open beams share out their places among unfinished candidates, and end as they do without banks.
+    beams = np.arange(len(values))[:, None]
+    order, taken = _choose_by_banks(np.where(ends, -np.inf, values), candidates.places, met)
+    any_order, any_taken = _choose(values, candidates.places, ends)
+    kept = np.full(values.shape, -np.inf)
+    kept[beams, any_order] = np.where(any_taken & ends[beams, any_order], values[beams, any_order], -np.inf)
+    kept[beams, order] = np.where(taken, values[beams, order], kept[beams, order])
+    order = best(kept, 2 * int(candidates.places.max()))
+    return order, kept[beams, order] > -np.inf
+
+
+def _choose_by_banks(values: Floats, places: Ints, met: Ints) -> tuple[Ints, Bools]:
+    most, places = int(places.max()), places[:, None]
     beams = np.arange(len(values))[:, None]
     usable = values > -np.inf
     bank = np.where(usable, met, -1)
@@ -163,7 +179,7 @@ def choose_by_banks(candidates: Candidates, *, met: Ints) -> tuple[Ints, Bools]:
     share, extra = np.divmod(places, np.maximum(banks, 1))
     sure = usable & (place_in_bank < share + (number < extra))
     values = values[beams, order]
-    first = best(np.where(sure, np.inf, values), int(candidates.places.max()))  # then the best of the others
+    first = best(np.where(sure, np.inf, values), most)  # then the best of the others
     kept = np.where(np.arange(first.shape[1]) < places, values[beams, first], -np.inf)
     final = best(kept, first.shape[1])
     return order[beams, first[beams, final]], kept[beams, final] > -np.inf
