@@ -16,11 +16,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 from torch import Tensor
 
+from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
 from dragoman.evaluation import calibration, exposure
+from dragoman.evaluation.feeding import feed_both_ways
 from dragoman.evaluation.forcing import force
 from dragoman.evaluation.inspection import Inspection, gradient_norms, inspect
 from dragoman.evaluation.tables import inspection_tables
+from dragoman.generation.search import search
 from dragoman.generation.stepper import BOS, EOS
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
@@ -342,6 +345,17 @@ def test_fed_the_truth_and_fed_itself_a_model_errs_first_at_the_same_place(shape
     gap = exposure.measure_gap(references, forced, free)
     assert gap.sentences == 12
     assert gap.flawless == np.mean([list(one) == reference for one, reference in zip(forced, references, strict=True)])
+
+
+def test_of_several_references_the_one_that_the_model_says_counts() -> None:
+    """Others are as long as the output with its end token."""
+    model, sources = build(), [[4, 5, 6], [5, 4], [7]]
+    with torch.no_grad():
+        model.decoder.output.bias[EOS] += 0.5
+    found = search(TorchStepper(model), sources, options=SearchOptions(beam_size=1))
+    assert all(hypotheses[0].finished for hypotheses in found)
+    said = [list(hypotheses[0].ids[:-1]) for hypotheses in found]
+    assert feed_both_ways(model, sources, [[ids, [*ids, 4], [*ids, 5]] for ids in said]).flawless == 1.0
 
 
 def test_gap_names_mistakes() -> None:

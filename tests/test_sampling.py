@@ -14,7 +14,9 @@ from steppers import EndlessStepper, TableStepper, every_output
 
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
+from dragoman.generation.best_first import Queue
 from dragoman.generation.constraints import Constraints, contains
+from dragoman.generation.plan import make_plan
 from dragoman.generation.randomness import absorb, source_keys, uniform
 from dragoman.generation.sampling import draw, draw_several, normalize, shape
 from dragoman.generation.search import search
@@ -171,6 +173,23 @@ def test_where_nothing_is_allowed_the_output_ends(method: str) -> None:
     options = SearchOptions(method=method, min_length=3)
     found = search(TableStepper(), [[4]], options=options, constraints=Constraints(forbid=((UNK,), (4,), (5,))))[0]
     assert [(h.ids, h.finished) for h in found] == [((), False)]
+
+
+class AverseStepper(TableStepper):
+    """A model to which word 4 is too improbable for the exponential of its log-probability."""
+
+    def logits(self, random: np.random.Generator) -> Floats:
+        logits = super().logits(random)
+        logits[4] -= 900
+        return logits
+
+
+@pytest.mark.parametrize("method", ["sample", "stochastic_beam"])
+def test_what_rules_leave_is_drawn_however_improbable(method: str) -> None:
+    options = SearchOptions(method=method, max_length=8)
+    found = search(AverseStepper(seed=1), [[4]], options=options, constraints=Constraints(prefix=(4,)))[0][0]
+    assert (found.ids[0], len(found.ids) > 1) == (4, True)
+    assert found.token_scores[0] < -800
 
 
 # Shaping the distribution
@@ -350,6 +369,21 @@ def test_best_first_keeps_constraints() -> None:
     assert [h.ids for h in found if h.finished] == [o.ids for o in good]
 
 
+def test_best_first_prefers_cut_outputs_that_lack_nothing() -> None:
+    options = SearchOptions(method="best_first", num_hypotheses=3, max_length=3, length_penalty=0)
+    found = search(EndlessStepper(seed=0), [[4]], options=options, constraints=Constraints(require=((5,),)))[0]
+    every = [output for output in every_output(EndlessStepper(seed=0), [4], 3) if not output.finished]
+    every.sort(key=lambda output: (5 not in output.ids, -output.score))
+    assert [h.ids for h in found] == [output.ids for output in every[:3]]
+
+
+def test_best_first_keeps_no_more_cut_outputs_than_are_wanted() -> None:
+    options = SearchOptions(method="best_first", num_hypotheses=2, max_length=3, length_penalty=0)
+    queue = Queue(EndlessStepper(vocab=30), make_plan([[4]], 30, options=options), 0)
+    assert [len(h.ids) for h in queue.run()] == [3, 3]
+    assert len(queue.cut) == 2
+
+
 def test_best_first_gives_up_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     model = TableStepper(seed=1, sharpness=0.3)
     options = SearchOptions(method="best_first", max_expansions=10, max_length=40)
@@ -386,6 +420,17 @@ def test_what_is_streamed_is_the_best_output(options: SearchOptions, seed: int, 
     expected = search(TableStepper(seed=seed), [source], options=options)[0][0]
     assert [item.hypothesis for item in news] == [None] * (len(news) - 1) + [expected]
     assert tuple(token for item in news for token in item.ids) == expected.ids
+
+
+@given(seeds)
+@settings(max_examples=60, deadline=None)
+def test_what_is_streamed_stays_where_a_group_of_the_beam_is_stuck(seed: int) -> None:
+    """What a group could not go on with may be the best output in the end."""
+    options = SearchOptions(beam_size=2, beam_groups=2, max_length=6, min_length=6)
+    constraints = Constraints(forbid=((4, 4), (4, 5), (4, 1)))
+    news = list(stream(TableStepper(seed=seed), [4], options=options, constraints=constraints))
+    assert news[-1].hypothesis is not None
+    assert tuple(token for item in news for token in item.ids) == news[-1].hypothesis.ids
 
 
 def test_greedy_ids_come_one_by_one_and_a_beams_before_its_end() -> None:

@@ -24,12 +24,14 @@ def feed_both_ways(
     Of several right answers the one closest to the model's own output counts, both ways.
     """
     free = _greedy(TorchStepper(model), source_ids)
-    truth = [
-        list(references[closest([str(i) for i in output], [[str(i) for i in ids] for ids in references])[2]])
-        for output, references in zip(free, reference_ids, strict=True)
-    ]
+    truth = [_nearest(output, references) for output, references in zip(free, reference_ids, strict=True)]
     forced = [found.predicted.tolist() for found in force(model, source_ids, truth)]
     return measure_gap([[*ids, EOS] for ids in truth], forced, free, horizon=horizon)
+
+
+def _nearest(output: Ids, references: Sequence[Ids]) -> list[int]:
+    words = [str(i) for i in output if i != EOS]
+    return list(references[closest(words, [[str(i) for i in ids] for ids in references])[2]])
 
 
 def _greedy(stepper: TorchStepper, source_ids: Sequence[Ids], batch_size: int = 64) -> list[list[int]]:

@@ -93,8 +93,11 @@ class Queue:
         self.width = int(plan.source_lengths[source])
         self.entries: list[Entry] = []
         self.numbers = itertools.count()
-        self.cut: list[Hypothesis] = []
-        """Outputs that reached the maximum length; never preferred to finished ones."""
+        self.cut: list[tuple[bool, float, int, Hypothesis]] = []
+        """The best outputs that reached the maximum length, or could not go on; never preferred to finished ones.
+
+        Before each, what it is ranked by: whether it lacks something required, minus its score, a running number.
+        """
 
     def run(self) -> list[Hypothesis]:
         """The best outputs, best first."""
@@ -111,18 +114,14 @@ class Queue:
             siblings, place = entry
             self._push_sibling(siblings, place + 1)
             prefix = self._child(siblings, place)
-            if len(prefix.ids) == self.limit:
-                self.cut.append(self._hypothesis(prefix))
-            elif expansions < budget:
-                self._expand(prefix)
-                expansions += 1
-            else:
+            if expansions == budget:
                 log.warning("best-first search gave up after %d steps: its outputs are not proven best", budget)
-                self.cut.append(self._hypothesis(prefix))
+                self._set_aside([prefix])
                 break
+            self._expand(prefix)
+            expansions += 1
         waiting = [entry[3] for entry in sorted(self.entries) if isinstance(entry[3], Hypothesis)]
-        self.cut.sort(key=lambda hypothesis: -hypothesis.normalized_score)
-        return [*found, *waiting, *self.cut][:wanted]
+        return [*found, *waiting, *(hypothesis for _, _, _, hypothesis in self.cut)][:wanted]
 
     def _expand(self, prefix: Prefix) -> None:
         """Ask the model what may follow, and queue it."""
@@ -135,7 +134,7 @@ class Queue:
         order = usable[(-answer.values[0, usable]).argsort(kind="stable")]
         ids = answer.ids[0, order]
         if not len(order):
-            self.cut.append(self._hypothesis(prefix))
+            self._set_aside([prefix])
         if EOS in ids:
             at = order[ids == EOS][0]
             scores = (*prefix.token_scores, float(answer.log_probs[0, at]))
@@ -146,7 +145,19 @@ class Queue:
         rest = order[ids != EOS]
         totals = prefix.total + answer.values[0, rest]
         following = Siblings(prefix, answer.ids[0, rest], answer.log_probs[0, rest], totals, attention, answer.state)
-        self._push_sibling(following, 0)
+        if len(prefix.ids) + 1 < self.limit:
+            self._push_sibling(following, 0)
+        else:
+            best = range(min(len(rest), self.plan.options.num_hypotheses))
+            self._set_aside([self._child(following, place) for place in best])
+
+    def _set_aside(self, prefixes: list[Prefix]) -> None:
+        """Keep the best of these and of those before them as outputs that are cut."""
+        for prefix in prefixes:
+            hypothesis = self._hypothesis(prefix)
+            lacking = prefix.rules is not None and bool(prefix.rules.lacking()[0])
+            self.cut.append((lacking, -hypothesis.normalized_score, next(self.numbers), hypothesis))
+        self.cut = sorted(self.cut)[: self.plan.options.num_hypotheses]
 
     def _push_sibling(self, siblings: Siblings, place: int) -> None:
         if place < len(siblings.ids):

@@ -62,13 +62,14 @@ class Finished:
             self.any_full = bool((self.best[:, -1] > -np.inf).any())
 
     def best_of(self, sentence: int) -> tuple[int, int] | None:
-        """Length and last node of the source's best finished output so far; None if there is none."""
-        best, place = -np.inf, None
+        """Length and last node of the source's best ended output so far: of the best grade there is; None if there is none."""
+        best: tuple[float, float] = (np.inf, np.inf)
+        place = None
         for ended in self.ended:
-            if ended.grade == FINISHED:
-                for i in np.flatnonzero(ended.sentences == sentence):
-                    if ended.normalized[i] > best:
-                        best, place = float(ended.normalized[i]), (int(ended.lengths[i]), int(ended.nodes[i]))
+            for i in np.flatnonzero(ended.sentences == sentence):
+                this = (ended.grade, -float(ended.normalized[i]))
+                if this < best:
+                    best, place = this, (int(ended.lengths[i]), int(ended.nodes[i]))
         return place
 
     def results(self, history: History, source_lengths: Ints) -> list[list[Hypothesis]]:

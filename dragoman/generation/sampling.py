@@ -33,8 +33,9 @@ class Sampler:
         options = plan.options
         self.top_k = options.top_k
         self.temperature, self.top_p, self.min_p = options.temperature, options.top_p, options.min_p
-        self.plain = self.temperature == 1 and self.top_k is None and not self.min_p and (self.top_p or 1) == 1
-        """Whether the distribution is drawn from as it is."""
+        whole = self.top_k is None and not self.min_p and (self.top_p or 1) == 1
+        self.plain = self.temperature == 1 and whole and plan.rules is None
+        """Whether the distribution is drawn from as it is: what rules leave of it may be too improbable for an `exp`."""
         samples = np.arange(options.num_hypotheses)
         self.keys = absorb(source_keys(options.seed, plan.source_ids)[:, None], samples).ravel()
         """(sources * samples,): a stream for each output."""

@@ -1,7 +1,7 @@
 """The ids of one source's best output as they become certain; knows running searches, not what they run on.
 
 With greedy search and sampling an id is certain when it is chosen. A beam's ids are certain when everything that can still
-become the best output begins with them: all live outputs, and the best finished one.
+become the best output begins with them: all live outputs, and the best of those that have ended.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _follow(running: Beam | Walk) -> Iterator[Streamed]:
 
 
 def certain(history: History, finished: Finished, nodes: Ints, known: int) -> tuple[int, ...]:
-    """The ids from place `known` on that all live `nodes` of the last step share with the best finished output."""
+    """The ids from place `known` on that all live `nodes` of the last step share with the best output that has ended."""
     ids = []
     at = nodes
     for step in range(len(history.ids) - 1, known - 1, -1):
