@@ -347,6 +347,16 @@ class ModelDirectory:
         except ValueError as error:
             raise StorageError(f"{self.path / name} is damaged: {error}") from None
 
+    def read_test(self) -> list[tuple[str, str]]:
+        """The (source, target) pairs of the held-out test part, clean as training had them; none without one."""
+        if not (self.path / TEST).exists():
+            return []
+        try:
+            rows = [json.loads(line) for line in self.read_text(TEST).split("\n") if line]
+            return [(str(row["source"]), str(row["target"])) for row in rows]
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(f"{self.path / TEST} is damaged: {type(error).__name__}: {error}") from None
+
     def fingerprint(self) -> str:
         """A checksum of all that outputs come from: configuration, tokenizers, weights, a shortlist."""
         if self.is_bundle:

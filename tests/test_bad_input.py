@@ -273,6 +273,28 @@ def test_lines_stay_aligned(tmp_path: Path, trained: Path, run: Run) -> None:
     assert [line for line in done.err.splitlines() if "warning" in line and ("line 2" in line or "line 3" in line)]
 
 
+@pytest.mark.parametrize("options", [[], ["--stream"], ["--num-hypotheses", "1"]])
+def test_a_line_without_its_columns_spoils_no_other(
+    tmp_path: Path, inflecting: Path, run: Run, options: Sequence[str]
+) -> None:
+    (tmp_path / "in.txt").write_text("word1\tV;PST\n\n\t\nword2\nword3\tV;PST\n", encoding="utf-8")
+    result = run("translate", inflecting, "--input", tmp_path / "in.txt", "--max-length", "5", *options)
+    assert (result.code, result.out.count("\n")) == (0, 5), result.err
+    lines = [line for line in result.err.splitlines() if "warning: line" in line and "cut at" not in line]
+    assert [line.rpartition(": ")[2] for line in lines] == ["empty line", "empty line", "too few columns"]
+
+
+def test_a_sentence_without_its_columns_says_how_many_there_are(inflecting: Path, run: Run) -> None:
+    result = run("translate", inflecting, "word1", "word1\tV;PST", "--max-length", "5")
+    assert (result.code, result.out.count("\n")) == (0, 2)
+    assert "warning: line 1: the line must have 2 columns joined by TAB, but has 1\n" in result.err
+    spoken = outside("chat", inflecting, "--max-length", "5", text="word1\nword1\tV;PST\n")
+    assert (spoken.code, spoken.out.count("\n")) == (0, 2), spoken.err
+    assert "`source`" not in spoken.err
+    error = run("evaluate", inflecting, inflecting.parent / "lemmas.tsv", "--source", "1", "--target", "3").error()
+    assert error == "--source must name 2 columns as in training, but names 1"
+
+
 @pytest.mark.parametrize("library", ["torch", "pyarrow", "sacrebleu"])
 def test_without_the_training_libraries_the_extra_is_named(
     tmp_path: Path, pairs: Path, trained: Path, library: str

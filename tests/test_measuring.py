@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from tiny import PAIRS, TINY
 
 import dragoman
 from dragoman.cli import main
+from dragoman.cli.pairs import read_items
+from dragoman.config import ReadOptions
 from dragoman.errors import OptionError
 from dragoman.evaluation.forcing import force
 from dragoman.translation.seen import seen_in_training
@@ -234,3 +237,33 @@ def test_of_several_right_answers_the_closest_counts(translator: Translator) -> 
     alone = translator.gap(sources, [[output] for output in outputs])
     among = translator.gap([*sources, ""], [*(["autre", output] for output in outputs), ["autre"]])
     assert among.as_dict() == alone.as_dict()
+
+
+# The model's own test part
+
+
+def test_the_test_part_is_measured_with_several_source_columns(inflecting: Path, tmp_path: Path, run: Any) -> None:
+    outputs = tmp_path / "outputs.jsonl"
+    shown, _ = run("evaluate", inflecting, *SHORT, "--json", "--details", "--output", outputs)
+    assert json.loads(shown)["items"] == 6
+    assert all("\t" in json.loads(line)["source"] for line in outputs.read_text(encoding="utf-8").splitlines())
+    shown, _ = run("compare", inflecting, outputs, *SHORT, "--json")
+    assert {each["difference"] for each in json.loads(shown)["comparisons"]} == {0}
+    assert run("gap", inflecting)[0].startswith("6 sources")
+
+
+def test_the_test_part_keeps_the_form_that_training_left_it_in(trained: Path, tmp_path: Path, run: Any) -> None:
+    decomposed = "e\u0301"
+    pairs = "".join(f"source {i}\t{decomposed} {i}\n" for i in range(40))
+    (tmp_path / "pairs.tsv").write_text(pairs, encoding="utf-8")
+    run("train", tmp_path / "pairs.tsv", "--out", tmp_path / "model", *TINY, "--test", 4, "--normalization", "none")
+    translator = dragoman.load(tmp_path / "model")
+    _, references = read_items(translator, [], ReadOptions())
+    assert all(text.startswith(decomposed) for texts in references for text in texts)
+
+
+def test_a_damaged_test_part_is_an_error(inflecting: Path, tmp_path: Path, run: Any) -> None:
+    shutil.copytree(inflecting, tmp_path / "model")
+    (tmp_path / "model" / "test.jsonl").write_text('{"source": "a\\tb"}\n', encoding="utf-8")
+    _, shown = run("evaluate", tmp_path / "model", code=2)
+    assert f"{tmp_path / 'model' / 'test.jsonl'} is damaged: KeyError" in shown

@@ -186,7 +186,14 @@ def test_several_source_columns_are_split_each_in_its_own_way(tmp_path: Path) ->
     tokens = model.source_tokenizer.tokens(model.source_tokenizer.encode("walka\tV;PST"))
     assert tokens[:5] == list("walka") or tokens[:5] == ["▁w", *"alka"]
     assert any("PST" in token for token in tokens)
-    assert model.translate("walka\tV;PST").candidates
+    alone = model.translate("walka\tV;PST")
+    assert alone.candidates
+    few, empty, many, beside = model.translate(["walka", "\t", "walka\tV\tPST", "walka\tV;PST"])
+    assert beside.text == alone.text
+    assert not (few.candidates or empty.candidates or many.candidates)
+    assert few.warning == "the line must have 2 columns joined by TAB, but has 1"
+    assert empty.warning == "the line is empty"
+    assert many.warning == "the line must have 2 columns joined by TAB, but has 3"
 
 
 def vectors_file(path: Path, width: int = 6) -> Path:

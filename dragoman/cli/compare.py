@@ -57,7 +57,7 @@ def compare(
     if other is not None and other.config["writing"] != writing:
         raise OptionError(f"the models' targets must be written alike, but are {writing} and {other.config['writing']}")
     sources, references = read_items(model, pairs, reading)
-    others = read_outputs(system, sources) if other is None else []
+    others = read_outputs(model, system, sources) if other is None else []
     outputs = _translated(baseline, model, sources, search)
     if other is not None:
         others = _translated(system, other, sources, search)

@@ -28,7 +28,11 @@ def as_trained(translator: Translator, reading: ReadOptions) -> ReadOptions:
 
     The format belongs to a file and not to a task, so it is taken from the file's name again.
     """
-    return as_read(translator.config, reading)
+    options = as_read(translator.config, reading)
+    columns = len(options.source) or 1
+    if columns != translator.source_columns:
+        raise OptionError(f"`source` must name {translator.source_columns} columns as in training, but names {columns}")
+    return options
 
 
 def as_read(config: dict[str, Any], reading: ReadOptions) -> ReadOptions:
@@ -50,29 +54,38 @@ def read_rows(
     translator: Translator, pairs: Sequence[str], reading: ReadOptions
 ) -> tuple[list[str], list[list[str]], list[list[int]]]:
     """The same, and in how many rows each right answer stands."""
-    from dragoman.corpus.reading import ReadReport, read_pairs, require_usable
+    from dragoman.corpus.reading import ReadReport, pairs_from_rows, read_pairs, require_usable
     from dragoman.evaluation.references import group_rows
     from dragoman.storage import TEST
 
-    held_out = translator.directory.path / TEST
-    if not pairs and not held_out.exists():
-        raise OptionError(
-            f"PAIRS is missing, and {translator.directory.path} has no test part; give a file, or train with --test 2000"
-        )
     report = ReadReport()
-    options = as_trained(translator, reading) if pairs else ReadOptions()
-    found = group_rows(read_pairs(pairs or [held_out], options, report=report))
+    if pairs:
+        rows = read_pairs(pairs, as_trained(translator, reading), report=report)
+    else:
+        directory = translator.directory
+        held_out = directory.read_test()
+        if not held_out:
+            raise OptionError(
+                f"PAIRS is missing, and {directory.path} has no test part; give a file, or train with --test 2000"
+            )
+        clean = ReadOptions(normalization="none")
+        rows = pairs_from_rows(held_out, clean, report=report, name=str(directory.path / TEST))
+    found = group_rows(rows)
     require_usable(report)
     (warn if report.unusable else notice)(report.summary())
     return found
 
 
-def read_outputs(path: str, sources: Sequence[str]) -> list[str]:
-    """The outputs that a file of sources and outputs has for `sources`; "" where it has none, which is said."""
+def read_outputs(translator: Translator, path: str, sources: Sequence[str]) -> list[str]:
+    """The outputs that a file of sources and outputs has for `sources`; "" where it has none, which is said.
+
+    They are normalised as the model's right answers are.
+    """
     from dragoman.corpus.reading import read_pairs
     from dragoman.evaluation.references import source_key
 
-    found = {source_key(pair.source): pair.target for pair in read_pairs([path], ReadOptions())}
+    options = ReadOptions(normalization=translator.config["normalization"])
+    found = {source_key(pair.source): pair.target for pair in read_pairs([path], options)}
     outputs = [found.get(source_key(source)) for source in sources]
     lacking = outputs.count(None)
     if lacking == len(sources):

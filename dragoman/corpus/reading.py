@@ -142,12 +142,19 @@ def _make_pair(line: int, cells: Sequence[str], *, sources: int, grouped: bool, 
 
 
 def pairs_from_rows(
-    rows: Iterable[tuple[str, str]], options: ReadOptions | None = None, *, report: ReadReport | None = None
+    rows: Iterable[tuple[str, str]],
+    options: ReadOptions | None = None,
+    *,
+    report: ReadReport | None = None,
+    name: str = "the given pairs",
 ) -> Iterator[Pair]:
-    """The usable pairs of (source, target) rows that are in Python already, cleaned and counted as those of a file."""
+    """The usable pairs of (source, target) rows that are in Python already, cleaned and counted as those of a file.
+
+    Several source columns are joined by TAB. `name` is what messages call the rows.
+    """
     options = options or ReadOptions()
     report = report if report is not None else ReadReport()
-    report.name = "the given pairs"
+    report.name = name
     for line, row in enumerate(rows, start=1):
         cells = list(row) if isinstance(row, tuple | list) else []
         if len(cells) != 2 or not all(isinstance(cell, str) for cell in cells):

@@ -62,16 +62,25 @@ class Texts:
 
     def encode_sources(self, sources: Sequence[str]) -> Encoded:
         """Sources in ids; one that cannot be used has a fault instead."""
-        encoded = self.source_tokenizer.encode_batch([self.clean_source(source) for source in sources])
+        faults = {place: fault for place, source in enumerate(sources) if (fault := self._fault_in(source))}
+        sound = [place for place in range(len(sources)) if place not in faults]
+        encoded = self.source_tokenizer.encode_batch([self.clean_source(sources[place]) for place in sound])
         usable: dict[int, list[int]] = {}
-        faults: dict[int, str] = {}
-        for place, (source, ids) in enumerate(zip(sources, encoded, strict=True)):
-            fault = fault_in(source) or _fault(ids)
-            if fault:
+        for place, ids in zip(sound, encoded, strict=True):
+            if fault := _fault(ids):
                 faults[place] = fault
             else:
                 usable[place] = ids
         return Encoded(usable, faults)
+
+    def _fault_in(self, source: str) -> str | None:
+        """Why a source cannot be encoded, or None."""
+        columns = source.count("\t") + 1
+        if not source or source.isspace():
+            return "the line is empty"
+        if self.source_columns not in (1, columns):  # a single column takes TAB as white space
+            return f"the line must have {self.source_columns} columns joined by TAB, but has {columns}"
+        return fault_in(source)
 
     def encode_targets(self, targets: Sequence[str]) -> list[list[int]]:
         """Targets in ids, cleaned as the training data was, without `<s>` and `</s>`."""
