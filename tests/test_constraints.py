@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +14,12 @@ from steppers import Prefix, TableStepper, every_output
 
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
-from dragoman.generation.automaton import START, Automaton, trie
+from dragoman.generation.automaton import FAR, START, Automaton, distances, trie
 from dragoman.generation.choosing import Candidates, Layout, choose_by_banks
-from dragoman.generation.constraints import Constraints, constraints_from_text, contains, least_room
+from dragoman.generation.constraints import Constraints, constraints_from_text, contains, fallbacks, least_room
 from dragoman.generation.hypothesis import Hypothesis
 from dragoman.generation.patterns import compile_pattern, token_texts
-from dragoman.generation.rules import fallbacks, repeated
+from dragoman.generation.rules import repeated
 from dragoman.generation.search import search
 from dragoman.generation.stepper import BOS, EOS, PAD, UNK
 
@@ -258,13 +259,65 @@ def test_a_row_that_may_choose_nothing_ends_as_it_stands() -> None:
         (Constraints(choices=((4,),), pattern=trie([(4,)])), {}, "must not be given together"),
         (Constraints(pattern=trie([(4,)]), prefix=(5,)), {}, "`prefix` must be the beginning of an output"),
         (Constraints(pattern=trie([(4,) * 4])), {}, r"`match` must allow .* but the shortest has 5"),
+        (
+            Constraints(pattern=trie([(4,)])),
+            {"min_length": 3},
+            r"at least `min_length` \(3 .*\), but the longest has 2",
+        ),
+        (Constraints(pattern=trie([(4,), (5,)]), require=((4,), (5,))), {}, "`match` .* but there is none"),
+        (Constraints(pattern=trie([(4,), (5,)]), forbid=((4,), (5,))), {}, "`match` .* but there is none"),
+        (
+            Constraints(pattern=trie([(4, 5), (4,)]), prefix=(4,), forbid=((4, 5),), require=((5,),)),
+            {},
+            "there is none",
+        ),
+        (Constraints(prefix=(4, 4), require=((5, 4),)), {}, r"\(4 tokens with the end\), but need 5"),
+        (Constraints(prefix=(UNK,)), {"allow_unknown": False}, "`prefix` must not hold the unknown word"),
+        (Constraints(choices=((UNK,), (4,))), {"allow_unknown": False}, "`choices` must not hold the unknown word"),
     ],
 )
-def test_impossible_constraints(constraints: Constraints, options: dict[str, int], message: str) -> None:
+def test_impossible_constraints(constraints: Constraints, options: dict[str, Any], message: str) -> None:
     model = TableStepper()
     with pytest.raises(OptionError, match=message):
         search(model, [[4]], options=SearchOptions(max_length=4, **options), constraints=constraints)
     assert model.steps == 0
+
+
+@given(
+    seeds,
+    st.lists(st.lists(st.sampled_from(WORDS), max_size=3).map(tuple), min_size=1, max_size=5),
+    st.lists(phrases, max_size=2),
+    st.lists(phrases, max_size=2),
+    st.lists(st.sampled_from(WORDS), max_size=2).map(tuple),
+    st.integers(0, 4),
+)
+@settings(max_examples=150, deadline=None)
+def test_what_a_pattern_leaves_is_found_or_refused(
+    seed: int, outputs: list[Prefix], require: list[Prefix], forbid: list[Prefix], prefix: Prefix, least: int
+) -> None:
+    """A list of outputs as a pattern is watched step by step; the same list as `choices` is filtered before."""
+    options = SearchOptions(beam_size=40, num_hypotheses=40, max_length=4, min_length=least)
+    rest = {"prefix": prefix, "require": tuple(require), "forbid": tuple(forbid)}
+    found = []
+    for whole in ({"pattern": trie(outputs)}, {"choices": tuple(outputs)}):
+        try:
+            hypotheses = search(
+                TableStepper(seed=seed), [[4]], options=options, constraints=Constraints(**rest, **whole)
+            )  # type: ignore[arg-type]
+            found.append([h.ids for h in hypotheses[0] if h.finished])
+        except OptionError:
+            found.append([])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("method", ["beam", "sample"])
+def test_a_pattern_does_not_lead_to_an_output_that_is_too_short(method: str) -> None:
+    texts = [None, None, None, None, "a", "b"]
+    options = SearchOptions(method=method, beam_size=1 if method == "beam" else 5, min_length=5)  # type: ignore[arg-type]
+    constraints = Constraints(pattern=compile_pattern("a|bbbb", texts))
+    for seed in range(20):
+        found = search(TableStepper(seed=seed), [[4]], options=options, constraints=constraints)[0][0]
+        assert found.ids == (5, 5, 5, 5, EOS)
 
 
 def test_contradictory_options() -> None:
@@ -321,20 +374,61 @@ def test_a_trie_holds_its_outputs_and_no_others(outputs: list[Prefix]) -> None:
         state = np.array([START])
         for token in candidate:
             state = automaton.advance(state, np.array([token]))
-        inside = state[0] >= 0 and bool(automaton.allow(state, np.array([1]), 6)[0, EOS])
+        inside = state[0] >= 0 and bool(automaton.allow(state, np.array([0]), np.array([1]), 6)[0, EOS])
         assert inside == (candidate in outputs)
 
 
 def test_an_automaton_allows_only_what_fits() -> None:
     automaton = trie([(4,), (5, 5, 5)])
     states = np.array([START, START, START, -1])
-    allowed = automaton.allow(states, np.array([4, 3, 1, 9]), 6)
+    allowed = automaton.allow(states, np.zeros(4, np.int64), np.array([4, 3, 1, 9]), 6)
     assert [np.flatnonzero(row).tolist() for row in allowed] == [[4, 5], [4], [], []]
+    allowed = automaton.allow(states, np.array([2, 3, 5, 1]), np.full(4, 9), 6)
+    assert [np.flatnonzero(row).tolist() for row in allowed] == [[4, 5], [5], [], []]
     assert automaton.advance(np.array([START, START, -1]), np.array([5, UNK, 4])).tolist()[1:] == [-1, -1]
 
 
+def test_distances_are_those_of_all_outputs() -> None:
+    """By brute force over random automata: the shortest output, and the longest where none can go round."""
+    random = np.random.default_rng(3)
+    for _ in range(200):
+        size = int(random.integers(1, 6))
+        following = [np.flatnonzero(random.random(size) < 0.3).tolist() for _ in range(size)]
+        ends = random.random(size) < 0.4
+        distance, reach = distances(following, ends)
+        for state in range(size):
+            lengths, layer = [], {state}
+            for length in range(1, 3 * size):
+                lengths += [length] if any(ends[here] for here in layer) else []
+                layer = {target for here in layer for target in following[here]}
+            assert distance[state] == min(lengths, default=FAR)
+            if lengths and max(lengths) > size:
+                assert reach[state] == FAR
+            else:
+                assert reach[state] == max(lengths, default=0)
+
+
 expressions = st.recursive(
-    st.sampled_from(["a", "b", ".", "[ab]", "[^a]", r"\w", r"\.", r"\s", "", "x"]),
+    st.sampled_from(
+        [
+            "a",
+            "b",
+            ".",
+            "[ab]",
+            "[^a]",
+            r"[\]a]",
+            r"[^\]a]+",
+            "[]b]",
+            r"[\\a]",
+            r"[\w.]",
+            "(){3}",
+            r"\w",
+            r"\.",
+            r"\s",
+            "",
+            "x",
+        ]
+    ),
     lambda inner: st.one_of(
         st.tuples(inner, inner).map("".join),
         st.tuples(inner, inner).map(lambda pair: f"(?:{pair[0]}|{pair[1]})"),
@@ -344,7 +438,7 @@ expressions = st.recursive(
     ),
     max_leaves=6,
 )
-letters = st.text("ab. c", max_size=6)
+letters = st.text("ab. c]\\", max_size=6)
 
 
 def accepts(automaton: Automaton, texts: list[str | None], text: str) -> bool:
@@ -352,13 +446,13 @@ def accepts(automaton: Automaton, texts: list[str | None], text: str) -> bool:
     state = np.array([START])
     for letter in text:
         state = automaton.advance(state, np.array([texts.index(letter)]))
-    return state[0] >= 0 and bool(automaton.allow(state, np.array([1]), len(texts))[0, EOS])
+    return state[0] >= 0 and bool(automaton.allow(state, np.array([0]), np.array([1]), len(texts))[0, EOS])
 
 
 @given(expressions, st.lists(letters, min_size=1, max_size=8))
 @settings(max_examples=200, deadline=None)
 def test_patterns_are_pythons(pattern: str, written: list[str]) -> None:
-    texts = [None, "?", None, None, *"ab. c"]
+    texts = [None, "?", None, None, *"ab. c]\\"]
     try:
         automaton = compile_pattern(pattern, texts)
     except OptionError:  # nothing of these letters matches
@@ -374,7 +468,7 @@ def test_the_first_token_may_have_another_text() -> None:
     state = automaton.advance(np.array([START]), np.array([4]))
     for token in (4, 5):
         state = automaton.advance(state, np.array([token]))
-    assert automaton.allow(state, np.array([1]), 6)[0, EOS]
+    assert automaton.allow(state, np.array([0]), np.array([1]), 6)[0, EOS]
     assert automaton.advance(np.array([START]), np.array([5]))[0] == -1
 
 
@@ -405,6 +499,7 @@ def test_token_texts_come_from_decoding() -> None:
         ("(?x) a", "the flag x"),
         ("(a|b)*a(a|b){12}", "at most 2000 states"),
         ("((a{100}){100}){100}", "too large"),
+        ("(" * 2000 + "a" + ")" * 2000, "must not nest its groups so deeply"),
     ],
 )
 def test_patterns_that_cannot_be_kept(pattern: str, message: str) -> None:

@@ -17,6 +17,9 @@ from dragoman.generation.stepper import BOS, EOS, PAD, UNK
 
 Phrase = tuple[int, ...]
 
+_MOST_PAIRS = 20_000
+"""Pairs of states that are looked at to find an output within a pattern."""
+
 
 @dataclass(frozen=True)
 class Constraints:
@@ -54,6 +57,26 @@ def least_room(phrases: Sequence[Phrase]) -> int:
     return max(longest, sum(len(p) for p in whole) - shared)
 
 
+def _room(constraints: Constraints) -> int:
+    """Ids that any output with the prefix and all required phrases has at least."""
+    prefix = constraints.prefix
+    missing = [phrase for phrase in constraints.require if not contains(prefix, phrase)]
+    # The end of the prefix may be the beginning of what is missing.
+    shared = max((n for p in missing for n in range(1, len(p)) if prefix[-n:] == p[:n]), default=0)
+    return len(prefix) + max(0, least_room(missing) - shared)
+
+
+def fallbacks(phrase: Sequence[int]) -> list[int]:
+    """For every length of the phrase's beginning, the longest shorter beginning that is its end too."""
+    table = [0] * (len(phrase) + 1)
+    for size in range(2, len(phrase) + 1):
+        standing = table[size - 1]
+        while standing and phrase[standing] != phrase[size - 1]:
+            standing = table[standing]
+        table[size] = standing + (phrase[standing] == phrase[size - 1])
+    return table
+
+
 def settle(constraints: Constraints, *, min_length: int, max_length: int, no_repeat_ngram: int) -> Constraints:
     """Check that `constraints` can be met by some output of `min_length` to `max_length` ids (with `</s>`).
 
@@ -64,18 +87,18 @@ def settle(constraints: Constraints, *, min_length: int, max_length: int, no_rep
     if constraints.choices:
         return Constraints(pattern=_settle_choices(constraints, min_length, max_length, no_repeat_ngram))
     _check_phrases(constraints, no_repeat_ngram)
-    needed = max(len(constraints.prefix), least_room(constraints.require)) + 1
+    needed = _room(constraints) + 1
     if needed > max_length:
         raise OptionError(
             f"`prefix` and `require` must fit into `max_length` ({max_length} tokens with the end), but need {needed}"
         )
     if constraints.pattern is not None:
-        _check_pattern(constraints.pattern, constraints.prefix, max_length)
+        _check_pattern(constraints, constraints.pattern, min_length, max_length)
     return constraints
 
 
 @lru_cache(maxsize=64)
-def check_ids(constraints: Constraints, *, vocab_size: int) -> None:
+def check_ids(constraints: Constraints, *, vocab_size: int, allow_unknown: bool = True) -> None:
     """Raise `OptionError` if a phrase is empty or holds an id that no output may hold."""
     named = {"prefix": (constraints.prefix,), "require": constraints.require, "forbid": constraints.forbid}
     for name, phrases in (*named.items(), ("choices", constraints.choices)):
@@ -87,6 +110,8 @@ def check_ids(constraints: Constraints, *, vocab_size: int) -> None:
                     raise OptionError(
                         f"`{name}` must hold ids of words (below {vocab_size}, no special ones), but has {token}"
                     )
+                if token == UNK and not allow_unknown and name != "forbid":
+                    raise OptionError(f"`{name}` must not hold the unknown word (id {UNK}) without `allow_unknown`")
 
 
 def _check_phrases(constraints: Constraints, n: int) -> None:
@@ -132,18 +157,89 @@ def _choices_left(constraints: Constraints, min_length: int, max_length: int, n:
     return trie(left) if left else None
 
 
-def _check_pattern(pattern: Automaton, prefix: Phrase, max_length: int) -> None:
-    state = np.array([START])
+def _check_pattern(constraints: Constraints, pattern: Automaton, min_length: int, max_length: int) -> None:
+    state, prefix = np.array([START]), constraints.prefix
     for token in prefix:
         state = pattern.advance(state, np.array([token]))
     if state[0] < 0:
         raise OptionError("`prefix` must be the beginning of an output that `match` allows, but is not")
-    needed = len(prefix) + int(pattern.distance[state[0]])
+    needed, most = (len(prefix) + int(lengths[state[0]]) for lengths in (pattern.distance, pattern.reach))
     if needed > max_length:
         raise OptionError(
             f"`match` must allow an output of at most `max_length` ({max_length} tokens with the end), "
             f"but the shortest has {needed}"
         )
+    if most < min_length:
+        raise OptionError(
+            f"`match` must allow an output of at least `min_length` ({min_length} tokens with the end), "
+            f"but the longest has {most}"
+        )
+    if (constraints.require or constraints.forbid) and not _some_output(
+        pattern, int(state[0]), prefix, constraints.require, constraints.forbid, max_length
+    ):
+        raise OptionError(
+            f"`match` must allow an output of at most {max_length} tokens with all of `require` and nothing of "
+            "`forbid`, but there is none"
+        )
+
+
+@lru_cache(maxsize=64)
+def _some_output(
+    pattern: Automaton, state: int, prefix: Phrase, require: tuple[Phrase, ...], forbid: tuple[Phrase, ...], most: int
+) -> bool:
+    """Whether an output of at most so many ids stays in the automaton and keeps to both lists; True if that is long to tell.
+
+    A search over pairs of the automaton's state and how much of every phrase stands at the end of the output.
+    """
+    phrases = (*require, *forbid)
+    tables = [fallbacks(phrase) for phrase in phrases]
+    named = np.array(sorted({token for phrase in phrases for token in phrase}))
+
+    def after(standing: tuple[int, ...], token: int) -> tuple[int, ...] | None:
+        """Of each phrase so much stands after one more id; None if a forbidden one is whole."""
+        grown = []
+        for number, (phrase, table, size) in enumerate(zip(phrases, tables, standing, strict=True)):
+            if number < len(require) and size == len(phrase):  # once there, it is there
+                grown.append(size)
+                continue
+            while size and phrase[size] != token:
+                size = table[size]
+            size += phrase[size] == token
+            if number >= len(require) and size == len(phrase):
+                return None
+            grown.append(size)
+        return tuple(grown)
+
+    def edges(state: int) -> list[tuple[int, int]]:
+        """Ids and states that may follow; of the ids that stand in no phrase one for each state."""
+        own = slice(pattern.offsets[state], pattern.offsets[state + 1])
+        ids, targets = pattern.ids[own], pattern.targets[own]
+        known = np.isin(ids, named)
+        others = [(-1, target) for target in np.unique(targets[~known]).tolist()]
+        return [*zip(ids[known].tolist(), targets[known].tolist(), strict=True), *others]
+
+    standing: tuple[int, ...] | None = (0,) * len(phrases)
+    for token in prefix:
+        standing = after(standing, token) if standing is not None else None
+    seen = {(state, standing)}
+    layer, length = list(seen), len(prefix)
+    whole = tuple(map(len, require))
+    while layer and length < most:
+        coming = []
+        for state, standing in layer:
+            if standing is None:
+                continue
+            if pattern.distance[state] == 1 and standing[: len(require)] == whole:
+                return True
+            for token, target in edges(state):
+                pair = (target, after(standing, token))
+                if pair not in seen:
+                    seen.add(pair)
+                    coming.append(pair)
+        if len(seen) > _MOST_PAIRS:
+            return True
+        layer, length = coming, length + 1
+    return False
 
 
 def constraints_from_text(

@@ -17,14 +17,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dragoman.errors import OptionError
-from dragoman.generation.automaton import Automaton
+from dragoman.generation.automaton import FAR, Automaton, distances
 from dragoman.generation.stepper import BOS, EOS, UNK, Ints
 
 MAX_STATES = 2000
 """Automata with more states than this are refused (a long counted repetition, as a rule)."""
-
-FAR = np.iinfo(np.int32).max
-"""The distance of states from which no output can end."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +109,8 @@ class _Reader:
         return inside
 
     def _end_of_class(self) -> int:
-        end = self.at + (3 if self.peek(2) == "[^" else 2)  # a bracket that comes first is a character
+        end = self.at + (2 if self.peek(2) == "[^" else 1)
+        end += self.pattern[end] == "]"  # a bracket that comes first is a character
         while self.pattern[end] != "]":
             end += 2 if self.pattern[end] == "\\" else 1
         return end + 1
@@ -175,7 +173,9 @@ class Nondeterministic:
             ends = [self.add(part, self._from(start)) for part in node.parts]
             return self._join(ends)
         for _ in range(node.least):
-            start = self.add(node.parts[0], start)
+            before, start = start, self.add(node.parts[0], start)
+            if start == before:  # nothing, however often
+                break
         if node.most is None:
             hub = self._from(start)
             self.empty[self.add(node.parts[0], self._from(hub))].append(hub)
@@ -250,29 +250,24 @@ def compile_pattern(
     `texts[i]` is what id i adds to the text, None or "" if it may not be used; `first_texts` are the same for the first
     id of an output (a word there has no space before it). `OptionError` if no output of these tokens can match.
     """
-    tree, flags = parse(pattern)
     first_texts = texts if first_texts is None else first_texts
     characters = sorted({character for text in (*texts, *first_texts) for character in text or ""})
-    table, accepting, class_of = deterministic(tree, flags, characters)
+    try:
+        table, accepting, class_of = deterministic(*parse(pattern), characters)
+    except RecursionError:
+        raise OptionError("`match` must not nest its groups so deeply") from None
     states = np.arange(len(accepting))
     inside = _walk(table, states, texts, class_of)
     first = _walk(table, states[:1], first_texts, class_of)
     # State 0 is the start alone; the states of the text automaton follow, and the dead one comes last.
     following = np.concatenate([first, inside]) + 1
-    accepting = np.concatenate([accepting[:1], accepting, [0]]).astype(bool)
-    distance = np.where(accepting, 1, FAR)
-    while True:
-        nearest = np.full(len(distance), FAR)
-        nearest[:-1] = distance[following].min(axis=1)
-        better = np.minimum(distance, np.where(nearest < FAR, nearest + 1, FAR))
-        if (better == distance).all():
-            break
-        distance = better
+    ends = np.concatenate([accepting[:1], accepting, [0]]).astype(np.bool_)
+    distance, reach = distances([*(np.unique(row).tolist() for row in following), [len(following)]], ends)
     if distance[0] == FAR:
         raise OptionError(f"`match` must be matched by some output, but the vocabulary cannot spell any: {pattern}")
     sources, ids = np.nonzero(distance[following] < FAR)
     counts = np.bincount(sources, minlength=len(distance))
-    return Automaton(np.concatenate([[0], counts.cumsum()]), ids, following[sources, ids], distance)
+    return Automaton(np.concatenate([[0], counts.cumsum()]), ids, following[sources, ids], distance, reach)
 
 
 def token_texts(decode: Callable[[Sequence[int]], str], vocab_size: int) -> tuple[list[str | None], list[str | None]]:

@@ -79,8 +79,8 @@ def make_plan(
     constraints: Constraints | Sequence[Constraints | None] | None = None,
 ) -> Plan:
     """Fill in the defaults and check everything that can be checked without the model."""
-    for name in ("rerank", "num_candidates", "reverse_weight", "min_confidence"):
-        if getattr(options, name) is not None:
+    for name in ("rerank", "num_candidates", "reverse_weight", "min_confidence", "replace_unknown", "phrase_table"):
+        if getattr(options, name) is not None and getattr(options, name) is not False:
             raise OptionError(f"`{name}` works on texts: it is for `translate`, not for `search`")
     if options.shortlist:
         raise OptionError(
@@ -127,7 +127,7 @@ def _make_rules(
     if not limited and not any(per_source):
         return None
     for each in {id(each): each for each in per_source}.values():
-        check_ids(each, vocab_size=len(never))
+        check_ids(each, vocab_size=len(never), allow_unknown=options.allow_unknown)
     n = options.no_repeat_ngram
     settled = [
         settle(each, min_length=int(least), max_length=int(most), no_repeat_ngram=n)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dragoman.generation.automaton import START
-from dragoman.generation.constraints import Constraints
+from dragoman.generation.constraints import Constraints, fallbacks
 from dragoman.generation.stepper import EOS, Bools, Floats, Ints
 
 
@@ -103,8 +103,10 @@ class Rules:
                     meets = (self.ids[mine, 1 - len(phrase) :] == phrase[:-1]).all(axis=1)
                     allowed[mine[meets], phrase[-1]] = False
             if kind.pattern is not None and len(mine):
-                remaining = tables.max_lengths[self.sentences[mine]] - length
-                allowed[mine] &= kind.pattern.allow(self.states[mine], remaining, allowed.shape[1])
+                least, most = (
+                    limits[self.sentences[mine]] - length for limits in (tables.min_lengths, tables.max_lengths)
+                )
+                allowed[mine] &= kind.pattern.allow(self.states[mine], least, most, allowed.shape[1])
         if tables.no_repeat_ngram:
             rows, ids = repeated(self.ids, tables.no_repeat_ngram)
             allowed[rows, ids] = False
@@ -172,17 +174,6 @@ def repeated(ids: Ints, n: int) -> tuple[Ints, Ints]:
         alike &= ids[:, place : place + starts] == ids[:, starts + place, None]
     found, places = alike.nonzero()
     return found, ids[found, places + n - 1]
-
-
-def fallbacks(phrase: Sequence[int]) -> list[int]:
-    """For every length of the phrase's beginning, the longest shorter beginning that is its end too."""
-    table = [0] * (len(phrase) + 1)
-    for size in range(2, len(phrase) + 1):
-        standing = table[size - 1]
-        while standing and phrase[standing] != phrase[size - 1]:
-            standing = table[standing]
-        table[size] = standing + (phrase[standing] == phrase[size - 1])
-    return table
 
 
 def make_tables(
