@@ -121,6 +121,14 @@ def test_error_rates_by_hand() -> None:
     assert metrics.character_error_rate([""], [[""]]) == 0.0
 
 
+def test_ter_divides_by_a_mean_length_below_one() -> None:
+    hypotheses, references = [". . ."], [["a", ""]]
+    whole = metrics.score(hypotheses, references, metrics=["ter"]).value("ter")
+    assert whole == sacrebleu.corpus_ter(hypotheses, [["a"], [""]]).score == 600.0
+    rows = significance.sentence_statistics("ter", hypotheses, references)
+    assert significance.corpus_score("ter", rows.sum(axis=0)) == whole
+
+
 def test_distinct_and_repeated_by_hand() -> None:
     replies = ["네 좋아요", "네 좋아요", "네 네 좋아요"]
     assert metrics.distinct_n(replies, 1) == pytest.approx(100 * 2 / 7)
@@ -362,6 +370,9 @@ def test_comparisons_and_breakdowns_name_mistakes() -> None:
         significance.compare(["a"], ["a", "b"], [["a"]])
     with pytest.raises(OptionError, match="`labels` must have one entry per hypothesis"):
         breakdown.by_label([], ["a"], [["a"]])
+    for name, part in (("lengths", breakdown.by_length), ("seen", breakdown.by_seen)):
+        with pytest.raises(OptionError, match=f"`{name}` must have one entry per hypothesis, but 1 stand for 2"):
+            part([True], ["a", "b"], [["a"], ["b"]])
     with pytest.raises(OptionError, match="`count` must be at least 1, but is 0"):
         breakdown.worst_sentences(["s"], ["a"], [["a"]], count=0)
 

@@ -83,6 +83,8 @@ def test_scores_are_the_models_own_and_normalised_as_asked() -> None:
 def test_scoring_refuses_what_it_cannot_score() -> None:
     with pytest.raises(OptionError, match="must be pairs, but there are 1 and 2"):
         score_ids(TableStepper(), [[4]], [[4], [5]])
+    with pytest.raises(OptionError, match="target ids must be from 0 to 5, but one is -1"):
+        score_ids(TableStepper(), [[4]], [[5, -1]])
     with pytest.raises(OptionError, match="must be from 0 to 5, but one is 6"):
         score_ids(TableStepper(), [[4]], [[4, 6]])
 

@@ -34,6 +34,11 @@ class Part:
         return {"label": self.label} | self.scores.as_dict()
 
 
+def _check_count(name: str, values: Sequence[object], hypotheses: Sequence[str]) -> None:
+    if len(values) != len(hypotheses):
+        raise OptionError(f"`{name}` must have one entry per hypothesis, but {len(values)} stand for {len(hypotheses)}")
+
+
 def by_label(
     labels: Sequence[Hashable],
     hypotheses: Sequence[str],
@@ -44,8 +49,7 @@ def by_label(
 ) -> list[Part]:
     """Score the items of each label by themselves; parts come in the order in which labels are first seen."""
     check_references(hypotheses, references)
-    if len(labels) != len(hypotheses):
-        raise OptionError(f"`labels` must have one entry per hypothesis, but {len(labels)} stand for {len(hypotheses)}")
+    _check_count("labels", labels, hypotheses)
     members: dict[Hashable, list[int]] = {}
     for index, label in enumerate(labels):
         members.setdefault(label, []).append(index)
@@ -69,6 +73,7 @@ def by_length(
     metrics: Collection[MetricName] | None = None,
 ) -> list[Part]:
     """Score by length, shortest first; `lengths` are those of the sources in `unit`, `edges` the last of each bucket."""
+    _check_count("lengths", lengths, hypotheses)
     labels = bucket_labels(lengths, edges, unit=unit)
     order = sorted(range(len(lengths)), key=lambda i: lengths[i])
     return by_label(
@@ -89,6 +94,7 @@ def by_seen(
     metrics: Collection[MetricName] | None = None,
 ) -> list[Part]:
     """Score sources that were trained on and sources that were not by themselves; the unseen come first."""
+    _check_count("seen", seen, hypotheses)
     order = sorted(range(len(seen)), key=lambda i: seen[i])
     return by_label(
         ["seen in training" if seen[i] else "unseen" for i in order],

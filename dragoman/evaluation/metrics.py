@@ -265,7 +265,7 @@ def edit_statistics(
 def error_rate(statistics: NDArray[np.float64]) -> NDArray[np.float64]:
     """Percent edits from sums of `edit_statistics`, `(..., 2) -> (...)`; edits against nothing are 100 %."""
     edits, length = statistics[..., 0], statistics[..., 1]
-    return 100.0 * np.where(length > 0, edits / np.maximum(length, 1), edits > 0)
+    return 100.0 * np.where(length > 0, edits / np.where(length > 0, length, 1), edits > 0)
 
 
 def characters(text: str) -> str:

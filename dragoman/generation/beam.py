@@ -14,8 +14,8 @@ One step:
 The rules that end a source's search (`stopping`):
 - "full": a finished output keeps its place, so the beam narrows by one for each; the search ends when no place is
   left. With one place that is greedy search.
-- "first": as "full", but the search ends as soon as `num_hypotheses` outputs have finished (in each of several groups,
-  as groups may find the same).
+- "first": as "full", but the search ends as soon as `num_hypotheses` outputs have finished (of several groups, so many times
+  their number, as groups may find the same).
 - "exact": finished outputs give their places back; the search ends when nothing live can matter.
 Under each of them the search also ends when no live output can reach the `num_hypotheses`-th best finished normalised
 score any more: `Ranking.bound` is an upper bound for whatever the model may still say, so this changes no result.

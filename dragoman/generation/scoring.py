@@ -31,8 +31,9 @@ def score_ids(
         raise OptionError(f"sources and targets must be pairs, but there are {len(source_ids)} and {len(target_ids)}")
     vocab = stepper.vocab_size
     for target in target_ids:
-        if any(not 0 <= token < vocab for token in target):
-            raise OptionError(f"target ids must be from 0 to {vocab - 1}, but one is {max(target, key=abs)}")
+        for token in target:
+            if not 0 <= token < vocab:
+                raise OptionError(f"target ids must be from 0 to {vocab - 1}, but one is {token}")
     if not source_ids:
         return []
     ranking = ranking or Ranking()

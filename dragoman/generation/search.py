@@ -30,12 +30,12 @@ def search(
     constraints: Constraints | Sequence[Constraints | None] | None = None,
     trace: Trace | None = None,
 ) -> list[list[Hypothesis]]:
-    """The best outputs of every source, best first, up to `num_hypotheses` of them (fewer if no more exist).
+    """The best outputs of every source, best first, up to `num_hypotheses` of them (fewer if no more were found).
 
     `source_ids` are non-empty lists of ids without PAD. `constraints` are one set for all sources or one for each.
     `trace` records the beam's history. Raises `OptionError` before the model is asked anything if the options contradict
     each other or cannot be met. An output that reaches its maximum length is returned as it stands, with
-    `finished=False`, after all finished ones.
+    `finished=False`, after all finished ones (samples stay in the order in which they were drawn).
 
         search(stepper, [[5, 6, 7]], options=SearchOptions(beam_size=5))[0][0].ids
     """
