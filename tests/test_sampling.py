@@ -20,7 +20,7 @@ from dragoman.generation.plan import make_plan
 from dragoman.generation.randomness import absorb, source_keys, uniform
 from dragoman.generation.sampling import draw, draw_several, normalize, shape
 from dragoman.generation.search import search
-from dragoman.generation.stepper import BOS, EOS, PAD, UNK
+from dragoman.generation.stepper import BOS, EOS, PAD, UNK, Floats
 from dragoman.generation.stochastic import highest
 from dragoman.generation.streaming import stream
 
