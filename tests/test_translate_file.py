@@ -6,12 +6,14 @@ import fcntl
 import json
 import random
 import resource
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -335,6 +337,29 @@ def test_who_sends_a_line_gets_its_answer_before_the_next(trained: Path) -> None
             assert process.stdout.readline().endswith(b"\n")
         process.stdin.close()
         assert process.stdout.read() == b""
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_ends_while_the_next_line_is_waited_for_ends_well(trained: Path, gone: bool) -> None:
+    words = [sys.executable, "-m", "dragoman", "translate", str(trained), *QUICK]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    interruptible = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # also if the tests run in the background
+    with subprocess.Popen(words, **pipes, preexec_fn=interruptible) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(b"source 1 of many\n")
+        process.stdin.flush()
+        assert process.stdout.readline().endswith(b"\n")
+        if gone:  # as `| head -1`
+            process.stdout.close()
+            process.stdin.write(b"source 2 of many\n")
+            process.stdin.flush()
+        else:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(60) == (141 if gone else 130)
+        errors = [line for line in process.stderr.read().decode().splitlines() if "warning" not in line]
+    assert errors == ([] if gone else ["dragoman: interrupted"])
 
 
 def test_memory_does_not_grow_with_the_file(trained: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import difflib
 import encodings.aliases
 import gzip
 import io
+import os
 import sys
 import zlib
 from collections.abc import Generator, Iterator
@@ -100,13 +101,18 @@ def open_bytes(path: str | Path) -> Iterator[io.BufferedReader]:
 
 
 def _standard_input(stack: ExitStack) -> io.BufferedReader:
-    """Standard input as bytes that can be peeked into; it is left open."""
+    """Standard input as bytes that can be peeked into; it is left open.
+
+    It gets a reader of its own: a thread that waits in that of `sys.stdin` would abort the interpreter when it ends.
+    """
     standard: Any = sys.stdin.buffer
-    if isinstance(standard, io.BufferedReader):
-        return standard
-    stream = io.BufferedReader(standard)
-    stack.callback(stream.detach)
-    return stream
+    try:
+        descriptor = os.dup(standard.fileno())
+    except OSError:  # text in memory
+        stream = io.BufferedReader(standard)
+        stack.callback(stream.detach)
+        return stream
+    return stack.enter_context(open(descriptor, "rb"))  # noqa: PTH123
 
 
 def _peek(stream: io.BufferedReader, path: str | Path) -> bytes:
