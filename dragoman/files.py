@@ -16,12 +16,16 @@ from typing import Any
 def atomic(path: Path) -> Iterator[Path]:
     """Write to the path given, a temporary name beside `path`, which replaces `path` when the block ends well.
 
-    An `OSError` that names `path` comes before the block if there is no such folder, or if `path` is one.
+    A device or a pipe cannot be replaced and is itself given. An `OSError` that names `path` comes before the block if
+    there is no such folder, or if `path` is one.
     """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    if path.exists() and not path.is_file():
+        yield path
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -30,6 +34,11 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def through_link(path: Path) -> Path:
+    """Where to write what the user wants at `path`: a link stays one, and the file that it names is written."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def write_text(path: Path, text: str) -> None:

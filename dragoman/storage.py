@@ -29,7 +29,7 @@ from typing import Any, Final
 
 from dragoman.bundle import Bundle, write_bundle
 from dragoman.errors import StorageError, nearest
-from dragoman.files import atomic, checksum, checksum_of, write_json
+from dragoman.files import atomic, checksum, checksum_of, through_link, write_json
 
 FORMAT_VERSION = 1
 """Raised when an older dragoman could no longer read what a newer one writes; see CHANGELOG.md."""
@@ -322,7 +322,7 @@ class ModelDirectory:
             **{f"{GRAPHS}/{name}": content for name, content in graphs.items()},
         }
         try:
-            with atomic(path) as temporary:
+            with atomic(through_link(path)) as temporary:
                 write_bundle(temporary, members)
         except OSError as error:
             raise StorageError(f"{path} cannot be written: {error.strerror}") from None

@@ -105,6 +105,37 @@ def test_a_test_file_is_read_as_the_training_data_was(tmp_path: Path, out: Any) 
     assert out("evaluate", tmp_path / "model", tmp_path / "test.txt", *SHORT).startswith("40 sources")
 
 
+def test_an_output_goes_where_a_link_or_a_device_leads(trained: Path, tmp_path: Path, out: Any) -> None:
+    pairs = trained.parent / "pairs.tsv"
+    for name in ("evaluated", "checked", "picture"):
+        (tmp_path / name).write_text("old", encoding="utf-8")
+        (tmp_path / f"{name}.link").symlink_to(tmp_path / name)
+    out("evaluate", trained, pairs, *SHORT, "--output", tmp_path / "evaluated.link")
+    out("check", pairs, "--write", tmp_path / "checked.link", "--overwrite")
+    out("inspect", trained, "source 3", "--svg", tmp_path / "picture.link")
+    for name in ("evaluated", "checked", "picture"):
+        assert (tmp_path / f"{name}.link").is_symlink()
+        assert (tmp_path / name).read_text(encoding="utf-8") != "old"
+    stdout = tmp_path / "stdout"
+    stdout.symlink_to("/proc/self/fd/1")  # as /dev/stdout is
+    shown = out("evaluate", trained, pairs, *SHORT, "--output", stdout)
+    assert shown.startswith((tmp_path / "evaluated").read_text(encoding="utf-8"))
+    assert stdout.is_symlink()
+
+
+def test_a_file_that_is_read_is_not_written_over(trained: Path, tmp_path: Path) -> None:
+    file = tmp_path / "in.tsv"
+    file.write_text("source 3\tcible 3\n", encoding="utf-8")
+    for words in (["evaluate", trained, file, "--output", file], ["translate", trained, "--output", file]):
+        with file.open() as stream:
+            done = subprocess.run(
+                [sys.executable, "-m", "dragoman", *map(str, words)], stdin=stream, capture_output=True, text=True
+            )
+        said = f"dragoman: error: {file} is the file that is read; give another --output\n"
+        assert (done.returncode, done.stderr) == (2, said)
+        assert file.read_text(encoding="utf-8") == "source 3\tcible 3\n"
+
+
 def test_info_tells_sizes_options_data_and_scores(trained: Path, out: Any) -> None:
     shown = out("info", trained)
     for text in ("parameters", "hidden_size=8", "fingerprint", "36 pairs", "bleu", "dragoman train"):

@@ -123,6 +123,16 @@ def test_a_kill_in_the_middle_of_a_write_leaves_the_old_file(tmp_path: Path) -> 
     assert path.read_text() == "old"
 
 
+def test_a_pipe_is_written_on_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
+        with atomic(pipe) as path, path.open("w") as stream:
+            stream.write("text")
+        assert reader.communicate(timeout=60)[0] == b"text"
+    assert pipe.is_fifo()
+
+
 def test_claiming_needs_room_or_leave(model: Path) -> None:
     with pytest.raises(StorageError, match="exists; choose another --out, or give --overwrite"):
         claim(model, overwrite=False)

@@ -190,7 +190,7 @@ def test_several_source_columns_are_split_each_in_its_own_way(tmp_path: Path) ->
     assert alone.candidates
     few, empty, many, beside = model.translate(["walka", "\t", "walka\tV\tPST", "walka\tV;PST"])
     assert beside.text == alone.text
-    assert not (few.candidates or empty.candidates or many.candidates)
+    assert [each.candidates for each in (few, empty, many)] == [()] * 3
     assert few.warning == "the line must have 2 columns joined by TAB, but has 1"
     assert empty.warning == "the line is empty"
     assert many.warning == "the line must have 2 columns joined by TAB, but has 3"

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
+from dragoman.cli.inputs import check_output
 from dragoman.cli.opening import open_model
 from dragoman.cli.output import show_messages, table, written
 from dragoman.cli.pairs import TestPairs, read_rows
@@ -53,6 +54,7 @@ def evaluate(
     training data was, unless an option says otherwise.
     """
     show_messages()
+    check_output(output, pairs)
     translator = open_model(model, machine, others)
     sources, references, counts = read_rows(translator, pairs, reading)
     with nullcontext() if output is None else written(output) as file:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from dragoman.errors import DataError
+from dragoman.errors import DataError, StorageError
 
 Line = TypeVar("Line")
 
@@ -42,11 +42,23 @@ class InputFile:
 
 def is_plain_file(path: Path | None) -> bool:
     """Whether a path, or standard input for None and `-`, is a plain file, so that reading it never waits for anybody."""
+    found = _status(path)
+    return found is not None and stat.S_ISREG(found.st_mode)
+
+
+def check_output(path: Path | None, inputs: Iterable[str | Path | None]) -> None:
+    """Raise `StorageError` if an output would take the place of a plain file that is read; None is standard input."""
+    written = _status(path) if path is not None else None
+    for found in map(_status, inputs):
+        if written and found and stat.S_ISREG(found.st_mode) and os.path.samestat(found, written):
+            raise StorageError(f"{path} is the file that is read; give another `output`")
+
+
+def _status(path: str | Path | None) -> os.stat_result | None:
     try:
-        found = os.fstat(sys.stdin.fileno()) if path is None or str(path) == "-" else path.stat()
+        return os.fstat(sys.stdin.fileno()) if path is None or str(path) == "-" else Path(path).stat()
     except (OSError, ValueError):
-        return False
-    return stat.S_ISREG(found.st_mode)
+        return None
 
 
 def as_ready(lines: Iterable[Line], most: int) -> Iterator[list[Line]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shlex
 import sys
 import warnings
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from dragoman.files import atomic
+from dragoman.files import atomic, through_link
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -87,17 +88,25 @@ def table(rows: Sequence[Sequence[str]], *, header: Sequence[str] = (), right: S
     return "\n".join("  ".join(pad(text, i) for i, text in enumerate(line)).rstrip() for line in lines)
 
 
+def is_stdout(path: Path) -> bool:
+    """Whether a path is where standard output goes, as /dev/stdout is: it is written on, not replaced."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):
+        return False
+
+
 @contextlib.contextmanager
 def written(path: Path | None, *, whole: bool = True) -> Iterator[TextIO]:
     """A text file to write: stdout for None, otherwise a file that takes the name `path` only when it is complete.
 
     With `whole=False` the file grows in place, for whoever reads along.
     """
-    if path is None:
+    if path is None or is_stdout(path):
         yield sys.stdout
-    elif not whole or (path.exists() and not path.is_file()):  # a device or a pipe; a directory fails as it should
+    elif not whole:
         with path.open("w", encoding="utf-8") as stream:
             yield stream
     else:
-        with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+        with atomic(through_link(path)) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
             yield stream

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from dragoman.cli.output import written
+from dragoman.cli.output import is_stdout, written
 
 
 class Sink(Protocol):
@@ -47,7 +47,7 @@ def open_sink(output: Path | None, facts: Mapping[str, Any] | None) -> Iterator[
     `facts` are what the outputs are made from, by their names in messages.
     """
     is_device = output is not None and output.exists() and not (output.is_file() or output.is_dir())
-    if output is None or facts is None or is_device:
+    if output is None or facts is None or is_device or is_stdout(output):
         with written(output, whole=False) as stream:
             yield Stream(stream)
         return

@@ -16,7 +16,7 @@ from cyclopts import Parameter
 
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
-from dragoman.cli.inputs import InputFile, as_ready, is_plain_file
+from dragoman.cli.inputs import InputFile, as_ready, check_output, is_plain_file
 from dragoman.cli.opening import open_model
 from dragoman.cli.output import notice, show_messages, warn, written
 from dragoman.cli.progress import counting
@@ -70,6 +70,8 @@ def translate(
     """
     _check(sentences, input, search, growing=growing, trace=trace, elsewhere=as_json or output is not None)
     show_messages()
+    if not sentences and str(input or "-") == "-":  # a file may take its own place, as its output grows beside it
+        check_output(output, [None])
     translator = open_model(model, machine, others)
     typed = not sentences and input is None and sys.stdin.isatty()
     job = translator.job(search, many=len(sentences) != 1 and not typed)

@@ -26,7 +26,7 @@ from dragoman.corpus.report import unusable_error
 from dragoman.corpus.scripts import SCRIPTS
 from dragoman.corpus.shifts import find_shifts
 from dragoman.errors import DataError, OptionError, StorageError
-from dragoman.files import atomic
+from dragoman.files import atomic, through_link
 
 _BATCH_ROWS = 16_384
 _BATCH_CHARACTERS = 2_000_000
@@ -296,7 +296,7 @@ def _write_clean(path: Path, pairs: Iterable[Pair], drop: Mask, *, grouped: bool
 def _new_file(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears under its name when everything is written, gzipped if the name says so."""
     try:
-        with atomic(path) as temporary, temporary.open("wb") as raw:
+        with atomic(through_link(path)) as temporary, temporary.open("wb") as raw:
             if path.suffix == ".gz":
                 with gzip.GzipFile(path.stem, "wb", fileobj=raw, mtime=0) as packed:
                     yield cast(IO[bytes], packed)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from dragoman.errors import StorageError
-from dragoman.files import write_json
+from dragoman.files import through_link, write_json
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -104,8 +104,7 @@ def part_of(out: Path, facts: Mapping[str, Any]) -> Iterator[PartFile]:
     `facts` are plain values by their names in messages. When the block ends well the part becomes `out`. Raises `StorageError` if `out`
     cannot be written, if the part was begun with other facts, is damaged or no part of ours, or if another process writes it.
     """
-    if out.is_symlink():
-        out = out.resolve()
+    out = through_link(out)
     if out.is_dir():
         raise StorageError(f"{out} is a directory; give a file")
     path, _ = _paths(out)

@@ -24,7 +24,7 @@ from dragoman.corpus.lines import STANDARD_INPUT, check_file
 from dragoman.corpus.reading import read_sources
 from dragoman.corpus.store import PairView
 from dragoman.errors import DataError, Interrupted, OptionError, StorageError
-from dragoman.files import write_json
+from dragoman.files import through_link, write_json
 from dragoman.training.events import Listener, Note, Stage
 from dragoman.translation.outputs import Translation
 
@@ -64,6 +64,7 @@ class PairsFile:
 
     def __init__(self, path: Path, maker: dict[str, Any], *, overwrite: bool = False) -> None:
         """Raises `StorageError` if something else stands at `path`, unless it may be overwritten."""
+        path = through_link(path)
         self.path, self.maker, self._overwrite = path, maker, overwrite
         self.part = path.with_name(path.name + ".part")
         self.notes = path.with_name(path.name + ".json")
