@@ -134,7 +134,7 @@ def test_resuming_takes_the_stored_options_and_refuses_conflicts(tmp_path: Path)
     dragoman.train(reversed_words(60), out=tmp_path / "m", options=options(max_steps=6, **open_end))
     with pytest.raises(OptionError, match=r"`hidden_size` is 16 in the run at .*, but 32 was given"):
         dragoman.resume(tmp_path / "m", options=TrainOptions(hidden_size=32))
-    with pytest.raises(OptionError, match=r"`vocab_size` is None in the run"):
+    with pytest.raises(OptionError, match=r"`vocab_size` was not given to the run"):
         dragoman.resume(tmp_path / "m", options=TrainOptions(vocab_size=32))
     dragoman.resume(tmp_path / "m", options=TrainOptions(hidden_size=16, max_steps=9))
     longer = json.loads((tmp_path / "m" / "config.json").read_text())

@@ -27,7 +27,7 @@ def option(name: str, **limits: Any) -> Any:
 class Options(BaseModel):
     """Base of all option models: frozen; unknown names and impossible values raise a one-line `OptionError`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, allow_inf_nan=False)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -80,6 +80,8 @@ def _sentence(error: ErrorDetails, names: Iterable[str]) -> str:
         key, words = _BOUNDS[kind]
         bound = context[key]
         return f"{name} must be {words} {f'{bound:g}' if isinstance(bound, float) else bound}, but is {value}"
+    if kind == "finite_number":
+        return f"{name} must be a finite number, but is {value}"
     if kind == "string_too_short":
         return f"{name} must not be empty"
     if wanted := _KINDS.get(kind.split("_")[0]):

@@ -36,7 +36,13 @@ class Checkpoint:
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write a safetensors file atomically; tensors that share memory are copied apart."""
-    whole = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    whole: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, value in tensors.items():
+        own = value.detach().cpu().contiguous()
+        place = own.untyped_storage().data_ptr()
+        whole[name] = own.clone() if place in seen else own
+        seen.add(place)
     with atomic(path) as temporary:
         temporary.write_bytes(save(whole, metadata))  # save_file hides a full disk, and the file from other users
 

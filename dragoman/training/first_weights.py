@@ -51,6 +51,14 @@ def stored_model(architecture: dict[str, Any], directory: ModelDirectory) -> Seq
     return model
 
 
+def check_frozen(options: TrainOptions) -> None:
+    """Raise `OptionError` where nothing is given that could be worth keeping as it is."""
+    for side in ("source", "target"):
+        freeze, vectors = f"freeze_{side}_vectors", f"{side}_vectors"
+        if getattr(options, freeze) and getattr(options, vectors) is None and options.from_model is None:
+            raise OptionError(f"`{freeze}` needs `{vectors}`: embeddings that begin at random must be learned")
+
+
 def _freeze(model: Seq2Seq, options: dict[str, Any]) -> None:
     model.encoder.embedding.weight.requires_grad_(not options.get("freeze_source_vectors", False))
     model.decoder.embedding.weight.requires_grad_(not options.get("freeze_target_vectors", False))

@@ -174,7 +174,8 @@ def _bytes_of_states(recipe: Recipe, parameters: int) -> int:
 def _bytes_of_activations(model: Seq2Seq, recipe: Recipe, batches: Sequence[Batch]) -> int:
     """What the largest batch keeps for its backward pass.
 
-    What a small batch keeps for its backward pass is counted, tensor by tensor, and scaled by its positions.
+    What a batch of middling size keeps for its backward pass is counted, tensor by tensor, and scaled by its positions. (What a
+    very small one keeps does not depend on its size.)
     """
     kept: dict[int, int] = {}
     own = {value.data_ptr() for value in model.parameters()}
@@ -184,11 +185,11 @@ def _bytes_of_activations(model: Seq2Seq, recipe: Recipe, batches: Sequence[Batc
             kept[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
         return tensor
 
-    small = min(batches, key=_positions)
+    middling = sorted(batches, key=_positions)[len(batches) // 2]
     device = next(model.parameters()).device
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-        add_gradients(model, [small], device, replace(objective_of(recipe), bptt=0))
-    share = max(map(_positions, batches)) / max(1, _positions(small))
+        add_gradients(model, [middling], device, replace(objective_of(recipe), bptt=0))
+    share = max(map(_positions, batches)) / max(1, _positions(middling))
     return int(sum(kept.values()) * share)
 
 

@@ -138,7 +138,8 @@ def prepare(
         name: _encoded(folder, name, view, (source_tokenizer, target_tokenizer), listener)
         for name, view in (("train", train), ("dev", dev))
     }
-    dev_part, test_part = Part.of(dev), None if test is None else Part.of(test)
+    dev_part = _decodable(dev, source_tokenizer)
+    test_part = None if test is None else _decodable(test, source_tokenizer, name="test", listener=listener)
     facts["train"]["used"] = len(encoded["train"])
     # Characters that spell a word are judged as text with spaces; ready-made symbols are symbols.
     symbols = target_tokenizer.methods[0] == "symbols"
@@ -355,6 +356,22 @@ def _encoded(
     if not len(encoded):
         raise DataError(f"no {name} pair is left after tokenisation")
     return encoded
+
+
+def _decodable(view: PairView, tokenizer: Tokenizer, *, name: str = "dev", listener: Listener = ignore) -> Part:
+    """A held-out part without the sources that are too long, of which decoding would take hours."""
+    part = Part.of(view)
+    # No token is shorter than a byte
+    long = [place for place, source in enumerate(part.sources) if len(source.encode()) >= LONGEST]
+    ids = tokenizer.encode_batch([part.sources[place] for place in long])
+    out = {place for place, tokens in zip(long, ids, strict=True) if len(tokens) > LONGEST}
+    if not out:
+        return part
+    listener(Note(f"{len(out):,} {name} sources are longer than {LONGEST:,} tokens and were left out", warning=True))
+    if len(out) == len(part.sources):
+        raise DataError(f"no {name} pair is left after tokenisation")
+    kept = [place for place in range(len(part.sources)) if place not in out]
+    return Part([part.sources[place] for place in kept], [part.references[place] for place in kept])
 
 
 def _staged(view: PairView, name: str, listener: Listener) -> Iterator[tuple[list[str], list[str]]]:

@@ -51,10 +51,6 @@ class Processes:
         self._sum(total)
         return [float(value) for value in total]
 
-    def meet(self) -> None:
-        """Wait until every process is here."""
-        self.sum(0.0)
-
     def combine(self, parameters: Sequence[Tensor], loss: Loss) -> Loss:
         """Give every process the sum of all gradients; returns the sum of the losses."""
         if self.world == 1:

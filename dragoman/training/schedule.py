@@ -15,7 +15,7 @@ class Schedule:
 
     - constant: stays at the peak
     - inverse_sqrt: falls with 1 / sqrt(step) (Vaswani et al. 2017, section 5.3)
-    - linear, cosine: fall to a hundredth of the peak at `total` steps; the warm-up takes a fifth of them at most
+    - linear, cosine: fall to a hundredth of the peak at `total` steps
     - plateau: stays at the peak; the trainer halves it when the dev loss stops falling
 
     A run under `linear` or `cosine` that stops early does so with a landing: from the step where nothing got better any
@@ -48,11 +48,10 @@ class Schedule:
         """The learning rate of a step, counted from 1; `landing` is the step after which it lands, if it does."""
         if landing and step > landing:
             return self.rate(landing) * max(0.01, 1 - (step - landing) / max(1, self.landing_steps(landing)))
-        warmup = self._warmup
-        if step < warmup:
-            return self.peak * step / warmup
+        if step < self.warmup:
+            return self.peak * step / self.warmup
         if self.kind == "inverse_sqrt":
-            return self.peak * math.sqrt(max(1, warmup) / max(1, step))
+            return self.peak * math.sqrt(max(1, self.warmup) / max(1, step))
         progress = self._progress(step)
         if self.kind == "linear":
             return self.peak * (1 - 0.99 * progress)
@@ -60,13 +59,9 @@ class Schedule:
             return self.peak * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
         return self.peak
 
-    @property
-    def _warmup(self) -> int:
-        return min(self.warmup, self.total // 5) if self.falls else self.warmup
-
     def _progress(self, step: int) -> float:
         """How much of the fall is behind `step`, 0 to 1."""
-        start = max(self._warmup, self.anchor)
+        start = max(self.warmup, self.anchor)
         gone = min(1.0, max(0.0, (step - start) / max(1, self.total - start)))
         return self.fallen + (1 - self.fallen) * gone
 

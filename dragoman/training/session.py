@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from dragoman.config import MachineOptions, SearchOptions, TrainOptions
 from dragoman.corpus.batching import Batch, BatchPlan
 from dragoman.corpus.subword_dropout import SplitAnew
-from dragoman.errors import Interrupted, OptionError, StorageError, TrainingError
+from dragoman.errors import Interrupted, OptionError, StorageError
 from dragoman.evaluation.metrics import MetricName, Scores
 from dragoman.evaluation.plots import training_svg
 from dragoman.files import write_text
@@ -26,10 +27,10 @@ from dragoman.places import check_claim, claim
 from dragoman.presets import find_preset
 from dragoman.storage import CARD, CURVES, ModelDirectory
 from dragoman.training.card import model_card
-from dragoman.training.checkpoint import load_tensors, load_weights, read_progress
+from dragoman.training.checkpoint import load_tensors, load_weights, read_progress, save_checkpoint
 from dragoman.training.continuing import Earlier, tokenizers_of
 from dragoman.training.events import Evaluated, Event, Listener, Note, ignore
-from dragoman.training.first_weights import stored_model
+from dragoman.training.first_weights import check_frozen, stored_model
 from dragoman.training.interrupt import stop_on_interrupt
 from dragoman.training.launch import launched
 from dragoman.training.machine import bound_caches, choose_device, multiplies_bfloat16, peak_memory, use_threads
@@ -41,7 +42,7 @@ from dragoman.training.risk import MinimumRisk
 from dragoman.training.schedule import FALLING
 from dragoman.training.scoring import Evaluator, decode
 from dragoman.training.setting_up import set_up
-from dragoman.training.trainer import LAST, Run, Trainer
+from dragoman.training.trainer import LAST, Run, Trainer, first_checkpoint, limit_in_steps
 
 LIMITS = frozenset({"epochs", "max_steps", "max_minutes", "patience"})
 """Options that only say when to stop, so that a resumed run may be given others."""
@@ -89,8 +90,12 @@ def _begin(
     remake: Remaker | None,
 ) -> Opened:
     """Make the model directory of a new run."""
+    out = out.resolve()
+    if out == Path.cwd():
+        raise StorageError(f"{out} is the current directory, which cannot be replaced; choose another `out`")
     find_preset(options.preset)
     earlier = Earlier.of(options)
+    check_frozen(options)
     device = choose_device(options.device)
     use_threads(options.threads)
     bound_caches()
@@ -113,6 +118,7 @@ def _begin(
             remake=remake,
         )
         recipe = _plan(directory, prepared, model.to(device), recipe, listener)
+        save_checkpoint(directory.training / LAST, first_checkpoint(model, recipe))
         workplace.chmod(0o755)
         claim(out, overwrite=overwrite)
         out.rmdir()
@@ -145,8 +151,9 @@ def _reopened(path: Path, options: TrainOptions, listener: Listener) -> Opened:
     """A run as its directory has it, planned anew if it is given other limits; the checkpoint has the weights."""
     directory = ModelDirectory.open(path, weights=False)
     directory.require_folder("resuming")
-    if not (directory.training / "data").is_dir():
-        raise StorageError(f"{path} cannot be resumed: it has no {directory.training.name}/data")
+    for part in ("data", LAST):
+        if not (directory.training / part).exists():
+            raise StorageError(f"{path} cannot be resumed: it has no {directory.training.name}/{part}")
     stored = Recipe.of(directory.config["recipe"])
     recipe = _stored_recipe(directory, options)
     use_threads(options.threads)
@@ -155,12 +162,17 @@ def _reopened(path: Path, options: TrainOptions, listener: Listener) -> Opened:
     torch.manual_seed(recipe.seed)
     model = stored_model(directory.config["architecture"], directory).to(choose_device(options.device))
     if recipe != stored:
-        last = directory.training / LAST
-        run = read_progress(last) if last.exists() else None
+        run = read_progress(directory.training / LAST)
         recipe = _plan(directory, prepared, model, replace(recipe, planned_steps=None), listener, run=run)
-        if recipe.schedule in FALLING:
+        if recipe.schedule in FALLING and _last_step(prepared, recipe) > _last_step(prepared, stored):
             listener(Note("with other limits the learning rate falls more slowly, and so rises now", warning=True))
     return directory, prepared, model, recipe
+
+
+def _last_step(prepared: Prepared, recipe: Recipe) -> int:
+    """The step that a recipe's limits end the run at."""
+    steps = limit_in_steps(recipe, math.ceil(_batch_plan(prepared, recipe).batches_per_epoch / recipe.accumulate))
+    return min(steps, recipe.planned_steps or steps)
 
 
 def _stored_recipe(directory: ModelDirectory, options: TrainOptions) -> Recipe:
@@ -170,14 +182,15 @@ def _stored_recipe(directory: ModelDirectory, options: TrainOptions) -> Recipe:
     changes: dict[str, Any] = {}
     for name in sorted(options.model_fields_set - set(MachineOptions.model_fields)):
         value = getattr(options, name)
+        if value is None:
+            continue
         known = stored[name] if name in stored else given.get(name, TrainOptions.model_fields[name].default)
         known = tuple(known) if isinstance(known, list) else known
         if name in LIMITS:
             changes[name] = value
         elif known != value:
-            raise OptionError(
-                f"`{name}` is {known} in the run at {directory.path}, but {value} was given: leave it out"
-            )
+            was = "was not given to" if known is None else f"is {known} in"
+            raise OptionError(f"`{name}` {was} the run at {directory.path}, but {value} was given: leave it out")
     return replace(Recipe.of(stored), **changes)
 
 
@@ -260,17 +273,19 @@ def _train(
         log.history = trainer.run.history
         run = trainer.fit()
         if processes.main:
-            log.draw(run.history)
+            log.draw()
         if not run.finished:
             raise Interrupted(f"stopped at step {run.step:,}; go on with: dragoman train --resume {directory.path}")
-        if not processes.main:
-            processes.follow()
-            return
-        with processes.leading():
-            if run.best is None:
-                raise TrainingError("nothing was trained: the limits end the run before its first step")
-            load_weights(model, load_tensors(directory.weights)[0], directory.weights)
+    if not processes.main:
+        processes.follow()
+        return
+    with processes.leading():
+        load_weights(model, load_tensors(directory.weights)[0], directory.weights)
+        try:
             _finish(directory, prepared, model, run, trainer.epochs_done, listener)
+        except KeyboardInterrupt:
+            text = f"stopped before everything was scored; go on with: dragoman train --resume {directory.path}"
+            raise Interrupted(text) from None
 
 
 def _risk(prepared: Prepared, recipe: Recipe) -> MinimumRisk | None:
@@ -340,22 +355,19 @@ class _Log:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Evaluated):
-            rows = (
-                self.history if self.history and self.history[-1] == asdict(event) else [*self.history, asdict(event)]
-            )
-            lines = "".join(json.dumps(row) + "\n" for row in rows)
+            lines = "".join(json.dumps(row) + "\n" for row in self.history)
             write_text(self.directory.training / "log.jsonl", lines)
-            self._draw(rows)
+            self._draw()
         self.listener(event)
 
-    def _draw(self, rows: list[dict[str, Any]]) -> None:
+    def _draw(self) -> None:
         """Drawing takes longer than a small model's steps, so it is done now and then, and at the end."""
         if time.monotonic() - self.drawn > DRAW_SECONDS:
-            self.draw(rows)
+            self.draw()
 
-    def draw(self, rows: list[dict[str, Any]]) -> None:
+    def draw(self) -> None:
         """Write the curves."""
-        write_text(self.directory.path / CURVES, training_svg(rows))
+        write_text(self.directory.path / CURVES, training_svg(self.history))
         self.drawn = time.monotonic()
 
 

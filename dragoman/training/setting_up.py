@@ -16,6 +16,7 @@ import dragoman
 from dragoman.config import TrainOptions
 from dragoman.corpus.subword_dropout import check_subword_dropout
 from dragoman.corpus.vectors import read_vector_words
+from dragoman.errors import OptionError
 from dragoman.files import write_text
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.storage import CARD, FORMAT_VERSION, TEST, ModelDirectory
@@ -50,6 +51,11 @@ def set_up(
     )
     summary = _summary(prepared, device, options.max_minutes, source_width, target_width)
     recipe, reasons = choose(earlier.shaped(options) if earlier else options, summary)
+    if recipe.tie_embeddings == "all" and options.freeze_source_vectors != options.freeze_target_vectors:
+        raise OptionError(
+            "`freeze_source_vectors` and `freeze_target_vectors` must be the same while `tie_embeddings` is all: both sides "
+            "are one table"
+        )
     check_subword_dropout(prepared.source_tokenizer, prepared.target_tokenizer, recipe.subword_dropout)
     for reason in reasons:
         listener(Note(f"{reason.name} = {reason.value}: {reason.why}"))

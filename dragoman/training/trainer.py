@@ -40,7 +40,7 @@ from dragoman.training.optimizer import build_optimizer, trained_parameters
 from dragoman.training.processes import ALONE, Processes
 from dragoman.training.recipe import Recipe
 from dragoman.training.risk import MinimumRisk
-from dragoman.training.schedule import SamplingCurve, Schedule
+from dragoman.training.schedule import FALLING, SamplingCurve, Schedule
 
 LAST = "last.safetensors"
 """Name of the last checkpoint in the training folder."""
@@ -75,6 +75,8 @@ class Run:
     loss_tokens: int = 0
     risk_sum: float = 0.0
     risk_steps: int = 0
+    paced_step: int = 0
+    paced_seconds: float = 0.0
     seconds: float = 0.0
     finished: str = ""
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -94,6 +96,11 @@ class DevScore:
 
 Batches = Callable[[int, int], Iterator[Batch]]
 """(epoch, position) -> that epoch's batches from that position on."""
+
+
+def first_checkpoint(model: Seq2Seq, recipe: Recipe) -> Checkpoint:
+    """What a run begins from: a model's first weights, and nothing done yet."""
+    return Checkpoint(model_weights(model), {}, {}, asdict(Run(planned_steps=recipe.planned_steps)))
 
 
 class Trainer:
@@ -130,7 +137,6 @@ class Trainer:
         self.interrupted = interrupted
         self.risk = risk
         self.processes = processes
-        self.paced = (0, 0.0)  # step and seconds at the last look at the pace
         self.run = Run(planned_steps=recipe.planned_steps)
         self.device = model.decoder.embedding.weight.device
         named = trained_parameters(model)
@@ -146,21 +152,15 @@ class Trainer:
         self.sampling = SamplingCurve(recipe.sampling_curve, recipe.scheduled_sampling, recipe.sampling_steps)
 
     def resume(self) -> None:
-        """Go on from the last checkpoint; where there is none yet, write the one that all processes begin from."""
-        first = self.processes.main and not self.checkpoint_path.exists()
-        if first:
-            self.save()  # also for a run that is killed before its next checkpoint
-        self.processes.meet()
-        if first:
-            return
+        """Go on from the last checkpoint; the first one, `first_checkpoint`, has weights only."""
         checkpoint = load_checkpoint(self.checkpoint_path)
         load_weights(self.model, checkpoint.weights, self.checkpoint_path)
         restore_optimizer(self.optimizer, self.names, checkpoint.optimizer)
         if self.recent.size:
             self.recent.restore(self.names, checkpoint.average, self.parameters)
         else:
-            for name, average in zip(self.names, self.average, strict=False):
-                average.copy_(checkpoint.average[name])
+            for name, parameter, average in zip(self.names, self.parameters, self.average, strict=False):
+                average.copy_(checkpoint.average.get(name, parameter.detach()))
         known = {field.name for field in fields(Run)}
         self.run = Run(**{name: value for name, value in checkpoint.progress.items() if name in known})
         if self.run.planned_steps != self.recipe.planned_steps:  # other limits were given: the last step is theirs
@@ -181,7 +181,6 @@ class Trainer:
     def fit(self) -> Run:
         """Train until a limit; the reason is in the returned run's `finished`, empty after an interrupt."""
         clock = Clock(self.run)
-        self.paced = (self.run.step, self.run.seconds)
         over = self._over()
         while not over:
             for group in _groups(self.batches(self.run.epoch, self.run.position), self.recipe.accumulate):
@@ -248,9 +247,9 @@ class Trainer:
         """The learning rate by step; its last step is the recipe's until a limit in minutes has moved it."""
         recipe, run = self.recipe, self.run
         total = run.last_step or self.total_steps
-        return Schedule(
-            recipe.schedule, recipe.learning_rate, recipe.warmup_steps, total, anchor=run.anchor, fallen=run.fallen
-        )
+        # An end that moves leaves the warm-up as it was, or the rate would jump.
+        warmup = min(recipe.warmup_steps, self.total_steps // 5) if recipe.schedule in FALLING else recipe.warmup_steps
+        return Schedule(recipe.schedule, recipe.learning_rate, warmup, total, anchor=run.anchor, fallen=run.fallen)
 
     @property
     def rate(self) -> float:
@@ -263,8 +262,10 @@ class Trainer:
         risen = mean > DIVERGED * math.log(self.model.decoder.output.out_features) + 1
         if math.isfinite(mean) and not (risen and self.run.step > self.recipe.warmup_steps):
             return
-        what = "is not a number" if not math.isfinite(mean) else f"rose to {mean:.1f}"
-        raise TrainingError(
+        raise self._diverged("is not a number" if not math.isfinite(mean) else f"rose to {mean:.1f}")
+
+    def _diverged(self, what: str) -> TrainingError:
+        return TrainingError(
             f"the loss {what} at step {self.run.step}: lower --learning-rate (now {self.recipe.learning_rate:g}) or "
             f"--clip-norm (now {self.recipe.clip_norm:g}); the checkpoints before it are kept"
         )
@@ -304,6 +305,8 @@ class Trainer:
         with self.averaged():
             self.model.eval()
             dev = self.evaluate(self.model)
+            if not math.isfinite(dev.loss):
+                raise self._diverged("is not a number")
             score = -dev.loss if self.recipe.metric == "loss" else dev.score
             better = run.best is None or score > run.best
             run.since_best = 0 if better else run.since_best + 1
@@ -344,8 +347,8 @@ class Trainer:
         a guess: other work comes and goes. The plan is part of the run, so that a resumed one goes on under it.
         """
         run, recipe = self.run, self.recipe
-        steps, seconds = run.step - self.paced[0], run.seconds - self.paced[1]
-        self.paced = (run.step, run.seconds)
+        steps, seconds = run.step - run.paced_step, run.seconds - run.paced_seconds
+        run.paced_step, run.paced_seconds = run.step, run.seconds
         if (
             not (recipe.planned_steps and recipe.max_minutes and steps)
             or run.landing

@@ -20,7 +20,7 @@ from dragoman.training.launch import launched
 from dragoman.training.preparation import Pairs
 
 STEPS = 20
-_TIMES = ("seconds", "history")
+_TIMES = ("seconds", "history", "paced_seconds")
 """What a checkpoint says of time, which no two runs have in common."""
 
 

@@ -1,0 +1,230 @@
+"""Beginnings, ends and stops of a run where they are awkward: before the first step, in the warm-up, while scoring."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from test_training import checkpoint, options, reversed_words
+
+import dragoman
+from dragoman.config import TrainOptions
+from dragoman.errors import DataError, Interrupted, OptionError, StorageError, TrainingError
+from dragoman.training import clock, planning, scoring, session, trainer
+from dragoman.training.checkpoint import read_progress
+from dragoman.training.events import Event, Note, ignore
+from dragoman.training.schedule import Schedule
+
+STILL = {"optimizer": "sgd", "learning_rate": 1e-12, "warmup_steps": 0, "average_decay": 0.0, "max_steps": 1}
+WILD = {"optimizer": "sgd", "learning_rate": 1e30, "clip_norm": 0.0, "warmup_steps": 0, "schedule": "constant"}
+
+
+@pytest.fixture
+def slow_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock on which a step takes 0.1 s, an evaluation 2 s, and nothing else any time."""
+    now = [0.0]
+
+    def taking(seconds: float, original: Callable[..., Any]) -> Callable[..., Any]:
+        def do(*given: Any) -> Any:
+            now[0] += seconds
+            return original(*given)
+
+        return do
+
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(planning, "_timed", lambda *_: 0.1)
+    monkeypatch.setattr(planning, "_timed_update", lambda *_: 0.0)
+    monkeypatch.setattr(scoring.Evaluator, "__call__", taking(2.0, scoring.Evaluator.__call__))
+    monkeypatch.setattr(scoring.Evaluator, "expected_seconds", lambda *_: 2.0)
+    monkeypatch.setattr(trainer.Trainer, "_train_on", taking(0.1, trainer.Trainer._train_on))
+
+
+@pytest.mark.usefixtures("slow_evaluations")
+@pytest.mark.parametrize("stop", [39, 78, 81])
+def test_a_stop_shortly_before_an_evaluation_does_not_shorten_a_limit_in_minutes(stop: int, tmp_path: Path) -> None:
+    """The pace is that since the last evaluation, whichever session that was in."""
+    limits = options(max_minutes=0.4, epochs=10**6, patience=0, eval_every=40)
+    pairs, ended = reversed_words(200), []
+    for name, at in (("straight", None), ("stopped", stop)):
+        out = tmp_path / name
+        try:
+            session.start(pairs, out, limits, overwrite=False, listener=ignore, command=None, stop_at=at)
+        except Interrupted:
+            session.go_on(out, TrainOptions(threads=1, device="cpu"), listener=ignore)
+        ended.append(read_progress(out / "training/last.safetensors"))
+    assert ended[0]["step"] > 100
+    assert ended[1]["step"] == pytest.approx(ended[0]["step"], abs=3)
+    rates = [[row["learning_rate"] for row in run["history"] if row["step"] in (40, 80, 120)] for run in ended]
+    assert rates[1] == pytest.approx(rates[0], rel=0.1)
+
+
+def test_a_run_that_was_killed_before_its_first_step_begins_with_the_weights_that_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dragoman.train(reversed_words(60), out=tmp_path / "earlier", options=options(max_steps=3))
+    again = options(from_model=str(tmp_path / "earlier"), hidden_size=None, embedding_size=None, layers=None, **STILL)
+    again = TrainOptions(
+        **{name: value for name, value in again.model_dump(exclude_unset=True).items() if value is not None}
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Trainer, "resume", killed)
+        with pytest.raises(KeyboardInterrupt):
+            dragoman.train(reversed_words(60), out=tmp_path / "m", options=again)
+    dragoman.resume(tmp_path / "m")
+    before, after = (dragoman.load(tmp_path / name, engine="torch").model for name in ("earlier", "m"))
+    assert before is not None
+    assert after is not None
+    for one, other in zip(before.parameters(), after.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-7)
+
+
+def killed(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_without_a_checkpoint_nothing_is_resumed(tmp_path: Path) -> None:
+    dragoman.train(reversed_words(60), out=tmp_path / "m", options=options(max_steps=3))
+    (tmp_path / "m/training/last.safetensors").unlink()
+    with pytest.raises(StorageError, match=r"m cannot be resumed: it has no training/last\.safetensors"):
+        dragoman.resume(tmp_path / "m", options=TrainOptions(max_steps=9))
+
+
+def test_an_interrupt_while_scoring_stops_and_resuming_scores(tmp_path: Path) -> None:
+    def interrupt(event: Event) -> None:
+        if isinstance(event, Note) and event.text.startswith("scoring dev"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted, match=r"before everything was scored; go on with: dragoman train --resume .*m$"):
+        dragoman.train(reversed_words(60), out=tmp_path / "m", options=options(max_steps=3), listener=interrupt)
+    before = checkpoint(tmp_path / "m")
+    dragoman.resume(tmp_path / "m")
+    after = checkpoint(tmp_path / "m")
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert dragoman.load(tmp_path / "m").config["scores"]["dev"]["items"] > 0
+
+
+@pytest.mark.parametrize("metric", ["loss", "exact_match"])
+def test_what_has_diverged_is_never_kept(metric: str, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"the loss .* at step 1: lower --learning-rate"):
+        dragoman.train(
+            reversed_words(60),
+            out=tmp_path / "m",
+            options=options(metric=metric, eval_every=1, average_decay=0.0, **WILD),
+        )
+    assert not (tmp_path / "m/model.safetensors").exists()
+    kept = checkpoint(tmp_path / "m")
+    assert max(float(value.abs().max()) for name, value in kept.items() if name.startswith("weights/")) < 1e3
+
+
+def test_held_out_sources_that_are_too_long_are_left_out_of_decoding_too(tmp_path: Path) -> None:
+    long = " ".join("abcdefgh" * 160)
+    rows = [*reversed_words(8, seed=2), (long, "a b")]
+    for name in ("dev", "test"):
+        (tmp_path / f"{name}.tsv").write_text("".join(f"{s}\t{t}\n" for s, t in rows), encoding="utf-8")
+    seen: list[Event] = []
+    held_out = {"dev": (str(tmp_path / "dev.tsv"),), "test": (str(tmp_path / "test.tsv"),)}
+    made = dragoman.train(
+        reversed_words(60), out=tmp_path / "m", options=options(max_steps=1, **held_out), listener=seen.append
+    )
+    notes = [event.text for event in seen if isinstance(event, Note) and event.warning]
+    assert "1 dev pairs are longer than 1,000 tokens and were left out" in notes
+    assert "1 test sources are longer than 1,000 tokens and were left out" in notes
+    assert [made.config["scores"][name]["items"] for name in ("dev", "test")] == [8, 8]
+    (tmp_path / "test.tsv").write_text(f"{long}\ta b\n", encoding="utf-8")
+    with pytest.raises(DataError, match="no test pair is left"):
+        dragoman.train(reversed_words(60), out=tmp_path / "n", options=options(max_steps=1, **held_out))
+
+
+@pytest.mark.parametrize("kind", ["linear", "cosine"])
+@pytest.mark.parametrize("step", [50, 120])
+@pytest.mark.parametrize("total", [300, 5000])
+def test_a_last_step_that_moves_makes_no_jump_in_the_warm_up(kind: str, step: int, total: int) -> None:
+    before = Schedule(kind, 1.0, warmup=100, total=500)
+    moved = before.moved(step, total)
+    rates = [
+        *(before.rate(place) for place in range(1, step + 1)),
+        *(moved.rate(place) for place in range(step + 1, total)),
+    ]
+    assert max(abs(one - other) for one, other in itertools.pairwise(rates)) < 0.02
+
+
+def test_the_warm_up_is_a_fifth_of_the_plan_at_most_and_stays_as_it_was(tmp_path: Path) -> None:
+    seen: list[float] = []
+    dragoman.train(
+        reversed_words(60),
+        out=tmp_path / "m",
+        options=options(max_steps=20, warmup_steps=400, eval_every=1),
+        listener=lambda event: seen.append(event.learning_rate) if hasattr(event, "dev_loss") else None,
+    )
+    assert seen.index(max(seen)) == 3  # the fourth of twenty
+
+
+def test_only_a_later_end_is_said_to_make_the_rate_rise(tmp_path: Path) -> None:
+    dragoman.train(reversed_words(60), out=tmp_path / "m", options=options(max_steps=10))
+    for more, expected in (({"patience": 30}, False), ({"max_steps": 14}, True), ({"max_steps": 12}, False)):
+        seen: list[Event] = []
+        dragoman.resume(tmp_path / "m", options=TrainOptions(**more), listener=seen.append)  # type: ignore[arg-type]
+        assert any(isinstance(event, Note) and "rises now" in event.text for event in seen) == expected, more
+
+
+def test_values_that_are_not_set_are_not_given(tmp_path: Path) -> None:
+    dragoman.train(reversed_words(60), out=tmp_path / "m", options=options(max_steps=3))
+    dragoman.resume(tmp_path / "m", options=TrainOptions(epochs=None, max_steps=4))
+    with pytest.raises(OptionError, match="`max_minutes` must be a finite number, but is inf"):
+        TrainOptions(max_minutes=float("inf"))
+
+
+def test_embeddings_are_frozen_only_with_vectors_and_both_where_they_are_one(tmp_path: Path) -> None:
+    for side in ("source", "target"):
+        with pytest.raises(OptionError, match=f"`freeze_{side}_vectors` needs `{side}_vectors`"):
+            dragoman.train(reversed_words(9), out=tmp_path / "m", options=options(**{f"freeze_{side}_vectors": True}))
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("".join(f"{letter} {' '.join(['0.5'] * 8)}\n" for letter in "abcdefgh"), encoding="utf-8")
+    given = {"source_vectors": str(vectors), "target_vectors": str(vectors), "shared_vocabulary": True}
+    with pytest.raises(OptionError, match="must be the same while `tie_embeddings` is all"):
+        dragoman.train(
+            reversed_words(60),
+            out=tmp_path / "m",
+            options=options(**given, tie_embeddings="all", freeze_source_vectors=True, max_steps=1),
+        )
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_model_may_take_the_place_of_an_empty_folder_however_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    dragoman.train(reversed_words(60), out=tmp_path / "link", options=options(max_steps=1))
+    assert (tmp_path / "there/model.safetensors").exists()
+    assert (tmp_path / "link").is_symlink()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(StorageError, match="here is the current directory, which cannot be replaced"):
+        dragoman.train(reversed_words(60), out=Path(), options=options(max_steps=1))
+
+
+def test_what_a_batch_keeps_is_not_measured_on_one_that_is_next_to_nothing() -> None:
+    """What does not depend on the size of a batch would count as often as the largest is larger."""
+    from test_objective import batch_of, build, pairs
+
+    model = build(source_vocab_size=4000, target_vocab_size=4000, hidden_size=64).float().train()
+    data, recipe = pairs(60), planning_recipe()
+    full = batch_of(data, range(60))
+    alone = planning._bytes_of_activations(model, recipe, [full, full, full])
+    beside = planning._bytes_of_activations(model, recipe, [batch_of(data, [0]), full, full])
+    assert beside == pytest.approx(alone, rel=0.1)
+
+
+def planning_recipe() -> Any:
+    from dragoman.training.recipe import DataSummary, choose
+
+    summary = DataSummary(pairs=60, kind="text", unspaced=False, shared_vocabulary=False, target_tokens=5.0)
+    return choose(TrainOptions(precision="float32"), summary)[0]
