@@ -293,6 +293,7 @@ def test_a_sentence_without_its_columns_says_how_many_there_are(inflecting: Path
     assert "`source`" not in spoken.err
     error = run("evaluate", inflecting, inflecting.parent / "lemmas.tsv", "--source", "1", "--target", "3").error()
     assert error == "--source must name 2 columns as in training, but names 1"
+    assert run("translate", inflecting, "--input", inflecting.parent / "lemmas.tsv", "--source", "1").error() == error
 
 
 @pytest.mark.parametrize("library", ["torch", "pyarrow", "sacrebleu"])

@@ -105,6 +105,33 @@ def test_a_test_file_is_read_as_the_training_data_was(tmp_path: Path, out: Any) 
     assert out("evaluate", tmp_path / "model", tmp_path / "test.txt", *SHORT).startswith("40 sources")
 
 
+def test_of_the_training_datas_reading_only_what_fits_a_file_is_taken_over(tmp_path: Path, out: Any) -> None:
+    rows = [(f"été {i}", f"cible {i}") for i in range(40)]
+    text = "".join(f"{i};{source};{target}\n" for i, (source, target) in enumerate(rows))
+    for name in ("pairs.csv", "MORE.CSV"):
+        (tmp_path / name).write_text(text, encoding="latin-1")
+    lines = "".join(f'{{"id": {i}, "s": "{source}", "t": "{target}"}}\n' for i, (source, target) in enumerate(rows))
+    (tmp_path / "pairs.jsonl").write_text(lines, encoding="latin-1")
+    for side, name in enumerate(("a.src", "a.tgt")):
+        (tmp_path / name).write_text("".join(f"{row[side]}\n" for row in rows), encoding="latin-1")
+    (tmp_path / "in.txt").write_text("été 1;été 2\n", encoding="utf-8")
+    how = ["--separator", ";", "--no-header", "--encoding", "latin-1", "--source", "2", "--target", "3"]
+    model = tmp_path / "model"
+    out("train", tmp_path / "pairs.csv", *how, "--out", model, *TINY)
+
+    def sources(name: str) -> list[str]:
+        shown = out("translate", model, "--input", tmp_path / name, "--json", *SHORT)
+        return [json.loads(line)["source"] for line in shown.splitlines()]
+
+    for name in ("pairs.csv", "MORE.CSV", "pairs.jsonl"):
+        assert sources(name) == [source for source, _ in rows]
+    assert sources("in.txt") == ["été 1;été 2"]
+    for files in (["MORE.CSV"], ["pairs.jsonl"], ["a.src", "a.tgt"]):
+        outputs = tmp_path / "outputs.jsonl"
+        out("evaluate", model, *(tmp_path / name for name in files), "--output", outputs, *SHORT)
+        assert json.loads(outputs.read_text(encoding="utf-8").splitlines()[3])["source"] == "été 3"
+
+
 def test_an_output_goes_where_a_link_or_a_device_leads(trained: Path, tmp_path: Path, out: Any) -> None:
     pairs = trained.parent / "pairs.tsv"
     for name in ("evaluated", "checked", "picture"):

@@ -30,6 +30,15 @@ def write(path: Path, content: str | bytes) -> Path:
     return path
 
 
+def write_parquet(path: Path, names: list[str], columns: list) -> Path:
+    import pyarrow
+    import pyarrow.parquet
+
+    arrays = [pyarrow.array(column) if isinstance(column, list) else column for column in columns]
+    pyarrow.parquet.write_table(pyarrow.Table.from_arrays(arrays, names=names), path)
+    return path
+
+
 def as_format(kind: str, folder: Path) -> list[Path]:
     """The pairs, written in one format."""
     if kind == "tsv":
@@ -42,12 +51,8 @@ def as_format(kind: str, folder: Path) -> list[Path]:
     if kind == "arrays":
         return [write(folder / "p.ndjson", "".join(json.dumps(pair) + "\n" for pair in PAIRS))]
     if kind == "parquet":
-        import pyarrow
-        import pyarrow.parquet
-
-        table = pyarrow.table({"en": [s for s, _ in PAIRS], "fr": [t for _, t in PAIRS], "n": [1, 2, 3]})
-        pyarrow.parquet.write_table(table, folder / "p.parquet")
-        return [folder / "p.parquet"]
+        columns = {"en": [s for s, _ in PAIRS], "fr": [t for _, t in PAIRS], "n": [1, 2, 3]}
+        return [write_parquet(folder / "p.parquet", list(columns), list(columns.values()))]
     return [
         write(folder / "p.en", "".join(s + "\n" for s, _ in PAIRS)),
         write(folder / "p.fr", "".join(t + "\n" for _, t in PAIRS)),
@@ -377,10 +382,22 @@ def test_sources_stay_aligned(tmp_path):
 def test_sources_of_files_with_columns(tmp_path):
     assert sources(write(tmp_path / "in.tsv", "Go.\tVa !\n")) == [("Go.", None)]
     assert sources(write(tmp_path / "in.csv", 'q,a\n"a, b",c\n')) == [("a, b", None)]
+    assert sources(write(tmp_path / "IN.CSV", 'q,a\n"a, b",c\n')) == [("a, b", None)]
+    assert sources(write(tmp_path / "IN.CSV.GZ", gzip.compress(b"q,a\nb,c\n"))) == [("b", None)]
     assert sources(write(tmp_path / "in.jsonl", '{"en": "x"}\n{"fr": "y"}\n'), source=("en",)) == [
         ("x", None),
         (None, "too few columns"),
     ]
+
+
+def test_sources_are_read_from_the_column_that_pairs_are_read_from(tmp_path):
+    table = write(tmp_path / "a.csv", "id,target,source\n7,Va !,Go.\n")
+    rows = write(tmp_path / "a.jsonl", '{"id": 7, "target": "Va !", "source": "Go."}\n')
+    bare = write_parquet(tmp_path / "bare", ["id", "target", "source"], [[7], ["Va !"], ["Go."]])
+    for path in (table, rows, bare):
+        assert read(path) == [("Go.", "Va !")]
+        assert sources(path) == [("Go.", None)]
+        assert sources(path, source=("1",)) == [("7", None)]
 
 
 @pytest.mark.parametrize("kind", ["tsv", "csv", "jsonl", "parquet", "aligned"])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from dragoman.cli.output import notice, warn
-from dragoman.config import ReadOptions
+from dragoman.config import InputOptions, ReadOptions
 from dragoman.errors import DataError, OptionError
 
 if TYPE_CHECKING:
@@ -23,25 +24,41 @@ TestPairs = Annotated[
 ]
 
 
-def as_trained(translator: Translator, reading: ReadOptions) -> ReadOptions:
-    """How the training data was read, with what is given now in its place.
-
-    The format belongs to a file and not to a task, so it is taken from the file's name again.
-    """
-    options = as_read(translator.config, reading)
-    columns = len(options.source) or 1
-    if columns != translator.source_columns:
-        raise OptionError(f"`source` must name {translator.source_columns} columns as in training, but names {columns}")
+def as_trained(translator: Translator, reading: ReadOptions, paths: Sequence[str]) -> ReadOptions:
+    """How the training data was read, as far as that fits the files given now, with what is asked for now in its place."""
+    options = as_read(translator.config, reading, paths, nameless="tsv")
+    check_columns(translator, len(options.source) or 1)
     return options
 
 
-def as_read(config: dict[str, Any], reading: ReadOptions) -> ReadOptions:
-    """The same, from a model's configuration."""
-    stored: dict[str, Any] = {
-        name: value
-        for name, value in config["options"].items()
-        if name in ReadOptions.model_fields and name not in ("format", "strict", "group_by")
-    }
+def check_columns(translator: Translator, columns: int) -> None:
+    """Raise `OptionError` unless the model was trained on so many source columns."""
+    if columns != translator.source_columns:
+        raise OptionError(f"`source` must name {translator.source_columns} columns as in training, but names {columns}")
+
+
+def as_read(
+    config: dict[str, Any], reading: InputOptions, paths: Sequence[str | Path], *, nameless: Literal["tsv", "text"]
+) -> ReadOptions:
+    """The same, from a model's configuration; `nameless` is the format of a file whose name tells none.
+
+    Columns are those of the training data, but separator, header and pattern belong to a format. Plain text that is to be
+    translated takes over its normalisation only.
+    """
+    from dragoman.corpus.reading import format_of
+
+    options = config["options"]
+    before = options.get("format") or format_of(config["data"]["read"]["name"].split(" and ")) or "tsv"
+    now = reading.format or format_of(paths) or nameless
+    taken = ["normalization"]
+    if now != "text" or len(paths) == 2:
+        taken.append("encoding")
+    if now != "text" or (len(paths) == 2 and before == "text"):
+        taken += ["source", "target"]
+    if now == before:
+        taken += ["separator", "header", "pattern"]
+    known = {*type(reading).model_fields, "normalization"}
+    stored = {name: options[name] for name in taken if name in options and name in known}
     return ReadOptions(**(stored | reading.model_dump(exclude_unset=True)))
 
 
@@ -60,7 +77,7 @@ def read_rows(
 
     report = ReadReport()
     if pairs:
-        rows = read_pairs(pairs, as_trained(translator, reading), report=report)
+        rows = read_pairs(pairs, as_trained(translator, reading, pairs), report=report)
     else:
         directory = translator.directory
         held_out = directory.read_test()

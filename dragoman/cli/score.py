@@ -45,7 +45,8 @@ def score(
 
     report = ReadReport()
     translator = open_model(model, machine)
-    rows = read_pairs(pairs or ["-"], as_trained(translator, reading), report=report)
+    paths = pairs or ("-",)
+    rows = read_pairs(paths, as_trained(translator, reading, paths), report=report)
     every: list[ScoredPair] = []
     for some in _chunks(rows):
         for pair, scored in zip(

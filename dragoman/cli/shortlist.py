@@ -44,7 +44,7 @@ def shortlist(
     from dragoman.translation.shortlisting import make_shortlist
 
     directory = ModelDirectory.open(locate(model))
-    options = as_read(directory.config, reading)
+    options = as_read(directory.config, reading, pairs or ("-",), nameless="tsv")
     with watcher() as listener:
         made = make_shortlist(directory.path, pairs, best=best, frequent=frequent, options=options, listener=listener)
     if as_json:

@@ -19,6 +19,7 @@ from dragoman.cli.flags import flags_of_models
 from dragoman.cli.inputs import InputFile, as_ready, check_output, is_plain_file
 from dragoman.cli.opening import open_model
 from dragoman.cli.output import notice, show_messages, warn, written
+from dragoman.cli.pairs import as_read, check_columns
 from dragoman.cli.progress import counting
 from dragoman.cli.sinks import Sink, open_sink
 from dragoman.config import CompanionOptions, EngineOptions, InputOptions, ReadOptions, SearchOptions
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from dragoman.corpus.reading import SourceLine
     from dragoman.translation.job import Job
     from dragoman.translator import Translation, Translator
-
-_WITH_COLUMNS = (".tsv", ".csv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")
 
 
 @flags_of_models
@@ -153,7 +152,8 @@ def _given(
 
     if sentences:
         return _Given((SourceLine(text, number) for number, text in enumerate(sentences, start=1)), ReadOptions())
-    options = _as_trained(translator, input, reading)
+    options = as_read(translator.config, reading, [input or "-"], nameless="text")
+    check_columns(translator, len(options.source) or translator.source_columns)
     lines = read_sources(input or "-", options, columns=translator.source_columns)
     steady = is_plain_file(input)
     file = InputFile(input) if input is not None and str(input) != "-" and steady else None
@@ -288,12 +288,3 @@ def _write_trace(translator: Translator, sentences: Iterable[str], search: Searc
     with written(path) as file:
         json.dump({"search": search.model_dump(mode="json"), "sources": found}, file, ensure_ascii=False)
         file.write("\n")
-
-
-def _as_trained(translator: Translator, input: Path | None, reading: InputOptions) -> ReadOptions:
-    """In a file with columns, the source's are those of the training data, unless an option says otherwise."""
-    given = reading.model_dump(exclude_unset=True)
-    stored = translator.config["options"]
-    if input is not None and input.name.removesuffix(".gz").endswith(_WITH_COLUMNS) and "source" not in given:
-        given |= {name: stored[name] for name in ("source", "header") if name in stored}
-    return ReadOptions(**given)

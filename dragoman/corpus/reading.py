@@ -40,9 +40,19 @@ from dragoman.corpus.report import (
 )
 from dragoman.errors import DataError, OptionError, nearest
 
-__all__ = ["Pair", "ReadReport", "SourceLine", "pairs_from_rows", "read_pairs", "read_sources", "require_usable"]
+__all__ = [
+    "Pair",
+    "ReadReport",
+    "SourceLine",
+    "format_of",
+    "pairs_from_rows",
+    "read_pairs",
+    "read_sources",
+    "require_usable",
+]
 
 _SUFFIXES = {
+    ".tsv": "tsv",
     ".csv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -78,6 +88,13 @@ class SourceLine:
     """Why there is no text."""
 
 
+def format_of(paths: Sequence[str | Path]) -> str | None:
+    """The format that file names tell, two being aligned text; None for one that tells nothing, as .txt and standard input."""
+    if len(paths) == 2:
+        return "text"
+    return _SUFFIXES.get(Path(str(paths[0]).lower().removesuffix(".gz")).suffix)
+
+
 def read_pairs(
     paths: Sequence[str | Path], options: ReadOptions | None = None, *, report: ReadReport | None = None
 ) -> Iterator[Pair]:
@@ -91,6 +108,8 @@ def read_pairs(
     options = options or ReadOptions()
     report = report if report is not None else ReadReport()
     layout = _layout([str(path) for path in paths], options)
+    if layout.format == "text" and len(layout.paths) == 1:
+        raise DataError(f"{layout.name} alone holds no pairs as text; give two aligned files, or --format tsv")
     report.name, report.format = layout.name, layout.format
     report.encoding, report.separator = options.encoding, layout.separator
     return _pairs(layout, options, report)
@@ -169,16 +188,13 @@ def read_sources(path: str | Path, options: ReadOptions | None = None, *, column
     """Stream the inputs of a file or of standard input (`"-"`), one for every line, so that outputs stay aligned.
 
     In plain text the whole line is the input; with `columns` > 1 (the number of source columns a model was trained
-    on), or with `options.source`, or in a csv, tsv, jsonl or parquet file, it is the source columns. A line that
-    cannot be used comes with `text=None` and the reason.
+    on), or with `options.source`, or in a csv, tsv, jsonl or parquet file, it is the source columns, which are found as
+    `read_pairs` finds them. A line that cannot be used comes with `text=None` and the reason.
     """
     options = options or ReadOptions()
     path = str(path)
-    by_columns = bool(options.source or options.separator or options.format or columns > 1)
-    bare = path.removesuffix(".gz")
-    if not by_columns and Path(bare).suffix not in {*_SUFFIXES, ".tsv"} and not options.pattern:
-        options = options.model_copy(update={"format": "text"})
-    layout = _layout([path], options, sources_only=True)
+    by_columns = options.source or options.separator or options.pattern or columns > 1
+    layout = _layout([path], options, nameless="tsv" if by_columns else "text")
     return _sources(layout, options, len(options.source) or columns)
 
 
@@ -186,6 +202,8 @@ def _sources(layout: _Layout, options: ReadOptions, columns: int) -> Iterator[So
     with ExitStack() as stack:
         table = layout.open(stack)
         names = options.source or [str(number) for number in range(1, columns + 1)]
+        if columns == 1 and _named_so(options, table.names):
+            names = ("source",)
         wanted = [_column(name, table.names, layout.name) for name in names]
         for line, cells in table.rows(wanted):
             reason = cells.reason if isinstance(cells, Fault) else next(filter(None, map(fault_in, cells)), None)
@@ -235,21 +253,20 @@ class _Layout:
         return split(lines[0], separator=self.separator or "\t", header=self.header)
 
 
-def _layout(paths: list[str], options: ReadOptions, *, sources_only: bool = False) -> _Layout:
-    """Decide format, separator and header, and raise what can be known to be wrong before reading."""
+def _layout(paths: list[str], options: ReadOptions, *, nameless: str = "tsv") -> _Layout:
+    """Decide format, separator and header, and raise what can be known to be wrong before reading.
+
+    `nameless` is the format of a file whose name tells none.
+    """
     if len(paths) not in {1, 2} or (len(paths) == 2 and STANDARD_INPUT in paths):
         raise DataError(f"one file, or two aligned text files, can be read at a time, but {len(paths)} were given")
     check_encoding(options.encoding)
     for path in paths:
         check_file(path)
     name = " and ".join(map(label, paths))
-    kind = options.format or (
-        "text" if len(paths) == 2 else _SUFFIXES.get(Path(paths[0].removesuffix(".gz")).suffix.lower(), "tsv")
-    )
+    kind = options.format or format_of(paths) or nameless
     if len(paths) == 2 and kind != "text":
         raise OptionError(f"two files are read as aligned text, but `format` is {kind}")
-    if len(paths) == 1 and kind == "text" and not (sources_only or options.pattern):
-        raise DataError(f"{name} alone holds no pairs as text; give two aligned files, or --format tsv")
     pattern = _pattern(options.pattern)
     if pattern is not None and (len(paths) == 2 or kind not in {"tsv", "text"} or options.separator):
         raise OptionError("`pattern` is for lines of text in one file, without `separator`")
@@ -325,10 +342,15 @@ def _column(name: str, names: tuple[str, ...] | None, file: str) -> int:
     return names.index(name)
 
 
+def _named_so(options: ReadOptions, names: tuple[str, ...] | None) -> bool:
+    """Whether no columns are asked for, and the file calls its own source and target."""
+    return not options.source and not options.target and {"source", "target"} <= set(names or ())
+
+
 def _pair_columns(options: ReadOptions, names: tuple[str, ...] | None, file: str) -> list[int]:
     """Indices of the source columns, the target column and, if asked for, the group column."""
     source, target = options.source or ("1",), options.target or "2"
-    if not options.source and not options.target and {"source", "target"} <= set(names or ()):
+    if _named_so(options, names):
         source, target = ("source",), "target"
     wanted = [_column(name, names, file) for name in (*source, target)]
     if options.target is None and wanted[-1] in wanted[:-1]:
