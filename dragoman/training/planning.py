@@ -124,8 +124,10 @@ def forecast(
     if peak is not None:
         # Weights and gradients are in the peak already. On a CPU what was freed lies in pieces, which batches of other shapes
         # do not quite fill: within some hundred steps that comes to about twice what the largest batch keeps.
-        peak += states - 2 * 4 * model.parameter_count + (2 * activations if device.type == "cpu" else 0)
-        peak += _bytes_of_prepared_products(model, recipe, device)
+        peak += states - 2 * 4 * model.parameter_count + _bytes_of_prepared_products(model, recipe, device)
+        if device.type == "cpu":
+            # While a checkpoint is saved, it stands there three times, but no batch does.
+            peak += max(2 * activations, 2 * (states - 4 * model.parameter_count))
     return Forecast(
         parameters=model.parameter_count,
         memory=peak,
