@@ -262,6 +262,51 @@ def test_odd_text_gives_a_line(trained: Path, run: Run, text: str) -> None:
     assert done.out.count("\n") == 3
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"Je suis.\n\xe9t\xe9\n", ":2: bytes that the encoding does not have"),
+        (b"a\x00b\n", ":1: control characters"),
+        (b"", " holds no choices: every line is one, and all are empty"),
+        (b"\n  \n", " holds no choices: every line is one, and all are empty"),
+    ],
+)
+def test_choices_that_cannot_be_read(tmp_path: Path, trained: Path, run: Run, content: bytes, message: str) -> None:
+    file = tmp_path / "choices.txt"
+    file.write_bytes(content)
+    assert run("translate", trained, "source 3", "--choices", file).error() == f"{file}{message}"
+
+
+def test_a_chat_is_utf_8_whatever_python_was_told(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = outside("translate", trained, "source é", "--max-length", "5", "--num-hypotheses", "1").out
+    for told in ("latin-1", "utf-8:strict"):
+        monkeypatch.setenv("PYTHONIOENCODING", told)
+        words = [sys.executable, "-m", "dragoman", "chat", str(trained), "--max-length", "5"]
+        given = b"\xef\xbb\xbfsource \xc3\xa9\n\xff\nsource \xc3\xa9\n"
+        done = subprocess.run(words, input=given, capture_output=True, timeout=120, check=False)
+        first, second, third = done.stdout.decode().splitlines()
+        assert (done.returncode, second, first) == (0, "", third)
+        assert f"1\t{first}" == "\t".join(expected.rstrip("\n").split("\t")[::2])
+        assert b"warning: bytes that the encoding does not have" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "closed", "code"),
+    [
+        (["info", "MODEL"], ">&-", 0),
+        (["translate", "MODEL"], "<&-", 0),
+        (["check", "-"], "<&-", 2),
+        (["no"], "2>&-", 2),
+    ],
+)
+def test_a_closed_stream_is_nothing(trained: Path, words: Sequence[str], closed: str, code: int) -> None:
+    line = shlex.join(
+        [sys.executable, "-m", "dragoman", *(str(trained) if word == "MODEL" else word for word in words)]
+    )
+    done = subprocess.run(["sh", "-c", f"{line} {closed}"], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+
+
 def test_lines_stay_aligned(tmp_path: Path, trained: Path, run: Run) -> None:
     file, out = tmp_path / "in.txt", tmp_path / "out.txt"
     file.write_bytes(b"source 3\n\nsource \xff 4\nsource 5\n")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -67,6 +70,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     flags: list[str] = []
     try:
+        _open_missing_streams()
         _use_utf8()
         WORDS.set(tuple(words))
         tokens = _tokens(words, flags)
@@ -98,12 +102,24 @@ def _tokens(words: list[str], flags: list[str]) -> list[str]:
     return [words[0], *arrange(words[1:], function)]
 
 
+def _open_missing_streams() -> None:
+    """What the shell has closed (`>&-`) is nothing to read, and nowhere to write."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115
+
+
 def _use_utf8() -> None:
-    """Text goes in and out as UTF-8, whatever the locale says."""
-    for stream in (sys.stdout, sys.stderr):
+    """Text goes in and out as UTF-8, whatever the locale says; a byte that is none spoils its own line."""
+    for stream, errors in (
+        (sys.stdin, "surrogateescape"),
+        (sys.stdout, "backslashreplace"),
+        (sys.stderr, "backslashreplace"),
+    ):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
-            reconfigure(encoding="utf-8", errors="backslashreplace")
+            with contextlib.suppress(io.UnsupportedOperation):  # a standard input that was read before
+                reconfigure(encoding="utf-8", errors=errors)
 
 
 def _flush() -> None:

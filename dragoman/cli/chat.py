@@ -33,8 +33,8 @@ def chat(model: ModelPath, /, *, search: SearchOptions, machine: EngineOptions) 
 def _lines() -> Iterator[str]:
     """What is said, line by line."""
     if not sys.stdin.isatty():
-        for line in sys.stdin:
-            yield line.rstrip("\r\n")
+        for number, line in enumerate(sys.stdin):
+            yield (line if number else line.removeprefix("\ufeff")).rstrip("\r\n")
         return
     import contextlib
 

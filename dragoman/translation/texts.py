@@ -10,7 +10,9 @@ from typing import Any
 from dragoman.config import ReadOptions, SearchOptions
 from dragoman.corpus.cleaning import clean, fault_in, join_columns
 from dragoman.corpus.reading import read_sources
+from dragoman.corpus.report import EMPTY_LINE, EMPTY_SOURCE
 from dragoman.corpus.tokenization import Tokenizer
+from dragoman.errors import DataError
 from dragoman.generation.automaton import Automaton
 from dragoman.generation.constraints import Constraints, constraints_from_text
 from dragoman.generation.hypothesis import Hypothesis
@@ -116,8 +118,7 @@ class Texts:
         """
         choices: list[str] = []
         if options.choices is not None:
-            lines = read_sources(options.choices, ReadOptions(format="text"))
-            choices = [line.text for line in lines if line.text is not None]
+            choices = self._choices(options.choices)
         found = constraints_from_text(
             self.target_tokenizer.encode,
             prefix=options.prefix,
@@ -127,6 +128,19 @@ class Texts:
             pattern=self._automaton(options.match) if options.match is not None else None,
         )
         return found or None
+
+    def _choices(self, path: str) -> list[str]:
+        """The lines of a file, cleaned as targets are; empty ones are none."""
+        options = ReadOptions(format="text", normalization=self._config["normalization"])
+        choices: list[str] = []
+        for line in read_sources(path, options):
+            if line.text is not None:
+                choices.append(line.text)
+            elif line.reason not in (EMPTY_LINE, EMPTY_SOURCE):
+                raise DataError(f"{path}:{line.line}: {line.reason}")
+        if not choices:
+            raise DataError(f"{path} holds no choices: every line is one, and all are empty")
+        return choices
 
     def _automaton(self, pattern: str) -> Automaton:
         if pattern not in self._automata:
