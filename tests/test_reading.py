@@ -195,6 +195,51 @@ def test_unusable_rows_are_counted_with_their_lines(tmp_path):
         read(path, strict=True)
 
 
+def test_parquet_columns_of_one_name(tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", ["en", "en", "fr", "de"], [["a"], ["b"], ["c"], ["d"]])
+    assert read(path, source=("fr",), target="de") == [("c", "d")]
+    with pytest.raises(DataError, match=r'a\.parquet has several columns named "en"; give each a name of its own'):
+        read(path)
+
+
+def test_bad_bytes_in_parquet_spoil_their_own_row(tmp_path):
+    import pyarrow
+
+    raw = pyarrow.array([b"Go.", b"\xff", None, b"Stop."], pyarrow.binary())
+    text = pyarrow.Array.from_buffers(pyarrow.string(), len(raw), raw.buffers())
+    path = write_parquet(tmp_path / "a.parquet", ["en", "fr"], [text, ["a", "b", "c", "d"]])
+    report = ReadReport()
+    assert read(path, report=report) == [("Go.", "a"), ("Stop.", "d")]
+    assert {name: reason.lines for name, reason in report.reasons.items()} == {
+        "bytes that the encoding does not have": (2,),
+        "too few columns": (3,),
+    }
+
+
+@pytest.mark.parametrize("first", ['{"source": "a b", "note": "n"}', '{"source": "a b"}', "{}", "[]"])
+def test_the_first_json_object_need_not_have_every_key(tmp_path, first):
+    path = write(tmp_path / "a.jsonl", first + '\n{"source": "x", "target": "y", "note": "z"}\n' * 3)
+    assert read(path) == [("x", "y")] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "message"),
+    [
+        ("a.csv", "", {}, r"a\.csv is empty"),
+        ("a.csv", "\n \n", {"source": ("en",)}, r"a\.csv is empty"),
+        ("a.tsv", "", {"source": ("en",), "target": "fr"}, r"a\.tsv is empty"),
+        ("a.csv", '\n"en,fr\na,b\n', {}, r"a\.csv:2: quotes that do not match in the row of column names"),
+        ("a.csv", "en,fr\ra,b\rc,d\r", {}, r"a\.csv:1: its lines seem to end in CR alone: convert them to LF"),
+        ("a.csv", "en,fr\r" + "a,b\r" * 30_000, {}, r"a\.csv:1: its lines seem to end in CR alone"),
+        ("a.tsv", "en\tfr\ra\tb\r", {"source": ("en",)}, r"a\.tsv:1: its lines seem to end in CR alone"),
+        ("a.jsonl", "{}\n{}\n", {}, r"a\.jsonl has no columns in its first rows"),
+    ],
+)
+def test_a_first_row_that_names_no_columns(tmp_path, name, content, options, message):
+    with pytest.raises(DataError, match=message):
+        read(write(tmp_path / name, content), **options)
+
+
 def test_json_rows_that_are_no_pairs(tmp_path):
     lines = [
         '{"a": "x", "b": "y"}',

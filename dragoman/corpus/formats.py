@@ -23,6 +23,7 @@ from dragoman.corpus.report import (
     BAD_JSON,
     BAD_QUOTES,
     BLANK,
+    CR_ALONE,
     NO_MATCH,
     NOT_TEXT,
     TOO_FEW,
@@ -51,9 +52,10 @@ class Table:
     """Columns of the first row, where that is known before rows are read."""
 
 
-def separated(lines: Lines, *, separator: str, header: bool) -> Table:
-    """Unquoted columns (TSV): every quote mark is text."""
-    names = _header(lines, lambda line: line.split(separator)) if header else None
+def separated(lines: Lines, *, separator: str, header: bool, name: str) -> Table:
+    """Unquoted columns (TSV): every quote mark is text. `name` is the file's, for messages."""
+    split = ((number, line.split(separator) if line.strip() else BLANK) for number, line in lines)
+    names = _header(split, name) if header else None
     first, lines = _peek(lines, lambda line: not line[1] or line[1].isspace())
     width = first[1].count(separator) + 1 if first else None
     return Table(names, lambda wanted: _separated_rows(lines, wanted, separator), width)
@@ -69,12 +71,16 @@ def _peek(items: Iterator[T], passed_over: Callable[[T], bool]) -> tuple[T | Non
     return None, iter(seen)
 
 
-def _header(lines: Lines, split: Callable[[str], Sequence[str]]) -> tuple[str, ...]:
-    """The cells of the first line that is not blank."""
-    for _, line in lines:
-        if line.strip():
-            return tuple(" ".join(cell.split()) for cell in split(line))
-    return ()
+def _header(records: Iterator[Row], file: str) -> tuple[str, ...]:
+    """The cells of the first record that is not blank; raises `DataError` if it cannot hold the names of columns."""
+    number, cells = next((record for record in records if record[1] is not BLANK), (0, ()))
+    if not cells:
+        raise DataError(f"{file} is empty: it has no row of column names")
+    if "\r" in (cells.raw if isinstance(cells, Fault) else "".join(cells)):
+        raise DataError(f"{file}:{number}: {CR_ALONE}")
+    if isinstance(cells, Fault):
+        raise DataError(f"{file}:{number}: {cells.reason} in the row of column names")
+    return tuple(re.sub(r"[^\S\t]+", " ", cell).strip() for cell in cells)
 
 
 def _separated_rows(lines: Lines, wanted: Sequence[int], separator: str) -> Iterator[Row]:
@@ -123,13 +129,10 @@ def matched(lines: Lines, *, pattern: re.Pattern[str]) -> Table:
     return Table(None, rows)
 
 
-def quoted(lines: Lines, *, separator: str, header: bool) -> Table:
+def quoted(lines: Lines, *, separator: str, header: bool, name: str) -> Table:
     """Quoted columns (CSV, RFC 4180): a quoted cell may hold separators, doubled quotes and line breaks."""
     records = _records(lines, separator)
-    names: tuple[str, ...] | None = None
-    if header:
-        first = next((cells for _, cells in records if cells is not BLANK), ())
-        names = () if isinstance(first, Fault) else tuple(re.sub(r"[^\S\t]+", " ", cell).strip() for cell in first)
+    names = _header(records, name) if header else None
     row, records = _peek(records, lambda record: isinstance(record[1], Fault))
     width = len(row[1]) if row and not isinstance(row[1], Fault) else None
     return Table(names, lambda wanted: _pick(records, wanted, separator), width)
@@ -191,10 +194,13 @@ def _parse_record(
 
 
 def json_lines(lines: Lines) -> Table:
-    """One JSON object (columns are its keys, in the order of the first) or array (columns by position) in each line."""
-    first = list(islice(lines, 100))  # the first object is not always on the first line
-    objects = (value for _, line in first if isinstance(value := _parse_json(line), dict))
-    names = next((tuple(value) for value in objects), None)
+    """One JSON object or array in each line.
+
+    Columns of objects are their keys, as they come up in the first 100 lines; those of arrays go by position.
+    """
+    first = list(islice(lines, 100))
+    objects = [value for _, line in first if isinstance(value := _parse_json(line), dict)]
+    names = tuple(dict.fromkeys(chain.from_iterable(objects))) if objects else None
     return Table(names, lambda wanted: _json_rows(chain(first, lines), wanted, names))
 
 
@@ -260,9 +266,11 @@ def parquet(stream: io.BufferedReader, *, name: str, stack: ExitStack) -> Table:
     def rows(wanted: Sequence[int]) -> Iterator[Row]:
         number = 0
         columns = [names[index] for index in wanted]
+        if repeated := [column for column in columns if names.count(column) > 1]:
+            raise DataError(f'{name} has several columns named "{repeated[0]}"; give each a name of its own')
         try:
             for batch in file.iter_batches(batch_size=4096, columns=list(dict.fromkeys(columns))):
-                values = [batch.column(column).to_pylist() for column in columns]
+                values = [_values(batch.column(column)) for column in columns]
                 for cells in zip(*values, strict=True):
                     number += 1
                     yield number, _as_text(cells, str(cells))
@@ -270,6 +278,17 @@ def parquet(stream: io.BufferedReader, *, name: str, stack: ExitStack) -> Table:
             raise DataError(f"{name}: damaged after row {number}: {str(error).splitlines()[0]}") from None
 
     return Table(names, rows)
+
+
+def _values(column: Any) -> list[Any]:
+    """The values of a Parquet column; bytes that are no UTF-8 become lone surrogates, as in every other format."""
+    import pyarrow
+
+    try:
+        return list(column.to_pylist())
+    except UnicodeDecodeError:
+        cells = column.cast(pyarrow.large_binary()).to_pylist()
+        return [None if cell is None else cell.decode("utf-8", "surrogateescape") for cell in cells]
 
 
 def aligned(first: Lines, second: Lines, *, names: tuple[str, str]) -> Table:

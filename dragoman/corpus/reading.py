@@ -250,7 +250,7 @@ class _Layout:
         if self.format == "text":
             return formats.whole_lines(lines[0])
         split = formats.quoted if self.format == "csv" else formats.separated
-        return split(lines[0], separator=self.separator or "\t", header=self.header)
+        return split(lines[0], separator=self.separator or "\t", header=self.header, name=self.name)
 
 
 def _layout(paths: list[str], options: ReadOptions, *, nameless: str = "tsv") -> _Layout:
@@ -329,6 +329,8 @@ def _there(names: tuple[str, ...], file: str) -> str:
 
 def _column(name: str, names: tuple[str, ...] | None, file: str) -> int:
     """The index from 0 of a column given by name or by number from 1."""
+    if names == ():
+        raise DataError(f"{file} has no columns in its first rows")
     if name.isdecimal():
         number = int(name)
         if not 1 <= number <= (MAX_LINE if names is None else len(names)):

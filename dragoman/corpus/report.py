@@ -24,6 +24,8 @@ NOT_TEXT = "a value that is not text"
 BAD_QUOTES = "quotes that do not match"
 NO_MATCH = "does not match the pattern"
 
+CR_ALONE = "its lines seem to end in CR alone: convert them to LF"
+
 FIRST_LINES = 5
 """How many line numbers are kept for each reason."""
 
@@ -174,7 +176,7 @@ def _likely_cause(report: ReadReport, reason: str) -> str:
         encoding = _likely_encoding(samples, report.encoding)
         return f"try --encoding {encoding}" if encoding else "give its encoding, for example --encoding latin-1"
     if any(re.search(r"\r[^\r\n]", sample) for sample in samples):
-        return "its lines seem to end in CR alone: convert them to LF"
+        return CR_ALONE
     if reason == cleaning.CONTROL:
         if any("\x00" in sample for sample in samples):
             return "this looks like UTF-16 or no text at all: try --encoding utf-16"
