@@ -61,6 +61,8 @@ def check_claim(out: Path, *, overwrite: bool) -> None:
     """Raise `StorageError` if `claim` would: for finding out before hours of work, not after."""
     if not (out.exists() or out.is_symlink()) or (out.is_dir() and not any(out.iterdir())):
         return
+    if out.name in ("", ".."):
+        raise StorageError(f"{out} is not empty; give --out by its name, as --overwrite keeps what stands there")
     if not overwrite:
         raise StorageError(f"{out} exists; choose another --out, or give --overwrite to move it to {out}.old")
     old = _old(out)

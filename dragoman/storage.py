@@ -42,6 +42,17 @@ SHORTLIST_VERSION = 1
 GRAPHS, GRAPH_LIST = "onnx", "graphs.json"
 GRAPHS_VERSION = 2
 """Raised when an older dragoman could no longer run what a newer one exports."""
+_PARTS: Final[dict[str, type]] = {
+    "architecture": dict,
+    "tokenizer": dict,
+    "writing": str,
+    "normalization": str,
+    "options": dict,
+    "recipe": dict,
+    "data": dict,
+}
+"""What every configuration has."""
+_TOKENIZER = ("files", "source", "target")
 _NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, struct.error)
 PRECISIONS: Final = ("float32", "int8", "float16")
 """What the numbers in graphs may be."""
@@ -66,7 +77,7 @@ class ModelDirectory:
         bundle = Bundle.open(path) if path.is_file() else None
         config = _read_config(path) if bundle is None else _parse_config(path, f"{path}: {CONFIG}", bundle.read(CONFIG))
         directory = cls(path, config, bundle)
-        for name in config.get("tokenizer", {}).get("files", []):
+        for name in config["tokenizer"]["files"]:
             directory.check_json(name)
         if weights and bundle is None:
             if not directory.weights.exists():
@@ -361,7 +372,7 @@ class ModelDirectory:
         """A checksum of all that outputs come from: configuration, tokenizers, weights, a shortlist."""
         if self.is_bundle:
             return checksum(self.path)
-        names = [CONFIG, WEIGHTS, *self.config.get("tokenizer", {}).get("files", [])]
+        names = [CONFIG, WEIGHTS, *self.config["tokenizer"]["files"]]
         names += [SHORTLIST] if self.has_shortlist else []
         return checksum_of("\n".join(checksum(self.path / name) for name in names).encode())
 
@@ -398,6 +409,10 @@ def _parse_config(path: Path, file: str, content: bytes) -> dict[str, Any]:
             f"{path} was written by a newer dragoman (format {config['format_version']}, this one reads up to "
             f"{FORMAT_VERSION}): upgrade with: pip install --upgrade dragoman"
         )
+    missing = [name for name, kind in _PARTS.items() if not isinstance(config.get(name), kind)]
+    missing += [f"tokenizer.{name}" for name in _TOKENIZER if not missing and name not in config["tokenizer"]]
+    if missing:
+        raise StorageError(f"{file} is damaged: {missing[0]} is missing")
     return config
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +19,14 @@ from dragoman.files import atomic, write_text
 from dragoman.places import claim, locate
 from dragoman.storage import FORMAT_VERSION, ModelDirectory, check_safetensors
 
+CONFIG: dict[str, Any] = {
+    "format_version": FORMAT_VERSION,
+    "tokenizer": {"files": ["tokenizer.json"], "source": {}, "target": {}},
+    "writing": "spaced",
+    "normalization": "nfc",
+    **{name: {} for name in ("architecture", "options", "recipe", "data")},
+}
+
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
@@ -24,8 +34,7 @@ def model(tmp_path: Path) -> Path:
     path.mkdir()
     save_file({"a": torch.ones(100), "b": torch.zeros(3, 4)}, path / "model.safetensors")
     (path / "tokenizer.json").write_text("{}")
-    config = {"format_version": FORMAT_VERSION, "tokenizer": {"files": ["tokenizer.json"]}}
-    (path / "config.json").write_text(json.dumps(config))
+    (path / "config.json").write_text(json.dumps(CONFIG))
     return path
 
 
@@ -63,6 +72,20 @@ DAMAGES = {
     "too new": r"was written by a newer dragoman .* pip install --upgrade dragoman",
     "other json": r"is no model configuration",
 }
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIG if name != "format_version"])
+def test_a_part_of_the_configuration_that_is_missing_is_named(model: Path, name: str) -> None:
+    for config in ({key: CONFIG[key] for key in CONFIG if key != name}, {**CONFIG, name: None}):
+        (model / "config.json").write_text(json.dumps(config))
+        with pytest.raises(StorageError, match=rf"config\.json is damaged: {name} is missing$"):
+            ModelDirectory.open(model)
+
+
+def test_a_tokenizer_needs_both_sides(model: Path) -> None:
+    (model / "config.json").write_text(json.dumps({**CONFIG, "tokenizer": {"files": [], "source": {}}}))
+    with pytest.raises(StorageError, match=r"config\.json is damaged: tokenizer\.target is missing$"):
+        ModelDirectory.open(model)
 
 
 @pytest.mark.parametrize("kind", DAMAGES)
@@ -140,6 +163,15 @@ def test_claiming_needs_room_or_leave(model: Path) -> None:
     assert ModelDirectory.open(model.with_name("model.old"))
     assert os.listdir(model) == []  # noqa: PTH208
     claim(model, overwrite=False)  # an empty directory is free
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("out", [".", "onnx/.."])
+def test_a_claim_needs_a_name(model: Path, monkeypatch: pytest.MonkeyPatch, out: str, overwrite: bool) -> None:
+    (model / "onnx").mkdir()
+    monkeypatch.chdir(model)
+    with pytest.raises(StorageError, match=re.escape(f"{out} is not empty; give --out by its name")):
+        claim(Path(out), overwrite=overwrite)
 
 
 def test_paths_come_before_hub_names(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
