@@ -188,6 +188,16 @@ def test_inspect_shows_tables_json_and_a_picture(trained: Path, tmp_path: Path, 
     assert (tmp_path / "a.svg").read_text(encoding="utf-8").lstrip().startswith("<?xml")
 
 
+def test_inspect_reads_what_translate_reads(trained: Path, out: Any) -> None:
+    looked = [
+        json.loads(out("inspect", trained, source, reference, "--json"))
+        for source, reference in (("source \u00e9", "cible \u00e9"), (" source\u00a0e\u0301 ", "cible \t e\u0301\n"))
+    ]
+    assert looked[0] == looked[1]
+    assert main(["inspect", str(trained), "a\x00b"]) == 2
+    assert main(["inspect", str(trained), " "]) == 2
+
+
 def test_check_finds_and_writes_a_clean_copy(tmp_path: Path, out: Any) -> None:
     (tmp_path / "pairs.tsv").write_text(PAIRS + "source 1 of many\tcible 1 de tant\n", encoding="utf-8")
     (tmp_path / "test.tsv").write_text("source 7 of many\tcible 7\n", encoding="utf-8")

@@ -40,15 +40,15 @@ def inspect(
     from dragoman.evaluation.inspection import inspect as look_inside
 
     translator = load(model, device=machine.device, threads=machine.threads)
-    source_ids = translator.source_tokenizer.encode(sentence)
-    if not source_ids:
-        raise OptionError("SENTENCE is empty: there is nothing to read")
+    encoded = translator.texts.encode_sources([sentence])
+    if encoded.faults:
+        raise OptionError(f"SENTENCE cannot be read: {encoded.faults[0]}")
     inspection = look_inside(
         translator.model,
-        source_ids,
+        encoded.ids[0],
         source_names=translator.source_tokenizer.tokens,
         target_names=translator.target_tokenizer.tokens,
-        reference_ids=None if reference is None else translator.target_tokenizer.encode(reference),
+        reference_ids=None if reference is None else translator.texts.encode_targets([reference])[0],
         candidates=candidates,
     )
     if svg is not None:
