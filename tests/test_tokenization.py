@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dragoman.config import TokenizerMethod
-from dragoman.corpus.tokenization import BOS, EOS, PAD, SEPARATOR, UNK, Tokenizer
+from dragoman.corpus.tokenization import BOS, EOS, PAD, SEPARATOR, SPECIAL_TOKENS, UNK, Tokenizer
 from dragoman.corpus.tokenizer_learning import learn
 from dragoman.errors import DataError, OptionError, StorageError
 
@@ -107,6 +107,19 @@ def test_a_literal_special_token_is_text(method: TokenizerMethod, literal: str) 
         ids = each.encode(literal)
         assert not {PAD, UNK, BOS, EOS} & set(ids)
         assert each.decode(ids) == literal
+
+
+@pytest.mark.parametrize("method", ["features", "symbols"])
+@pytest.mark.parametrize("literal", SPECIAL_TOKENS)
+def test_a_piece_is_never_a_special_token(method: TokenizerMethod, literal: str) -> None:
+    texts = [f"V;NOM(3){literal}", f"N;ACC(1){literal} {'x' * 64}{literal}", f"{literal}\t{literal}x"]
+    tokenizer = Tokenizer([learn(texts, method=method)])
+    assert Tokenizer.from_files(tokenizer.config(), tokenizer.files().__getitem__).files() == tokenizer.files()
+    for text in texts:
+        assert min(tokenizer.encode(text)) > EOS
+        assert tokenizer.decode(tokenizer.encode(text)) == normalized(text).replace(
+            "\t", " " if method == "symbols" else "\t"
+        )
 
 
 def test_a_literal_byte_token_is_text() -> None:
