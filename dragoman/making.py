@@ -50,10 +50,14 @@ def train(
     if out is None and launched().world > 1:
         raise OptionError("`out` is missing: several processes need a directory that all of them see")
     path = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="dragoman-")) / "model"
-    session.start(
-        pairs, path, options or TrainOptions(), overwrite=overwrite, listener=listener, command=command, remake=remake
-    )
-    translator = _finished(path, options or TrainOptions(), listener)
+    options = options or TrainOptions()
+    try:
+        session.start(pairs, path, options, overwrite=overwrite, listener=listener, command=command, remake=remake)
+        translator = _finished(path, options, listener)
+    except Exception:  # what was interrupted is kept, to go on with
+        if out is None:
+            shutil.rmtree(path.parent, ignore_errors=True)
+        raise
     if out is None:
         weakref.finalize(translator, shutil.rmtree, path.parent, ignore_errors=True)
     return translator

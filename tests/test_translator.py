@@ -171,6 +171,13 @@ def test_a_model_that_is_not_there() -> None:
         dragoman.load("no-such-model")
 
 
+def test_a_training_that_fails_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(DataError, match="none of 2 rows is usable"):
+        dragoman.train([("a", ""), ("b", "")], options=TrainOptions(max_steps=1, threads=1))
+    assert not list(tmp_path.iterdir())
+
+
 def test_several_source_columns_are_split_each_in_its_own_way(tmp_path: Path) -> None:
     file = tmp_path / "inflection.tsv"
     rows = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,7 +56,7 @@ def score(
             if scored.warning:
                 warn(f"line {pair.line}: {scored.warning}")
             print(_line(pair.line, scored, as_json=as_json))
-            every.append(scored)
+            every.append(replace(scored, attention=None))  # the largest part, which a perplexity does not need
     require_usable(report)
     (warn if report.unusable else notice)(report.summary())
     found = perplexity_of(every)
