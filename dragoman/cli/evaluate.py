@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from dragoman.evaluation.metrics import Perplexity
     from dragoman.translator import Translation, Translator
 
+_SCORED_AT_ONCE = 2_000
+"""Pairs whose attention is held at a time."""
+
 
 @flags_of_models
 def evaluate(
@@ -104,7 +107,10 @@ def _perplexity(translator: Translator, sources: list[str], references: list[lis
     from dragoman.translation.scoring import perplexity_of
 
     rows = [(source, text) for source, texts in zip(sources, references, strict=True) for text in texts]
-    return perplexity_of(translator.score([source for source, _ in rows], [text for _, text in rows]))
+    parts = (rows[start : start + _SCORED_AT_ONCE] for start in range(0, len(rows), _SCORED_AT_ONCE))
+    return perplexity_of(
+        pair for part in parts for pair in translator.score([source for source, _ in part], [text for _, text in part])
+    )
 
 
 def _by_rows(

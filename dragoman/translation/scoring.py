@@ -61,5 +61,5 @@ def perplexity_of(pairs: Iterable[ScoredPair]) -> Perplexity | None:
     """The perplexity of all pairs that have a score together; None if there are none."""
     from dragoman.evaluation.metrics import perplexity
 
-    usable = [pair for pair in pairs if pair.token_scores]
-    return perplexity([pair.token_scores for pair in usable], [pair.target for pair in usable]) if usable else None
+    usable = [(pair.token_scores, pair.target) for pair in pairs if pair.token_scores]  # and not the attention
+    return perplexity([scores for scores, _ in usable], [target for _, target in usable]) if usable else None
