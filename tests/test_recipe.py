@@ -48,6 +48,8 @@ def test_embeddings_learn_fast_unless_they_have_learned_or_the_preset_is_a_paper
         chosen = recipe(summary)
         assert chosen.learning_rate * chosen.embedding_rate == pytest.approx(8e-3)
     assert recipe(embedding_rate=2).embedding_rate == 2
+    with pytest.raises(OptionError, match=r"`embedding_rate` must be at least 0\.05, but is 0\.002"):
+        recipe(embedding_rate=0.002)
     assert recipe(from_model="earlier").embedding_rate == 1
     reasons = choose(TrainOptions(from_model="earlier", preset="textbook"), data())[1]
     assert [reason.why for reason in reasons if reason.name == "embedding_rate"] == ["preset textbook"]

@@ -202,7 +202,13 @@ class TrainOptions(ReadOptions, MachineOptions):
     learning_rate: Annotated[float | None, option("Training", description="Highest learning rate.", gt=0)] = None
     embedding_rate: Annotated[
         float | None,
-        option("Training", description="What the learning rate is multiplied by for the embeddings.", gt=0, le=1000),
+        # Less is a rate of its own, given by mistake.
+        option(
+            "Training",
+            description="The learning rate of the embeddings, as a multiple of that of the rest.",
+            ge=0.05,
+            le=1000,
+        ),
     ] = None
     schedule: Annotated[
         Literal["constant", "inverse_sqrt", "linear", "cosine", "plateau"] | None,
