@@ -90,9 +90,9 @@ def _begin(
     remake: Remaker | None,
 ) -> Opened:
     """Make the model directory of a new run."""
-    out = out.resolve()
-    if out == Path.cwd():
-        raise StorageError(f"{out} is the current directory, which cannot be replaced; choose another `out`")
+    place = out.resolve()
+    if place == Path.cwd():
+        raise StorageError(f"{place} is the current directory, which cannot be replaced; choose another `out`")
     find_preset(options.preset)
     earlier = Earlier.of(options)
     check_frozen(options)
@@ -101,8 +101,8 @@ def _begin(
     bound_caches()
     check_claim(out, overwrite=overwrite)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        workplace = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        workplace = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
     except OSError as error:
         raise StorageError(f"{out} cannot be made: {error.strerror}") from None
     try:
@@ -112,7 +112,7 @@ def _begin(
             options,
             listener,
             earlier=earlier,
-            name=out.name,
+            name=place.name,
             command=command,
             device=device,
             remake=remake,
@@ -120,9 +120,9 @@ def _begin(
         recipe = _plan(directory, prepared, model.to(device), recipe, listener)
         save_checkpoint(directory.training / LAST, first_checkpoint(model, recipe))
         workplace.chmod(0o755)
-        claim(out, overwrite=overwrite)
-        out.rmdir()
-        workplace.rename(out)
+        claim(place, overwrite=overwrite)
+        place.rmdir()
+        workplace.rename(place)
     except BaseException:
         shutil.rmtree(workplace, ignore_errors=True)
         raise
