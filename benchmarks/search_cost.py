@@ -1,17 +1,21 @@
 """What search costs beyond the model's own steps, and what a beam costs against greedy search.
 
-    python benchmarks/search_cost.py [--engine torch] [--threads 1] [--repeats 7]
+    python benchmarks/search_cost.py [--engine torch] [--threads 1] [--repeats 7] [--model DIR --input FILE]
 
 It measures models with random weights: two LSTM layers of 256 and of 512, a vocabulary of
 8,000, multi-head attention; outputs are cut at 20 tokens, so that every search does the same number of steps. "Own share"
 is the part of the time that is not spent inside the model's three operations (start, step, select). `--engine` float32 or int8
 measures the same models as ONNX graphs: the faster the model's steps, the larger the search's share.
+
+With `--model` it measures a trained model on lines of a file instead, sorted by length as `translate` sorts them: 16 single ones and
+two batches, spread evenly over it. Its outputs end where the model ends them.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,9 +29,13 @@ from dragoman.model.stepper import TorchStepper
 from dragoman.runtime.decoder_graph import decoder_graph
 from dragoman.runtime.encoder_graph import encoder_graph
 from dragoman.runtime.engine import OnnxStepper
+from dragoman.storage import ModelDirectory
+from dragoman.translation.loading import load_model
+from dragoman.translation.texts import Texts
 
 VOCAB = 8000
 LENGTH = 20
+Sources = list[list[int]]
 
 
 class Timed:
@@ -105,18 +113,35 @@ def open_stepper(engine: str, hidden_size: int, threads: int) -> Stepper:
 
 
 def measure(
-    stepper: Stepper, sources: list[list[int]], options: SearchOptions, constraints: Constraints | None, repeats: int
+    stepper: Stepper, batches: list[Sources], options: SearchOptions, constraints: Constraints | None, repeats: int
 ) -> tuple[float, float]:
     """Milliseconds per source (best of `repeats`), and the search's own share of it."""
     best, share = float("inf"), 0.0
     for _ in range(repeats):
         timed = Timed(stepper)
         began = time.perf_counter()
-        search(timed, sources, options=options, constraints=constraints)
+        for sources in batches:
+            search(timed, sources, options=options, constraints=constraints)
         seconds = time.perf_counter() - began
         if seconds < best:
             best, share = seconds, 1 - timed.seconds / seconds
-    return 1000 * best / len(sources), share
+    return 1000 * best / sum(map(len, batches)), share
+
+
+def trained(model: str, file: Path, engine: str, threads: int) -> tuple[Stepper, Sources]:
+    """A model, and the lines of a file from the shortest to the longest."""
+    directory = ModelDirectory.open(model)
+    texts = Texts(directory.config, directory.read_text)
+    found = texts.encode_sources(file.read_text(encoding="utf-8").splitlines()).ids.values()
+    if engine == "torch":
+        return TorchStepper(load_model(directory, device="cpu", threads=threads)), sorted(found, key=len)
+    return OnnxStepper.open(directory, precision=engine, threads=threads), sorted(found, key=len)
+
+
+def spread(sources: Sources, batch: int) -> list[Sources]:
+    """Batches of neighbours, from the shortest sources to the longest: 16 single ones, or two."""
+    starts = np.linspace(0, len(sources) - batch, 18 if batch == 1 else 4).astype(int)[1:-1]
+    return [sources[start : start + batch] for start in starts]
 
 
 def main() -> None:
@@ -125,7 +150,11 @@ def main() -> None:
     parser.add_argument("--engine", choices=("torch", "float32", "int8"), default="torch")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--model", metavar="DIR")
+    parser.add_argument("--input", type=Path, metavar="FILE")
     arguments = parser.parse_args()
+    if bool(arguments.model) != bool(arguments.input):
+        parser.error("--model and --input need each other")
     torch.set_num_threads(arguments.threads)
     random = np.random.default_rng(1)
     print(
@@ -133,34 +162,42 @@ def main() -> None:
         f"best of {arguments.repeats}"
     )
     print(f"{'model':>6} {'batch':>5} {'search':>22} {'ms/source':>10} {'x greedy':>8} {'own share':>9}")
-    for hidden_size in (256, 512):
-        stepper = open_stepper(arguments.engine, hidden_size, arguments.threads)
+    for name in ("own",) if arguments.model else ("256", "512"):
+        most = None if arguments.model else LENGTH
+        if arguments.model:
+            stepper, lines = trained(arguments.model, arguments.input, arguments.engine, arguments.threads)
+        else:
+            stepper = open_stepper(arguments.engine, int(name), arguments.threads)
         for batch in (1, 32):
-            sources = [random.integers(4, VOCAB, size=random.integers(8, 16)).tolist() for _ in range(batch)]
+            if arguments.model:
+                batches = spread(lines, batch)
+            else:
+                batches = [[random.integers(4, VOCAB, size=random.integers(8, 16)).tolist() for _ in range(batch)]]
             greedy = 0.0
-            for name, (options, constraints) in searches().items():
-                ms, share = measure(stepper, sources, options, constraints, arguments.repeats)
+            for kind, (options, constraints) in searches(most).items():
+                ms, share = measure(stepper, batches, options, constraints, arguments.repeats)
                 greedy = greedy or ms
-                print(f"{hidden_size:>6} {batch:>5} {name:>22} {ms:>10.2f} {ms / greedy:>8.2f} {share:>9.1%}")
+                print(f"{name:>6} {batch:>5} {kind:>22} {ms:>10.2f} {ms / greedy:>8.2f} {share:>9.1%}", flush=True)
 
 
-def searches() -> dict[str, tuple[SearchOptions, Constraints | None]]:
+def searches(max_length: int | None) -> dict[str, tuple[SearchOptions, Constraints | None]]:
     """What is measured, by name; greedy first."""
-    greedy = SearchOptions(beam_size=1, max_length=LENGTH)
-    beam = SearchOptions(beam_size=5, max_length=LENGTH)
+    greedy = SearchOptions(beam_size=1, max_length=max_length)
+    beam = greedy.model_copy(update={"beam_size": 5})
+    sample = greedy.model_copy(update={"method": "sample"})
     required = Constraints(require=((17, 18), (99,)))
     choices = tuple((a, b, *range(a, a + LENGTH - 3)) for a in range(10, 110) for b in range(10, 20))
     return {
         "greedy": (greedy, None),
         "beam 5": (beam, None),
-        "beam 8, 4 groups": (SearchOptions(beam_size=8, beam_groups=4, max_length=LENGTH), None),
+        "beam 8, 4 groups": (beam.model_copy(update={"beam_size": 8, "beam_groups": 4}), None),
         "beam 5, no repeats": (beam.model_copy(update={"no_repeat_ngram": 3}), None),
         "beam 5, 2 required": (beam, required),
         "beam 5, 1000 choices": (beam, Constraints(choices=choices)),
-        "sample": (SearchOptions(method="sample", max_length=LENGTH), None),
-        "sample, top_k 50": (SearchOptions(method="sample", top_k=50, max_length=LENGTH), None),
-        "sample, top_p 0.9": (SearchOptions(method="sample", top_p=0.9, max_length=LENGTH), None),
-        "stochastic beam 5": (SearchOptions(method="stochastic_beam", max_length=LENGTH), None),
+        "sample": (sample, None),
+        "sample, top_k 50": (sample.model_copy(update={"top_k": 50}), None),
+        "sample, top_p 0.9": (sample.model_copy(update={"top_p": 0.9}), None),
+        "stochastic beam 5": (beam.model_copy(update={"method": "stochastic_beam"}), None),
     }
 
 

@@ -72,41 +72,54 @@ def shape(
     top_p: float | None = None,
     min_p: float | None = None,
 ) -> Floats:
-    """The probabilities to draw from, `(rows, n)`; equals at a border stay or go together."""
+    """What to draw from, `(rows, n)`: the probabilities that are left, not scaled to 1; equals at a border stay or go together."""
     probabilities = normalize(values / temperature if temperature != 1 else values)
-    size = values.shape[1]
+    size, total = values.shape[1], np.ones((len(values), 1), probabilities.dtype)
     if top_k is not None and top_k < size:
         least = np.partition(probabilities, size - top_k, axis=1)[:, size - top_k, None]
         probabilities = np.where(probabilities >= least, probabilities, 0)
+        total = probabilities.sum(axis=1, keepdims=True)
     if top_p is not None and top_p < 1:
-        totals = probabilities.sum(axis=1, keepdims=True)
-        falling = _falling(probabilities, top_p * totals)
-        before = falling.cumsum(axis=1) - falling
-        kept = ((before < top_p * totals) & (falling > 0)).sum(axis=1, keepdims=True)
-        least = np.take_along_axis(falling, np.maximum(kept - 1, 0), axis=1)
-        probabilities = np.where(probabilities >= least, probabilities, 0)
+        least = _least_with(probabilities, top_p * total[:, 0])
+        probabilities = np.where(probabilities >= least[:, None], probabilities, 0)
     if min_p:
         highest = probabilities.max(axis=1, keepdims=True)
         probabilities = np.where(probabilities >= highest * min_p, probabilities, 0)
-    totals = probabilities.sum(axis=1, keepdims=True)
-    shaped: Floats = probabilities / np.where(totals > 0, totals, 1)
-    return shaped
+    return probabilities
 
 
-def _falling(probabilities: Floats, mass: Floats) -> Floats:
-    """Each row's highest probabilities, falling: at least so many that they hold the `mass`, (rows, 1), together."""
-    # In most rows of a trained model a few words hold nearly all, which need not be sorted with the rest.
-    for least in _LIKELY:
-        likely = probabilities >= least
-        if (np.where(likely, probabilities, 0).sum(axis=1, keepdims=True) > mass).all():
-            rows, columns = likely.nonzero()
-            counts = np.bincount(rows, minlength=len(probabilities))
-            found = np.zeros((len(probabilities), int(counts.max())), probabilities.dtype)
-            found[np.arange(found.shape[1]) < counts[:, None]] = probabilities[rows, columns]
-            probabilities = found
-            break
-    falling: Floats = np.sort(probabilities, axis=1)[:, ::-1]
+def _least_with(probabilities: Floats, mass: Floats) -> Floats:
+    """(rows,): the least of each row's highest probabilities, of the fewest that have the row's `mass` together."""
+    least, left = np.zeros(len(probabilities), probabilities.dtype), np.arange(len(probabilities))
+    # In most rows of a trained model a few words hold nearly all, so that the rest need not be sorted.
+    for likely in _LIKELY:
+        some = probabilities if len(left) == len(probabilities) else probabilities[left]
+        enough = np.where(some >= likely, some, 0).sum(axis=1) > mass[left]
+        rows = left[enough]
+        if len(rows):
+            least[rows] = _least_of_falling(_falling(some if enough.all() else some[enough], likely), mass[rows])
+            left = left[~enough]
+        if not len(left):
+            return least
+    least[left] = _least_of_falling(np.sort(probabilities[left], axis=1)[:, ::-1], mass[left])
+    return least
+
+
+def _falling(probabilities: Floats, likely: float) -> Floats:
+    """What is at least `likely` in each row, falling: (rows, most in one), with 0 after the last."""
+    places = np.flatnonzero(probabilities >= likely)
+    counts = np.bincount(places // probabilities.shape[1], minlength=len(probabilities))
+    found = np.zeros((len(probabilities), int(counts.max())), probabilities.dtype)
+    found[np.arange(found.shape[1]) < counts[:, None]] = probabilities.ravel()[places]
+    falling: Floats = np.sort(found, axis=1)[:, ::-1]
     return falling
+
+
+def _least_of_falling(falling: Floats, mass: Floats) -> Floats:
+    before = falling.cumsum(axis=1) - falling
+    kept = ((before < mass[:, None]) & (falling > 0)).sum(axis=1)
+    least: Floats = falling[np.arange(len(falling)), np.maximum(kept - 1, 0)]
+    return least
 
 
 def draw(weights: Floats, numbers: Floats) -> Ints:
