@@ -13,11 +13,16 @@ memory_copied holds places in `own` then.
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
+import torch
+from torch import Tensor
 from torch.nn import Linear
 
 from dragoman.model.attention import AdditiveAttention, MultiHeadAttention
 from dragoman.model.decoder import Decoder
+from dragoman.model.recurrent import RecurrentLayer
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.runtime.cells import array, cell_step
 from dragoman.runtime.encoder_graph import seam_nodes
@@ -40,6 +45,7 @@ class _Step:
 
     def __init__(self, decoder: Decoder, precision: str, *, shortlist: bool) -> None:
         self.decoder = decoder
+        self.layers, self.readout = _reading_heads(decoder)
         self.shortlist = shortlist
         self.hidden = decoder.layers[0].hidden_size
         self.g = GraphBuilder("decoder", precision=precision)
@@ -64,7 +70,7 @@ class _Step:
             parts.append("state_fed")
         inputs = g.joined(parts)
         following: list[list[str]] = []
-        for index, (layer, seam) in enumerate(zip(decoder.layers, decoder.seams, strict=True)):
+        for index, (layer, seam) in enumerate(zip(self.layers, decoder.seams, strict=True)):
             read = [inputs, attended] if decoder.early and index > 0 else [inputs]
             after = cell_step(g, f"decoder.{index}", layer, read, states[index])
             following.append(after)
@@ -112,7 +118,10 @@ class _Step:
         g.input("memory_bias", FLOAT, ["rows", 1, "source_length"])
 
     def _attend(self, query: str) -> tuple[str, str]:
-        """(rows, hidden) -> what is attended to, (rows, hidden), and the weights, (rows, source_length)."""
+        """(rows, hidden) -> what is attended to, (rows, hidden), and the weights, (rows, source_length).
+
+        Several heads stand side by side as they are: see `_reading_heads`.
+        """
         g, attention = self.g, self.decoder.attention
         if isinstance(attention, MultiHeadAttention):
             return self._attend_with_heads(attention, query)
@@ -135,13 +144,11 @@ class _Step:
         scores = g.node("MatMul", asked, "memory_keys")  # (rows, heads, 1, source_length)
         weights = g.node("Softmax", g.node("Add", scores, "memory_bias"), attributes={"axis": -1})
         mixed = g.node("MatMul", weights, "memory_values")  # (rows, heads, 1, width)
-        joined = g.node("Reshape", mixed, g.numbers(0, self.hidden))
-        output = g.linear(joined, "attention.output", array(attention.output.weight), array(attention.output.bias))
         mean = g.node("ReduceMean", weights, g.numbers(1, 2), attributes={"keepdims": 0})
-        return output, mean
+        return g.node("Reshape", mixed, g.numbers(0, self.hidden)), mean
 
     def _features(self, states: str, attended: str, embedded: str) -> str:
-        g, readout = self.g, self.decoder.readout
+        g, readout = self.g, self.readout
         if readout is None:
             return states
         parts = [states, *([attended] if attended else []), *([embedded] if self.decoder.inside else [])]
@@ -188,9 +195,8 @@ class _Step:
         count = g.node("Min", top_k, g.numbers(blocks))
         _, found = g.nodes("TopK", highest, count, outputs=2, attributes={"axis": -1})
         rising, _ = g.nodes("TopK", found, count, outputs=2, attributes={"axis": -1, "largest": 0})
-        first = g.node("Mul", g.node("Unsqueeze", rising, g.numbers(2)), g.numbers(size))  # (rows, count, 1)
-        places = g.node("Add", first, g.constant("within_block", np.arange(size)))
-        places = g.node("Reshape", places, g.numbers(0, -1))
+        places = g.node("Gather", g.constant("places", np.arange(words).reshape(blocks, size)), rising)
+        places = g.node("Reshape", places, g.numbers(0, -1))  # (rows, count, size) -> (rows, count * size)
         candidates = g.node("GatherElements", log_probs, places, attributes={"axis": 1})
         chosen, among = g.nodes("TopK", candidates, top_k, outputs=2, attributes={"axis": -1})
         return chosen, g.node("GatherElements", places, among, attributes={"axis": 1})
@@ -221,3 +227,35 @@ class _Step:
     def _log(self, probability: str) -> str:
         tiny = self.g.constant("tiny", np.array(np.finfo(np.float32).tiny))
         return self.g.node("Log", self.g.node("Max", probability, tiny))
+
+
+def _reading_heads(decoder: Decoder) -> tuple[list[RecurrentLayer], Linear | None]:
+    """The recurrent layers and the readout of a decoder, as they read the heads of its attention themselves.
+
+    What several heads find goes through an output layer, and from there into other linear layers only: their product is one layer,
+    which saves a product in every step.
+    """
+    layers, readout = list(decoder.layers), decoder.readout
+    if not isinstance(decoder.attention, MultiHeadAttention):
+        return layers, readout
+    output, hidden = decoder.attention.output, layers[0].hidden_size
+    reads = [(index, hidden) for index in range(1, len(layers)) if decoder.early]
+    if decoder.inside:
+        reads.append((0, layers[0].input_size - hidden))
+    for index, first in reads:
+        layers[index] = copy.deepcopy(layers[index])
+        weight, _, bias, _ = layers[index].weights
+        _multiply_in(output, weight, bias, first)
+    assert readout is not None, "a decoder with attention has a readout"
+    readout = copy.deepcopy(readout)
+    _multiply_in(output, readout.weight, readout.bias, hidden)
+    return layers, readout
+
+
+@torch.no_grad()
+def _multiply_in(inner: Linear, weight: Tensor, bias: Tensor, first: int) -> None:
+    """Let a layer read in its columns from `first` on what `inner` reads, in place of what it gives."""
+    columns = weight[:, first : first + inner.out_features]
+    outer = columns.double()
+    bias += outer @ inner.bias.double()
+    columns.copy_(outer @ inner.weight.double())

@@ -54,7 +54,7 @@ def _encode(g: GraphBuilder, encoder: Encoder, ids: str, lengths: str) -> tuple[
         ids = _reversed(g, ids, lengths)
     # Recurrent operators want time first: (source_length, batch, embedding)
     turned = g.node("Transpose", ids, attributes={"perm": [1, 0]})
-    inputs = g.rows("encoder.embedding", array(encoder.embedding.weight), turned)
+    inputs = g.rows("encoder.embedding", array(encoder.embedding.weight), turned, axes=2)
     finals: list[list[str]] = []
     for index, seam in enumerate(encoder.seams):
         directions = [encoder.forward_layers[index]]

@@ -158,11 +158,14 @@ class GraphBuilder:
         whole = np.rint(weight / scales[:, None]).astype(np.int8)
         return self.constant(name, whole), self.constant(f"{name}.scales", scales.astype(np.float32))
 
-    def rows(self, name: str, table: Array, ids: str) -> str:
-        """Rows of an embedding table, (words, width): ids of any shape -> (..., width)."""
+    def rows(self, name: str, table: Array, ids: str, *, axes: int = 1) -> str:
+        """Rows of an embedding table, (words, width), for ids of so many axes: (...) -> (..., width)."""
         if self.precision != "int8":
             return self.node("Gather", self.constant(name, table), ids)
         stored, scales = self._quantised(name, table)
+        if axes == 1:
+            whole, scale = self.node("Gather", stored, ids), self.node("Gather", scales, ids)
+            return self.node("DequantizeLinear", whole, scale, attributes={"axis": 0})
         whole = self.node("Cast", self.node("Gather", stored, ids), attributes={"to": FLOAT})
         return self.node("Mul", whole, self.node("Unsqueeze", self.node("Gather", scales, ids), self.numbers(-1)))
 
