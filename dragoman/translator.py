@@ -309,8 +309,8 @@ class Translator:
     @property
     def fingerprint(self) -> list[str]:
         """What tells this model from others: a checksum of it, of those that decide with it, and of the reverse model."""
-        companions = [*self._others, *([self.reverse] if self.reverse else [])]
-        return [each.directory.fingerprint() for each in (self, *companions)]
+        reverse = [f"reverse {self.reverse.directory.fingerprint()}"] if self.reverse else []
+        return [each.directory.fingerprint() for each in (self, *self._others)] + reverse
 
     def join(self, others: Iterable[Translator]) -> None:
         """Make an ensemble: from now on the probabilities of all models are averaged at every token.

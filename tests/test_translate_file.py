@@ -490,6 +490,12 @@ def test_another_model_is_no_way_to_go_on(trained: Path, file: Path, stopped: Pa
     assert "another model" in translate(other, file, stopped).errors[0]
 
 
+def test_a_model_that_decides_with_it_is_no_reverse_model(trained: Path) -> None:
+    together, reverse = dragoman.load(trained, ensemble=[trained]), dragoman.load(trained, reverse=trained)
+    assert together.fingerprint == dragoman.load(trained, ensemble=[trained]).fingerprint
+    assert together.fingerprint != reverse.fingerprint, "a part that one began would be gone on with by the other"
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
