@@ -327,9 +327,10 @@ class Translator:
                         f"{other.directory.path} has another than that of {self.directory.path}: train them on the same "
                         "data with the same --split-seed"
                     )
+        present = self.stepper.steppers if isinstance(self.stepper, EnsembleStepper) else (self.stepper,)
         self._others += others
         self.__dict__.pop("_one_of_many", None)
-        self.stepper = EnsembleStepper([self.stepper, *(other.stepper for other in others)])
+        self.stepper = EnsembleStepper([*present, *(other.stepper for other in others)])
 
 
 def load(

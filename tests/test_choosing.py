@@ -135,6 +135,14 @@ def test_an_ensemble_averages_and_of_one_model_twice_changes_nothing(folder: Pat
         assert mixed.token_scores == pytest.approx(expected.tolist(), abs=1e-3)
 
 
+def test_models_that_join_one_after_another_count_as_much_as_those_that_join_at_once(folder: Path) -> None:
+    one, two = folder / "one", folder / "two"
+    joined, loaded = dragoman.load(one, threads=1, ensemble=[two]), dragoman.load(one, threads=1, ensemble=[two, two])
+    joined.join([dragoman.load(two, threads=1)])
+    for mine, theirs in zip(joined.score(SOURCES, SOURCES), loaded.score(SOURCES, SOURCES), strict=True):
+        assert mine.token_scores == pytest.approx(theirs.token_scores, abs=1e-6)
+
+
 def test_with_the_same_split_seed_models_of_other_seeds_go_together(folder: Path, tmp_path: Path, run: Any) -> None:
     size = [*TINY[: TINY.index("--dev")], "--dev", "4", *TINY[TINY.index("--dev") + 2 :]]
     for name, seeds in {"one": ["--seed", 1], "two": ["--seed", 2, "--split-seed", 1], "other": ["--seed", 2]}.items():
