@@ -287,6 +287,9 @@ class Translator:
             raise OptionError("`min_confidence` must not be given to a calibration: every output is looked at")
         if options.shortlist:
             raise OptionError("`shortlist` must not be given to a calibration: it is of the whole vocabulary")
+        if self._others:
+            raise OptionError("an ensemble cannot be calibrated: what is kept with a model is of its own scores")
+        self.directory.require_folder("calibrating")
         translations = list(self.translate_many(sources, options=options))
         correct = [is_exact(found.text, texts) for found, texts in zip(translations, references, strict=True)]
         calibration = calibrate(translations, correct, seed=seed)

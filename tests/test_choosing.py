@@ -14,7 +14,7 @@ from tiny import PAIRS, TINY
 import dragoman
 from dragoman.cli import main
 from dragoman.config import SearchOptions
-from dragoman.errors import DataError, OptionError
+from dragoman.errors import DataError, OptionError, StorageError
 from dragoman.evaluation.calibration import Calibrator
 from dragoman.translation.choosing import UNREADABLE, by_likeness, by_reverse_model, utility
 from dragoman.translation.outputs import Candidate
@@ -227,3 +227,17 @@ def test_a_calibration_needs_right_and_wrong_outputs(translator: Translator) -> 
         translator.calibrate(SOURCES, [["nothing like it"]] * len(SOURCES))
     with pytest.raises(OptionError, match="`min_confidence` must not be given to a calibration"):
         translator.calibrate(SOURCES, [["a"]] * len(SOURCES), options=SearchOptions(min_confidence=0.1))
+
+
+def test_what_cannot_keep_a_calibration_is_refused_before_any_work(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dragoman.export(folder / "two", precision="float32", bundle=tmp_path / "two.dragoman")
+    before = (folder / "one/config.json").read_bytes()
+    together = dragoman.load(folder / "one", ensemble=[folder / "two"])
+    monkeypatch.setattr(Translator, "translate_many", None)
+    with pytest.raises(OptionError, match="an ensemble cannot be calibrated"):
+        together.calibrate(SOURCES, [["a"]] * len(SOURCES))
+    with pytest.raises(StorageError, match="is a bundle, which only translates: calibrating needs the model directory"):
+        dragoman.load(tmp_path / "two.dragoman").calibrate(SOURCES, [["a"]] * len(SOURCES))
+    assert (folder / "one/config.json").read_bytes() == before
