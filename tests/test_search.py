@@ -395,7 +395,7 @@ def test_impossible_lengths_are_errors_before_the_model_is_asked() -> None:
     with pytest.raises(OptionError, match=r"^`min_length` must be at most `max_length` \(3\), but is 4$"):
         SearchOptions(min_length=4, max_length=3)
     model = TableStepper()
-    with pytest.raises(OptionError, match=r"longest \(2\).*source 2, which has 1 tokens"):
+    with pytest.raises(OptionError, match=r"longest \(2\).*for a source of 1 tokens"):
         search(model, [[4, 5], [4]], options=SearchOptions(min_length=3, max_length_ratio=2.0))
     assert model.steps == 0
 
@@ -430,6 +430,8 @@ def test_length_limits() -> None:
     options = SearchOptions(max_length=12, max_length_ratio=1.5, min_length=1, min_length_ratio=0.25)
     least, most = length_limits(lengths, options=options)
     assert (least.tolist(), most.tolist()) == ([1, 3], [2, 12])
+    least, most = length_limits(lengths, options=SearchOptions(min_length=60))  # a default gives way
+    assert (least.tolist(), most.tolist()) == ([60, 60], [60, 80])
 
 
 # The operations
