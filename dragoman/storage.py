@@ -326,8 +326,10 @@ class ModelDirectory:
             self.read_shortlist()
             _, graphs[shortlist_graph_name(precision)] = self.read_graphs(precision, shortlist=True)
             names.append(SHORTLIST)
+        onnx = {"default": precision, "precisions": {precision: self.precisions[precision]["parity"]}}
+        config = self.config | {"onnx": self.config["onnx"] | onnx}  # which says what the bundle has
         members = {
-            CONFIG: json.dumps(self.config, ensure_ascii=False, indent=2).encode(),
+            CONFIG: json.dumps(config, ensure_ascii=False, indent=2).encode(),
             **{name: self._read(name) for name in names},
             f"{GRAPHS}/{GRAPH_LIST}": json.dumps(listed, ensure_ascii=False).encode(),
             **{f"{GRAPHS}/{name}": content for name, content in graphs.items()},

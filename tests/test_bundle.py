@@ -63,6 +63,12 @@ def test_other_commands_take_a_bundle(bundle: Path, tmp_path: Path, capsys: pyte
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["summary"]["pairs"] == 1
 
 
+def test_info_says_what_graphs_a_bundle_has(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(bundle), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["onnx"]
+    assert (list(found["precisions"]), found["default"]) == (["int8"], "int8")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
