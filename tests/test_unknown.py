@@ -133,6 +133,21 @@ def test_no_output_holds_unk_and_scores_stay(copier: dragoman.Translator, tmp_pa
     assert by_table.text == plain[0].text.replace("<unk>", "MOT")
 
 
+def test_a_phrase_table_is_cleaned_as_sources_are_and_a_line_that_is_no_entry_is_an_error(
+    copier: dragoman.Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "table.tsv"
+    options = SearchOptions(phrase_table=str(table))
+    monkeypatch.setitem(copier.config, "normalization", "nfkc")
+    table.write_text("Ｚｏｅ\tMOT\n\n", encoding="utf-8")
+    unknown = UnknownWords.of(copier.texts, options, attends=True)
+    assert unknown is not None
+    assert unknown.table == {copier.texts.clean_source("Ｚｏｅ"): "MOT"}
+    table.write_text("call\tMOT\nXi Ksi\nnow\tMOT\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"table\.tsv:2: "):
+        copier.translate("call Xi now", options=options)
+
+
 def test_the_command_line_has_it_and_says_what_it_needs(
     copier: dragoman.Translator, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from dragoman.config import ReadOptions, SearchOptions
-from dragoman.corpus.cleaning import clean, fault_in, join_columns
+from dragoman.corpus.cleaning import Normalization, clean, fault_in, join_columns
 from dragoman.corpus.reading import read_sources
 from dragoman.corpus.report import EMPTY_LINE, EMPTY_SOURCE
 from dragoman.corpus.tokenization import Tokenizer
@@ -53,6 +53,12 @@ class Texts:
         return Tokenizer.from_files(self._config["tokenizer"]["target"], self._read)
 
     @property
+    def normalization(self) -> Normalization:
+        """The Unicode form of both sides."""
+        form: Normalization = self._config["normalization"]
+        return form
+
+    @property
     def source_columns(self) -> int:
         """How many source columns there are; they are joined by TAB in a source."""
         return len(self.source_tokenizer.methods)
@@ -60,7 +66,7 @@ class Texts:
     def clean_source(self, source: str) -> str:
         """A source as the training data had it."""
         cells = source.split("\t") if self.source_columns > 1 else [source]
-        return join_columns([clean(cell, self._config["normalization"]) for cell in cells])
+        return join_columns([clean(cell, self.normalization) for cell in cells])
 
     def encode_sources(self, sources: Sequence[str]) -> Encoded:
         """Sources in ids; one that cannot be used has a fault instead."""
@@ -86,7 +92,7 @@ class Texts:
 
     def encode_targets(self, targets: Sequence[str]) -> list[list[int]]:
         """Targets in ids, cleaned as the training data was, without `<s>` and `</s>`."""
-        return self.target_tokenizer.encode_batch([clean(text, self._config["normalization"]) for text in targets])
+        return self.target_tokenizer.encode_batch([clean(text, self.normalization) for text in targets])
 
     def translation(self, source: str, ids: list[int], hypotheses: Sequence[Hypothesis]) -> Translation:
         """What a search found for a source and its ids, best first, as texts."""
@@ -131,7 +137,7 @@ class Texts:
 
     def _choices(self, path: str) -> list[str]:
         """The lines of a file, cleaned as targets are; empty ones are none."""
-        options = ReadOptions(format="text", normalization=self._config["normalization"])
+        options = ReadOptions(format="text", normalization=self.normalization)
         choices: list[str] = []
         for line in read_sources(path, options):
             if line.text is not None:

@@ -41,8 +41,8 @@ class UnknownWords:
             raise OptionError(f"`{name}` follows the model's attention, but this model has none")
         table: dict[str, str] = {}
         if options.phrase_table is not None:
-            report = ReadReport()
-            for pair in read_pairs([options.phrase_table], ReadOptions(), report=report):
+            report, reading = ReadReport(), ReadOptions(normalization=texts.normalization, strict=True)
+            for pair in read_pairs([options.phrase_table], reading, report=report):
                 table.setdefault(pair.source, pair.target)
             require_usable(report)
         return cls(texts, table)
