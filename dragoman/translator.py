@@ -22,7 +22,7 @@ from dragoman.generation.stepper import Stepper
 from dragoman.places import copy_model, locate, upload
 from dragoman.storage import ModelDirectory
 from dragoman.translation.batches import windows
-from dragoman.translation.job import Job
+from dragoman.translation.job import Job, calibrator_of
 from dragoman.translation.loading import choose_engine, load_model
 from dragoman.translation.outputs import Candidate, ScoredPair, Translation
 from dragoman.translation.pipeline import translate_windows
@@ -31,6 +31,7 @@ from dragoman.translation.texts import Texts
 from dragoman.translation.watching import Piece, Traced, stream_text, trace_text
 
 if TYPE_CHECKING:
+    from dragoman.evaluation.calibration import Calibrator
     from dragoman.evaluation.exposure import Gap
     from dragoman.evaluation.metrics import Scores
     from dragoman.model.seq2seq import Seq2Seq
@@ -215,13 +216,21 @@ class Translator:
         """
         self._refuse_reverse()
         options = options or SearchOptions()
-        return stream_text(self._runs(options, many=False), self.texts, source, options)
+        stepper, calibrator = self._runs(options, many=False), self._calibrator(options)
+        return stream_text(stepper, self.texts, source, options, calibrator=calibrator)
 
     def trace(self, source: str, *, options: SearchOptions | None = None) -> Traced:
         """Translate one source, and keep every step of the beam: candidates, scores, what was pruned and why."""
         self._refuse_reverse()
         options = options or SearchOptions()
-        return trace_text(self._runs(options, many=False), self.texts, source, options)
+        stepper, calibrator = self._runs(options, many=False), self._calibrator(options)
+        return trace_text(stepper, self.texts, source, options, calibrator=calibrator)
+
+    def _calibrator(self, options: SearchOptions) -> Calibrator | None:
+        """What gives confidences; with a shortlist scores are others."""
+        if options.shortlist:
+            return None
+        return calibrator_of(self.directory, together=bool(self._others), needed=False)
 
     def _refuse_reverse(self) -> None:
         if self.reverse is not None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers.decoders import ByteFallback
 
 import dragoman
 from dragoman.cli import main
@@ -87,15 +89,14 @@ class Ids(Texts):
         return type("Encoded", (), {"faults": {}, "ids": {0: [9]}})
 
     def tokens(self, ids: list[int]) -> list[str]:
-        return list(map(str, ids))
+        return [self.name(self.parts[i]) if i < len(self.parts) else str(i) for i in ids]
+
+    def name(self, part: bytes | str) -> str:
+        return f"<0x{part[0]:02X}>" if isinstance(part, bytes) else part
 
     def decode(self, ids: list[int]) -> str:
-        import unicodedata
-
-        chosen: list[Any] = [self.parts[i] for i in ids]
-        return (
-            unicodedata.normalize("NFC", "".join(chosen)) if self.jamo else b"".join(chosen).decode("utf-8", "replace")
-        )
+        text = str(ByteFallback().decode(self.tokens(ids)))
+        return unicodedata.normalize("NFC", text) if self.jamo else text
 
     def candidate(self, hypothesis: Hypothesis) -> Any:
         from dragoman.translation.outputs import Candidate
@@ -106,10 +107,14 @@ class Ids(Texts):
 @pytest.mark.parametrize(
     ("texts", "pieces"),
     [
-        (Ids(jamo=False, parts=[b"a", b"\xe2", b"\x82", b"\xac", b"b"]), ["a", "€", "b"]),
+        (Ids(jamo=False, parts=["a", b"\xe2", b"\x82", b"\xac", "b"]), ["a", "€b"]),
+        (
+            Ids(jamo=False, parts=["a", b"\x41", b"\xe2", "b"]),
+            ["a", "\ufffd\ufffdb"],
+        ),  # the library's text of a broken row
         (Ids(jamo=True, parts=list("\u1112\u1161\u11ab\u1100\u1173")), ["한", "그"]),
     ],
-    ids=["bytes", "jamo"],
+    ids=["bytes", "broken bytes", "jamo"],
 )
 def test_half_a_character_is_held_back(monkeypatch: pytest.MonkeyPatch, texts: Ids, pieces: list[str]) -> None:
     size = len(texts.parts)
@@ -118,6 +123,18 @@ def test_half_a_character_is_held_back(monkeypatch: pytest.MonkeyPatch, texts: I
     monkeypatch.setattr(watching, "stream", lambda *_, **__: iter(news))
     shown: Any = watching.stream_text(None, texts, "x", SearchOptions())  # type: ignore[arg-type]
     assert [piece.text for piece in shown] == pieces
+
+
+def test_what_is_watched_has_the_confidence_that_translate_gives(
+    speaking: dragoman.Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(speaking.config, "calibration", {"a": 0.5, "b": 0.5, "c": 0.0})
+    expected = speaking.translate("turn 7 left").candidates[0].confidence
+    assert expected is not None
+    *_, last = speaking.stream("turn 7 left")
+    assert last.translation is not None
+    for watched in (last.translation, speaking.trace("turn 7 left").translation):
+        assert watched.candidates[0].confidence == pytest.approx(expected, rel=1e-4)
 
 
 def test_what_chooses_among_whole_outputs_is_refused(speaking: dragoman.Translator) -> None:

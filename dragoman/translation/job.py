@@ -47,7 +47,7 @@ class Job:
         together = isinstance(stepper, EnsembleStepper)
         self._calibrator = None
         if not options.shortlist:  # which makes scores others
-            self._calibrator = _calibrator(directory, together=together, needed=options.min_confidence is not None)
+            self._calibrator = calibrator_of(directory, together=together, needed=options.min_confidence is not None)
         self._constraints = texts.constraints(self._inner)
         self._stepper, self._inner = restrict(stepper, self._inner, self._constraints)
         attends = self._config["architecture"]["attention"] != "none" or together
@@ -100,7 +100,7 @@ class Job:
         ]
 
 
-def _calibrator(directory: ModelDirectory, *, together: bool, needed: bool) -> Calibrator | None:
+def calibrator_of(directory: ModelDirectory, *, together: bool, needed: bool) -> Calibrator | None:
     """What gives confidences; None without it, and for ensembles (`together`), whose scores are others."""
     stored = directory.config.get("calibration")
     outdated = stored is not None and "temperature" in stored  # one number, which calibrated badly

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
+from dragoman.evaluation.calibration import Calibrator
 from dragoman.generation.search import search
 from dragoman.generation.shortlist import restrict
 from dragoman.generation.stepper import Stepper
 from dragoman.generation.streaming import stream
 from dragoman.generation.tracing import Trace
-from dragoman.translation.choosing import TEXT_OPTIONS
+from dragoman.translation.choosing import TEXT_OPTIONS, with_confidence
 from dragoman.translation.outputs import Translation
 from dragoman.translation.texts import Texts
+
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
+"""The token of a byte."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,9 @@ class Traced:
         return {**self.translation.as_dict(), "steps": self.steps}
 
 
-def stream_text(stepper: Stepper, texts: Texts, source: str, options: SearchOptions) -> Iterator[Piece]:
+def stream_text(
+    stepper: Stepper, texts: Texts, source: str, options: SearchOptions, *, calibrator: Calibrator | None = None
+) -> Iterator[Piece]:
     """The best output's text as it becomes certain; raises `OptionError` for what chooses among whole outputs."""
     _refuse(options, "whole outputs, so that no text is certain before they are there")
     constraints = texts.constraints(options)
@@ -63,13 +70,15 @@ def stream_text(stepper: Stepper, texts: Texts, source: str, options: SearchOpti
                     yield Piece(text[len(shown) :])
                     shown = text
             else:
-                whole = texts.translation(source, encoded.ids[0], [each.hypothesis])
+                whole = _with_confidence(texts.translation(source, encoded.ids[0], [each.hypothesis]), calibrator)
                 yield Piece(whole.text[len(shown) :], whole)
 
     return pieces()
 
 
-def trace_text(stepper: Stepper, texts: Texts, source: str, options: SearchOptions) -> Traced:
+def trace_text(
+    stepper: Stepper, texts: Texts, source: str, options: SearchOptions, *, calibrator: Calibrator | None = None
+) -> Traced:
     """Translate one source by beam search, and keep everything that the beam saw."""
     _refuse(options, "outputs after the search, of which a trace knows nothing")
     constraints = texts.constraints(options)
@@ -80,7 +89,12 @@ def trace_text(stepper: Stepper, texts: Texts, source: str, options: SearchOptio
     stepper, options = restrict(stepper, options, constraints)
     found = search(stepper, [encoded.ids[0]], options=options, constraints=constraints, trace=trace)
     history = trace.as_dict(lambda token: texts.target_tokenizer.tokens([token])[0])
-    return Traced(texts.translation(source, encoded.ids[0], found[0]), history["sources"][0])
+    whole = _with_confidence(texts.translation(source, encoded.ids[0], found[0]), calibrator)
+    return Traced(whole, history["sources"][0])
+
+
+def _with_confidence(translation: Translation, calibrator: Calibrator | None) -> Translation:
+    return translation if calibrator is None else with_confidence(translation, calibrator=calibrator, least=None)
 
 
 def _refuse(options: SearchOptions, why: str) -> None:
@@ -91,5 +105,8 @@ def _refuse(options: SearchOptions, why: str) -> None:
 
 def _certain(texts: Texts, ids: list[int]) -> str:
     """The text of these ids as far as ids that follow cannot change it: unfinished characters may still become others."""
-    text = texts.target_tokenizer.decode(ids).rstrip("\ufffd")  # bytes of a character that is not yet whole
+    end = len(ids)
+    while end and _BYTE.fullmatch(texts.target_tokenizer.tokens([ids[end - 1]])[0]):
+        end -= 1  # one more byte may spoil all that are in a row
+    text = texts.target_tokenizer.decode(ids[:end])
     return text[:-1] if any(texts.target_tokenizer.config()["jamo"]) else text  # a syllable may get a last consonant
