@@ -196,6 +196,11 @@ def test_a_model_is_compared_with_the_outputs_of_a_file(trained: Path, pairs: Pa
     theirs.write_text(f"{sources[0]}\tsomething else\n", encoding="utf-8")  # of another system, in part
     out, err = run("compare", trained, theirs, pairs, "--resamples", 50, *SHORT)
     assert f"{theirs} has no output for {len(sources) - 1} of the {len(sources)} sources: they count as empty" in err
+    several = f"{sources[0]}\tsomething else\n{sources[0]}\tcible\n{sources[0]}\tcible\n"
+    theirs.write_text(several, encoding="utf-8")
+    again, err = run("compare", trained, theirs, pairs, "--resamples", 50, *SHORT)
+    assert again == out, "the first of several counts"
+    assert f"{theirs} has other outputs for the same source in 2 rows: the first of each source counts" in err
     strange.write_text("what is\tthis\n", encoding="utf-8")
     before = list(tmp_path.iterdir())
     nowhere = tmp_path / "nowhere" / "own.jsonl"

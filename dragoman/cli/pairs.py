@@ -94,7 +94,7 @@ def read_rows(
 
 
 def read_outputs(translator: Translator, path: str, sources: Sequence[str]) -> list[str]:
-    """The outputs that a file of sources and outputs has for `sources`; "" where it has none, which is said.
+    """The outputs that a file of sources and outputs has for `sources`; "" where it has none, the first where it has several.
 
     They are normalised as the model's right answers are.
     """
@@ -102,7 +102,12 @@ def read_outputs(translator: Translator, path: str, sources: Sequence[str]) -> l
     from dragoman.evaluation.references import source_key
 
     options = ReadOptions(normalization=translator.config["normalization"])
-    found = {source_key(pair.source): pair.target for pair in read_pairs([path], options)}
+    found: dict[str, str] = {}
+    more = 0
+    for pair in read_pairs([path], options):
+        more += found.setdefault(source_key(pair.source), pair.target) != pair.target
+    if more:
+        warn(f"{path} has other outputs for the same source in {more:,} rows: the first of each source counts")
     outputs = [found.get(source_key(source)) for source in sources]
     lacking = outputs.count(None)
     if lacking == len(sources):
