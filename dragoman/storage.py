@@ -274,6 +274,11 @@ class ModelDirectory:
             )
         return listed
 
+    @property
+    def weights_sum(self) -> str:
+        """The weights' checksum; for a bundle that of the weights which its graphs were made of."""
+        return str(self._graph_list()["weights"]) if self.is_bundle else self._weights_sum()
+
     def _weights_sum(self) -> str:
         """The weights' checksum, which takes a while, computed once for each change of the file."""
         status = self.weights.stat()

@@ -302,7 +302,8 @@ class Translator:
         translations = list(self.translate_many(sources, options=options))
         correct = [is_exact(found.text, texts) for found, texts in zip(translations, references, strict=True)]
         calibration = calibrate(translations, correct, seed=seed)
-        self.config["calibration"] = calibration.facts() | {"seed": seed, "search": options.model_dump()}
+        of = {"weights": self.directory.weights_sum, "seed": seed, "search": options.model_dump()}
+        self.config["calibration"] = calibration.facts() | of
         self.directory.write_config()
         return calibration
 

@@ -222,6 +222,22 @@ def test_a_temperature_of_an_older_version_is_no_calibration_until_it_is_made_an
     assert "confidence" not in json.loads(run("translate", model, "source 1", "--json")[0])["candidates"][0]
 
 
+def test_a_calibration_of_other_weights_gives_no_confidence(folder: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(folder / "one", tmp_path / "model")
+    (tmp_path / "answers.txt").write_text("cible 1 de tant\ncible 2 de tant\n", encoding="utf-8")
+    options = SearchOptions(choices=str(tmp_path / "answers.txt"))
+    translator = dragoman.load(model, threads=1, engine="torch")
+    outputs = translator.translate(SOURCES * 2, options=options)
+    answers = [["wrong" if i % 3 else each.text] for i, each in enumerate(outputs)]
+    translator.calibrate(SOURCES * 2, answers, options=options)
+    assert translator.translate(SOURCES[0], options=options).candidates[0].confidence is not None
+    shutil.copyfile(folder / "two/model.safetensors", model / "model.safetensors")
+    other = dragoman.load(model, threads=1, engine="torch")
+    assert other.translate(SOURCES[0], options=options).candidates[0].confidence is None
+    with pytest.raises(OptionError, match=r"calibrated anew \(it was trained on since\); run: dragoman calibrate"):
+        other.translate(SOURCES[0], options=SearchOptions(min_confidence=0.0))
+
+
 def test_a_calibration_needs_right_and_wrong_outputs(translator: Translator) -> None:
     with pytest.raises(DataError, match="a calibration needs"):
         translator.calibrate(SOURCES, [["nothing like it"]] * len(SOURCES))

@@ -103,9 +103,13 @@ class Job:
 def calibrator_of(directory: ModelDirectory, *, together: bool, needed: bool) -> Calibrator | None:
     """What gives confidences; None without it, and for ensembles (`together`), whose scores are others."""
     stored = directory.config.get("calibration")
-    outdated = stored is not None and "temperature" in stored  # one number, which calibrated badly
+    outdated = None
+    if stored is not None and "temperature" in stored:  # one number, which calibrated badly
+        outdated = "an older version did it"
+    elif stored is not None and stored.get("weights", directory.weights_sum) != directory.weights_sum:
+        outdated = "it was trained on since"
     if needed and (stored is None or outdated):
-        kind = "a model calibrated anew (an older version did it)" if outdated else "a calibrated model"
+        kind = f"a model calibrated anew ({outdated})" if outdated else "a calibrated model"
         raise OptionError(f"`min_confidence` needs {kind}; run: dragoman calibrate {directory.path} DEV.tsv")
     if together and needed:
         raise OptionError("`min_confidence` must not be given with an `ensemble`: it has no calibration of its own")
