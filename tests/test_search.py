@@ -431,7 +431,7 @@ def test_length_limits() -> None:
     least, most = length_limits(lengths, options=options)
     assert (least.tolist(), most.tolist()) == ([1, 3], [2, 12])
     least, most = length_limits(lengths, options=SearchOptions(min_length=60))  # a default gives way
-    assert (least.tolist(), most.tolist()) == ([60, 60], [60, 80])
+    assert (least.tolist(), most.tolist()) == ([60, 60], [120, 120])
 
 
 # The operations

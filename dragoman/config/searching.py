@@ -64,7 +64,8 @@ class SearchOptions(Options):
         int | None,
         option(
             "Search",
-            description="Most tokens in an output, its end (</s>) included. Default: 3 x source + 50.",
+            description="Most tokens in an output, its end (</s>) included. Default: 3 x source + 50, or twice the minimum"
+            " if that is more.",
             ge=1,
             le=100_000,
         ),

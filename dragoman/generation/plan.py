@@ -147,13 +147,13 @@ def _make_rules(
 def length_limits(source_lengths: Ints, *, options: SearchOptions) -> tuple[Ints, Ints]:
     """Fewest and most ids per output, `</s>` included, for sources of these lengths.
 
-    Without `max_length` and `max_length_ratio` the most is 3 x source + 50, or the fewest if that is more. Where both an absolute and a relative limit
-    are given, the stricter one holds.
+    Without `max_length` and `max_length_ratio` the most is 3 x source + 50, or twice the fewest if that is more. Where
+    both an absolute and a relative limit are given, the stricter one holds.
     """
     shortest = np.full_like(source_lengths, options.min_length)
     if options.min_length_ratio:
         shortest = np.maximum(shortest, np.ceil(options.min_length_ratio * source_lengths).astype(np.int64))
-    longest = np.maximum(3 * source_lengths + 50, shortest)
+    longest = np.maximum(3 * source_lengths + 50, 2 * shortest)
     if options.max_length is not None or options.max_length_ratio is not None:
         longest = np.full_like(source_lengths, np.iinfo(np.int32).max)
     if options.max_length is not None:
