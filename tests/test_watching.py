@@ -185,6 +185,15 @@ def test_the_command_line_streams_the_lines_that_it_prints_without(
         assert "leave --json, --output, --trace and --num-hypotheses out" in capfd.readouterr().err
 
 
+def test_a_streamed_line_break_begins_no_line(
+    speaking: dragoman.Translator, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = [watching.Piece("a\r\n"), watching.Piece("b", dragoman.Translation("x", ()))]
+    monkeypatch.setattr(dragoman.Translator, "stream", lambda *_, **__: iter(pieces))
+    assert main(["translate", str(speaking.directory.path), "x", "--stream"]) == 0
+    assert capfd.readouterr().out == "a b\n"
+
+
 def test_the_command_line_writes_a_trace_beside_the_outputs(
     speaking: dragoman.Translator, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -275,7 +275,7 @@ def _show_growing(translator: Translator, lines: Iterable[SourceLine], search: S
     """Write every output as it grows, a line each."""
     for line in lines:
         for piece in translator.stream(line.text or "", options=search):
-            print(piece.text, end="", flush=True)
+            print(_one_line(piece.text), end="", flush=True)
             if piece.translation is not None:
                 print(flush=True)
                 if piece.translation.warning:
