@@ -443,7 +443,7 @@ def check_safetensors(path: Path) -> None:
                 raise ValueError("it ends within its header")
             header = json.loads(file.read(header_size))
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
         raise StorageError(f"{path} is damaged: {error}") from None
     expected = 8 + header_size + max(ends, default=0)
     if size != expected:

@@ -114,6 +114,16 @@ def test_weights_of_any_cut_length_are_refused(model: Path) -> None:
             check_safetensors(model / "model.safetensors")
 
 
+@pytest.mark.parametrize(
+    "header", [b"[]", b'{"a": []}', b'{"a": {"data_offsets": []}}', b'{"a": {"data_offsets": [0]}}']
+)
+def test_weights_with_a_header_of_another_kind_are_damaged(tmp_path: Path, header: bytes) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(StorageError, match="is damaged"):
+        check_safetensors(path)
+
+
 def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_text(path, "old")
