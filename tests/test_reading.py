@@ -212,8 +212,26 @@ def test_bad_bytes_in_parquet_spoil_their_own_row(tmp_path):
     assert read(path, report=report) == [("Go.", "a"), ("Stop.", "d")]
     assert {name: reason.lines for name, reason in report.reasons.items()} == {
         "bytes that the encoding does not have": (2,),
-        "too few columns": (3,),
+        "empty source": (3,),
     }
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_null_is_an_empty_cell_in_every_format(tmp_path, kind):
+    rows = [("go", "PST", "went", "a"), ("be", None, "is", "a"), ("do", "PST", None, "b"), ("eat", "PST", "ate", None)]
+    names = ["lemma", "features", "form", "group"]
+    path = tmp_path / f"a.{kind}"
+    if kind == "csv":
+        write(path, "\n".join(",".join(cell or "" for cell in row) for row in [names, *rows]))
+    elif kind == "jsonl":
+        write(path, "\n".join(json.dumps(dict(zip(names, row, strict=True))) for row in rows).replace("null", "NaN", 1))
+    else:
+        write_parquet(path, names, [list(column) for column in zip(*rows, strict=True)])
+    report = ReadReport()
+    options = ReadOptions(source=("lemma", "features"), target="form", group_by="group")
+    pairs = [(pair.source, pair.target, pair.group) for pair in read_pairs([path], options, report=report)]
+    assert pairs == [("go\tPST", "went", "a"), ("be\t", "is", "a"), ("eat\tPST", "ate", None)]
+    assert {name: reason.count for name, reason in report.reasons.items()} == {"empty target": 1}
 
 
 @pytest.mark.parametrize("first", ['{"source": "a b", "note": "n"}', '{"source": "a b"}', "{}", "[]"])

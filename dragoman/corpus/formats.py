@@ -221,23 +221,26 @@ def _json_rows(lines: Iterable[tuple[int, str]], wanted: Sequence[int], names: t
             continue
         value = _parse_json(line)
         if isinstance(value, dict) and names is not None:
-            cells = [value.get(names[index]) for index in wanted]
+            cells = [value[names[index]] for index in wanted if names[index] in value]
         elif isinstance(value, list):
-            cells = [value[index] if index < len(value) else None for index in wanted]
+            cells = [value[index] for index in wanted if index < len(value)]
         else:
             yield number, Fault(BAD_JSON, line)
             continue
-        yield number, _as_text(cells, line)
+        yield number, _as_text(cells, line) if len(cells) == len(wanted) else Fault(TOO_FEW, line)
 
 
 def _as_text(cells: Sequence[Any], raw: str) -> list[str] | Fault:
-    """Values of JSON or Parquet as text: numbers are written out, anything else that is no text is a fault."""
+    """Values of JSON or Parquet as text: null and NaN (which pandas writes for it) are empty, numbers are written out.
+
+    Anything else that is no text is a fault.
+    """
     texts = []
     for cell in cells:
         if isinstance(cell, str):
             texts.append(cell.replace("\r\n", "\n") if "\r" in cell else cell)
-        elif cell is None:
-            return Fault(TOO_FEW, raw)
+        elif cell is None or cell != cell:
+            texts.append("")
         elif isinstance(cell, int | float) and not isinstance(cell, bool):
             texts.append(str(cell))
         else:
