@@ -397,6 +397,17 @@ def test_aligned_files(tmp_path):
         read(first, first, first)
 
 
+def test_two_files_of_pairs_are_not_read_as_aligned_text(tmp_path):
+    first = write(tmp_path / "a.tsv", "one\tun\ntwo\tdeux\n")
+    second = write(tmp_path / "b.TSV.gz", gzip.compress(b"three\ttrois\nfour\tquatre\n"))
+    for paths in ((first, second), (write(tmp_path / "a.txt", "x\ny\n"), second)):
+        with pytest.raises(
+            OptionError, match=r"aligned text, but .*(a\.tsv|b\.TSV\.gz) is tsv by its name; give one file"
+        ):
+            read(*paths)
+    assert read(first, second, format="text") == [("one un", "three trois"), ("two deux", "four quatre")]
+
+
 def test_options_that_do_not_go_together(tmp_path):
     path = write(tmp_path / "a.jsonl", "{}\n")
     with pytest.raises(OptionError, match="`separator` is for tsv and csv"):

@@ -267,6 +267,13 @@ def _layout(paths: list[str], options: ReadOptions, *, nameless: str = "tsv") ->
     kind = options.format or format_of(paths) or nameless
     if len(paths) == 2 and kind != "text":
         raise OptionError(f"two files are read as aligned text, but `format` is {kind}")
+    if len(paths) == 2 and not options.format:
+        for path in paths:
+            if named := format_of([path]):
+                raise OptionError(
+                    f"two files are read as aligned text, but {path} is {named} by its name; give one file of pairs at a time, "
+                    "or `format` text"
+                )
     pattern = _pattern(options.pattern)
     if pattern is not None and (len(paths) == 2 or kind not in {"tsv", "text"} or options.separator):
         raise OptionError("`pattern` is for lines of text in one file, without `separator`")
