@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +48,30 @@ def test_a_wrong_training_option_is_one_line(values: dict[str, Any], message: st
 def test_one_value_stands_for_a_list_of_one() -> None:
     options = TrainOptions(dev=2000, source="lemma", source_tokenizer="char")  # type: ignore[arg-type]
     assert (options.dev, options.source, options.source_tokenizer) == (("2000",), ("lemma",), ("char",))
+
+
+def test_a_column_number_and_a_path_stand_for_their_text() -> None:
+    path = Path("some") / "file.txt"
+    given: dict[str, Any] = {
+        "source": 1,
+        "target": 2,
+        "group_by": 3,
+        "dev": path,
+        "source_vectors": path,
+        "from_model": path,
+    }
+    options = TrainOptions(**given)
+    assert {name: getattr(options, name) for name in given} == {
+        "source": ("1",),
+        "target": "2",
+        "group_by": "3",
+        "dev": (str(path),),
+        "source_vectors": str(path),
+        "from_model": str(path),
+    }
+    assert SearchOptions(choices=path).choices == str(path)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="`target` must be text, but is True"):
+        TrainOptions(target=True)  # type: ignore[arg-type]
 
 
 def test_only_what_was_given_counts_as_set() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from pydantic import (
@@ -43,9 +44,29 @@ class Options(BaseModel):
     )
     @classmethod
     def _as_tuple(cls, value: Any) -> Any:
-        """Let one value stand for a list of one, and a number for its text: `dev=2000`, `source=["lemma", 2]`."""
-        values = value if isinstance(value, list | tuple) else (value,)
-        return tuple(str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for v in values)
+        """Let one value stand for a list of one, and a number or a path for its text: `dev=2000`, `source=["lemma", 2]`."""
+        return tuple(map(_text, value if isinstance(value, list | tuple) else (value,)))
+
+    @field_validator(
+        "target",
+        "group_by",
+        "source_vectors",
+        "target_vectors",
+        "from_model",
+        "reverse",
+        "choices",
+        "phrase_table",
+        mode="before",
+        check_fields=False,
+    )
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        """Let the number of a column or a path stand for its text: `target=2`."""
+        return _text(value)
+
+
+def _text(value: Any) -> Any:
+    return str(value) if isinstance(value, int | float | Path) and not isinstance(value, bool) else value
 
 
 _BOUNDS = {
