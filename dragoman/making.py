@@ -13,7 +13,7 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dragoman.config import TrainOptions
+from dragoman.config import ThreadOptions, TrainOptions
 from dragoman.errors import DragomanError, OptionError, needs_extra
 from dragoman.files import write_text
 from dragoman.storage import CARD, ModelDirectory
@@ -92,6 +92,7 @@ def export(
         from dragoman.runtime.export import STANDARD, add_shortlist_graphs, check_sample, export_graphs
         from dragoman.training.card import model_card
     check_precision(precision)
+    threads = ThreadOptions(threads=threads).threads  # or an error
     directory = ModelDirectory.open(path)
     directory.require_folder("exporting")
     texts = Texts(directory.config, directory.read_text)

@@ -14,9 +14,10 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from dragoman.config import SearchOptions
+from dragoman.config import SearchOptions, ThreadOptions
 from dragoman.corpus.tokenization import Tokenizer
 from dragoman.errors import OptionError
+from dragoman.evaluation.references import check_references
 from dragoman.generation.ensemble import EnsembleStepper
 from dragoman.generation.stepper import Stepper
 from dragoman.places import copy_model, locate, upload
@@ -52,6 +53,7 @@ class Translator:
         engine: str = "auto",
         precision: str = "auto",
     ) -> None:
+        threads = ThreadOptions(threads=threads).threads  # or an error
         self.directory = directory
         self.config = directory.config
         self._machine = (device, threads)
@@ -192,8 +194,10 @@ class Translator:
 
             >>> for translation in translator.translate_many(open("in.txt")): print(translation.text)
         """
+        if isinstance(sources, str):
+            raise OptionError("`sources` must be a list of texts, but is one text")
         job = self.job(options or SearchOptions())
-        some = translate_windows(job, windows(sources, size=len), text=str, workers=self.workers)
+        some = translate_windows(job, windows(sources, size=_characters), text=str, workers=self.workers)
         return chain.from_iterable(translations for _, translations in some)
 
     def job(self, options: SearchOptions, *, many: bool = True) -> Job:
@@ -242,6 +246,7 @@ class Translator:
         """Translate sources and score the outputs against one or more references each."""
         from dragoman.evaluation.metrics import score
 
+        check_references(sources, references, each="source")
         translations = list(self.translate_many(sources, options=options))
         writing, metric = self.config["writing"], self.config["recipe"]["metric"]
         primary = None if metric == "loss" else metric
@@ -272,6 +277,7 @@ class Translator:
         """
         from dragoman.evaluation.feeding import feed_both_ways
 
+        check_references(sources, references, each="source")
         usable = self.texts.encode_sources(sources).ids
         answers = [self.texts.encode_targets(references[place]) for place in usable]
         return feed_both_ways(self.model, list(usable.values()), answers, horizon=horizon)
@@ -291,6 +297,7 @@ class Translator:
         from dragoman.evaluation.metrics import is_exact
         from dragoman.translation.calibrating import calibrate
 
+        check_references(sources, references, each="source")
         options = options or SearchOptions()
         if options.min_confidence is not None:
             raise OptionError("`min_confidence` must not be given to a calibration: every output is looked at")
@@ -346,6 +353,13 @@ class Translator:
         self.stepper = EnsembleStepper([*present, *(other.stepper for other in others)])
 
 
+def _characters(source: str) -> int:
+    """How long a source is; raises `OptionError` for what is no text, as a missing value of a table."""
+    if not isinstance(source, str):
+        raise OptionError(f"`sources` must be texts, but one is {source!r:.80}")
+    return len(source)
+
+
 def load(
     name: str | Path,
     *,
@@ -370,6 +384,8 @@ def load(
         directory = ModelDirectory.open(locate(one))
         return Translator(directory, device=device, threads=threads, engine=engine, precision=precision)
 
+    if isinstance(ensemble, str):
+        raise OptionError("`ensemble` must be a list of models, but is one text")
     translator = opened(name)
     if ensemble:
         translator.join(opened(other) for other in ensemble)

@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,6 +165,43 @@ def test_evaluation_counts_every_right_answer(translator: Translator) -> None:
 def test_impossible_arguments_are_one_line(translator: Translator, name: str, values: int) -> None:
     with pytest.raises(OptionError, match=f"`{name}` must be at least 1, but is 0"):
         translator.translate("the cat.", **{name: values})  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("measure", ["evaluate", "gap", "calibrate"])
+@pytest.mark.parametrize(
+    ("sources", "references", "message"),
+    [
+        (["the cat."], ["LE CAT."], "a list of texts for each source, but entry 1 is one text"),
+        (["the cat.", "the dog."], [["LE CAT."]], "one entry per source, but 1 stand against 2"),
+        (["the cat."], [[]], "not be empty for any source, but entry 1 is"),
+        ("the", [["LE"]] * 3, "`sources` must be a list of texts, but is one text"),
+        ([], [], "`sources` must not be empty"),
+    ],
+)
+def test_right_answers_that_do_not_fit_are_an_error_before_any_work(
+    translator: Translator, measure: str, sources: Any, references: Any, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Translator, "translate_many", None)
+    with pytest.raises(OptionError, match=message):
+        getattr(translator, measure)(sources, references)
+
+
+def test_what_is_no_text_is_one_line(translator: Translator) -> None:
+    many: Any = translator.translate_many
+    with pytest.raises(OptionError, match="`sources` must be a list of texts, but is one text"):
+        many("the cat.")
+    with pytest.raises(OptionError, match="`sources` must be texts, but one is nan"):
+        list(many(["the cat.", float("nan")]))
+
+
+def test_what_a_model_is_opened_with(translator: Translator) -> None:
+    path = translator.directory.path
+    with pytest.raises(OptionError, match="`threads` must be at least 1, but is -1"):
+        dragoman.load(path, threads=-1)
+    with pytest.raises(OptionError, match="`threads` must be at least 1, but is 0"):
+        dragoman.export(path, threads=0)
+    with pytest.raises(OptionError, match="`ensemble` must be a list of models, but is one text"):
+        dragoman.load(path, ensemble=str(path))
 
 
 def test_a_model_that_is_not_there() -> None:

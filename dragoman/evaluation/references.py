@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from dragoman.errors import OptionError
 
@@ -48,23 +48,24 @@ def group_rows(pairs: Iterable[SourceAndTarget]) -> tuple[list[str], list[list[s
     )
 
 
-def check_references(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:
-    """Raise `OptionError` unless there is something to score and every hypothesis has at least one reference."""
-    if isinstance(hypotheses, str):
-        raise OptionError("`hypotheses` must be a list of texts, but is one text")
-    if not hypotheses:
-        raise OptionError("`hypotheses` must not be empty: there is nothing to score")
-    if len(hypotheses) != len(references):
+def check_references(
+    texts: Sequence[str], references: Sequence[Sequence[str]], *, each: Literal["hypothesis", "source"] = "hypothesis"
+) -> None:
+    """Raise `OptionError` unless there are texts (hypotheses, or sources) and `each` has at least one reference."""
+    name = {"hypothesis": "hypotheses", "source": "sources"}[each]
+    if isinstance(texts, str):
+        raise OptionError(f"`{name}` must be a list of texts, but is one text")
+    if not texts:
+        raise OptionError(f"`{name}` must not be empty: there is nothing to score")
+    if len(texts) != len(references):
         raise OptionError(
-            f"`references` must have one entry per hypothesis, but {len(references)} stand against {len(hypotheses)}"
+            f"`references` must have one entry per {each}, but {len(references)} stand against {len(texts)}"
         )
     for number, alternatives in enumerate(references, 1):
         if isinstance(alternatives, str):
-            raise OptionError(
-                f"`references` must be a list of texts for each hypothesis, but entry {number} is one text"
-            )
+            raise OptionError(f"`references` must be a list of texts for each {each}, but entry {number} is one text")
         if not alternatives:
-            raise OptionError(f"`references` must not be empty for any hypothesis, but entry {number} is")
+            raise OptionError(f"`references` must not be empty for any {each}, but entry {number} is")
 
 
 def reference_streams(references: Sequence[Sequence[str]]) -> list[list[str | None]]:
