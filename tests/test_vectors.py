@@ -51,6 +51,13 @@ def test_every_format_gives_the_same_rows(tmp_path, kind, zipped):
     assert len(read_vector_words(path, limit=99).words) == 4
 
 
+@pytest.mark.parametrize("kind", ["word2vec", "glove"])
+def test_a_byte_order_mark_is_dropped(tmp_path, kind):
+    path = tmp_path / "vectors"
+    path.write_bytes(b"\xef\xbb\xbf" + content(kind))
+    assert load_vectors(path, {"the": 0}).matrix.tolist() == [np.float32(WORDS["the"]).tolist()]
+
+
 def test_lower_case_is_the_second_choice_whatever_the_order(tmp_path):
     path = tmp_path / "v.txt"
     path.write_text("the 1 1\nTHE 2 2\nThe 3 3\nthe 9 9\n")

@@ -7,6 +7,7 @@ no digits after it mean the binary form, and no header means GloVe.
 
 from __future__ import annotations
 
+import codecs
 import io
 import re
 import unicodedata
@@ -119,7 +120,7 @@ def _entries(path: str | Path) -> Iterator[tuple[int, Iterator[Entry]]]:
     with open_bytes(path) as stream, damage_is_an_error(name):
         if stream.peek(4)[:4] == _FASTTEXT_BINARY:
             raise DataError(f"{name} is a fastText model; give its .vec file")
-        first = stream.readline(MAX_LINE_BYTES)
+        first = stream.readline(MAX_LINE_BYTES).removeprefix(codecs.BOM_UTF8)
         header = re.fullmatch(rb"\s*(\d{1,12})\s+(\d{1,6})\s*", first)
         if header is None:
             if not first.strip():
