@@ -95,6 +95,18 @@ def summary(choice: TokenizationChoice) -> tuple[str, str]:
     return f"{'+'.join(choice.source_methods)}>{choice.target_method}", " ".join(flags)
 
 
+def test_few_lemmas_with_many_forms_are_spelled_so_that_others_can_be_read() -> None:
+    lemmas = sorted({word() + word() for _ in range(60)})[:40]
+    endings = {tag: "".join(RANDOM.choices(SYLLABLES, k=2)) for tag in FEATURES}
+    table = [(f"{lemma}\t{tag}", lemma + ending) for lemma in lemmas for tag, ending in endings.items()] * 2
+    table += [(f"{lemma}\t{tag}", lemma + word() + word()) for lemma in lemmas for tag in FEATURES] * 2
+    choice = choose_tokenization(table, pairs=len(table), options=TrainOptions())
+    assert (choice.source_methods, choice.target_method) == (("char", "features"), "char")
+    labelled = [(f"{['masc', 'fem', 'neut'][i % 3]}\t{source}", target) for i, (source, target) in enumerate(table)]
+    choice = choose_tokenization(labelled, pairs=len(table), options=TrainOptions())
+    assert choice.source_methods == ("symbols", "char", "features")
+
+
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("count", [60, 200])
 def test_each_task_gets_what_suits_it(task: str, count: int) -> None:

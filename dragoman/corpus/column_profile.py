@@ -106,6 +106,10 @@ class ColumnProfile:
         """`K AH Z`, `I_TURN_LEFT I_JUMP`, labels: few different pieces, each used often, none with a full stop."""
         return self.distinct <= 300 and self.words >= 5 * self.distinct and self.ended_words <= 0.005 * self.words
 
+    def are_repeated_words(self) -> bool:
+        """A few dozen words or more, one in a row, as the lemmas of a table of inflected forms; not a handful of labels."""
+        return self.distinct > 30 and self.words <= 1.5 * self.rows and self.long_words >= 0.9 * self.words
+
     def are_spellings(self) -> bool:
         """`hàng xóm`, `birleşmek`: one to three short words in a row, and hardly a sentence among them."""
         if self.characters > 30 * self.rows or self.ended_rows > 0.05 * self.rows:

@@ -76,7 +76,7 @@ def choose_tokenization(sample: Sequence[tuple[str, str]], *, pairs: int, option
     columns = [ColumnProfile.of(texts) for texts in _source_columns(sample)]
     target = ColumnProfile.of([text for _, text in sample])
     reasons: dict[str, str] = {}
-    sources = _source_methods(columns, options, reasons)
+    sources = _source_methods(columns, target, options, reasons)
     target_method = _target_method(target, options, reasons)
     methods = (*sources, target_method)
     shared = _shared(columns, target, methods, options, reasons)
@@ -104,7 +104,7 @@ def _source_columns(sample: Sequence[tuple[str, str]]) -> list[list[str]]:
 
 
 def _source_methods(
-    columns: list[ColumnProfile], options: TrainOptions, reasons: dict[str, str]
+    columns: list[ColumnProfile], target: ColumnProfile, options: TrainOptions, reasons: dict[str, str]
 ) -> tuple[TokenizerMethod, ...]:
     asked = options.source_tokenizer
     if asked:
@@ -121,9 +121,18 @@ def _source_methods(
     if options.tokenizer is not None:
         reasons["source"] = "as asked"
         return (options.tokenizer,) * len(columns)
-    found = [column.method() for column in columns]
+    found = [_source_method(column, target) for column in columns]
     reasons["source"] = "; ".join(reason for _, reason in found)
     return tuple(method for method, _ in found)
+
+
+def _source_method(column: ColumnProfile, target: ColumnProfile) -> tuple[TokenizerMethod, str]:
+    """The method that suits a source column, and why: words that are spelled anew in the target are no symbols."""
+    method, reason = column.method()
+    spelled = target.method()[0] == "char" and column.shares_letters(target) >= 0.5
+    if method == "symbols" and spelled and column.are_repeated_words():
+        return "char", "few different words, but spelled with the letters of the target"
+    return method, reason
 
 
 def _target_method(target: ColumnProfile, options: TrainOptions, reasons: dict[str, str]) -> TokenizerMethod:
