@@ -50,6 +50,11 @@ def as_format(kind: str, folder: Path) -> list[Path]:
         return [write(folder / "p.jsonl", "".join(json.dumps({"en": s, "fr": t}) + "\n" for s, t in PAIRS))]
     if kind == "arrays":
         return [write(folder / "p.ndjson", "".join(json.dumps(pair) + "\n" for pair in PAIRS))]
+    if kind == "nested jsonl":  # as data sets of translations often are
+        rows = [{"id": 1, "translation": {"en": s, "fr": t}} for s, t in PAIRS]
+        return [write(folder / "n.jsonl", "".join(json.dumps(row) + "\n" for row in rows))]
+    if kind == "nested parquet":
+        return [write_parquet(folder / "n.parquet", ["translation"], [[{"en": s, "fr": t} for s, t in PAIRS]])]
     if kind == "parquet":
         columns = {"en": [s for s, _ in PAIRS], "fr": [t for _, t in PAIRS], "n": [1, 2, 3]}
         return [write_parquet(folder / "p.parquet", list(columns), list(columns.values()))]
@@ -70,6 +75,19 @@ def test_every_format_gives_the_same_pairs_gzipped_or_not(tmp_path, kind, zipped
     assert read(*paths, report=report) == PAIRS
     assert (report.rows, report.usable, report.unusable) == (3, 3, 0)
     require_usable(report)
+
+
+@pytest.mark.parametrize("kind", ["nested jsonl", "nested parquet"])
+def test_columns_within_an_object_are_named_by_their_way(tmp_path, kind):
+    path = as_format(kind, tmp_path)[0]
+    assert read(path, source="translation.en", target="translation.fr") == PAIRS
+    with pytest.raises(DataError, match=r"translation\.fr"):
+        read(path, source="translation")
+    report = ReadReport()
+    write(tmp_path / "few.jsonl", '{"a": {"b": "c"}}\n{"d": "e"}\n')
+    assert read(tmp_path / "few.jsonl", source="a.b", target="d", report=report) == []
+    with pytest.raises(DataError, match="choose the columns with --source and --target"):
+        require_usable(report)
 
 
 @pytest.mark.parametrize("kind", ["tsv", "jsonl", "parquet"])

@@ -196,7 +196,8 @@ def _parse_record(
 def json_lines(lines: Lines) -> Table:
     """One JSON object or array in each line.
 
-    Columns of objects are their keys, as they come up in the first 100 lines; those of arrays go by position.
+    Columns of objects are their keys, as they come up in the first 100 lines, `translation.en` within an object
+    `translation`; those of arrays go by position.
     """
     first = list(islice(lines, 100))
     objects = [value for _, line in first if isinstance(value := _parse_json(line), dict)]
@@ -206,9 +207,18 @@ def json_lines(lines: Lines) -> Table:
 
 def _parse_json(line: str) -> Any:
     try:
-        return json.loads(line)
+        value = json.loads(line)
+        return _flat(value) if isinstance(value, dict) else value
     except (ValueError, RecursionError):
         return None
+
+
+def _flat(value: dict[str, Any], within: str = "") -> dict[str, Any]:
+    """An object whose values are no objects."""
+    cells: dict[str, Any] = {}
+    for key, cell in value.items():
+        cells |= _flat(cell, f"{within}{key}.") if isinstance(cell, dict) else {within + key: cell}
+    return cells
 
 
 def _json_rows(lines: Iterable[tuple[int, str]], wanted: Sequence[int], names: tuple[str, ...] | None) -> Iterator[Row]:
@@ -264,7 +274,8 @@ def parquet(stream: io.BufferedReader, *, name: str, stack: ExitStack) -> Table:
         file = pyarrow.parquet.ParquetFile(seekable)
     except pyarrow.ArrowInvalid as error:
         raise DataError(f"{name}: no readable Parquet file: {str(error).splitlines()[0]}") from None
-    names = tuple(file.schema_arrow.names)
+    paths = [path for field in file.schema_arrow for path in _leaves(field)]
+    names = tuple(map(".".join, paths))
 
     def rows(wanted: Sequence[int]) -> Iterator[Row]:
         number = 0
@@ -273,7 +284,7 @@ def parquet(stream: io.BufferedReader, *, name: str, stack: ExitStack) -> Table:
             raise DataError(f'{name} has several columns named "{repeated[0]}"; give each a name of its own')
         try:
             for batch in file.iter_batches(batch_size=4096, columns=list(dict.fromkeys(columns))):
-                values = [_values(batch.column(column)) for column in columns]
+                values = [_values(batch.column(path[0]), path[1:]) for path in (paths[index] for index in wanted)]
                 for cells in zip(*values, strict=True):
                     number += 1
                     yield number, _as_text(cells, str(cells))
@@ -283,10 +294,24 @@ def parquet(stream: io.BufferedReader, *, name: str, stack: ExitStack) -> Table:
     return Table(names, rows)
 
 
-def _values(column: Any) -> list[Any]:
-    """The values of a Parquet column; bytes that are no UTF-8 become lone surrogates, as in every other format."""
+def _leaves(field: Any) -> Iterator[tuple[str, ...]]:
+    """The names that lead to the columns of a Parquet field: several within a struct."""
     import pyarrow
 
+    if not pyarrow.types.is_struct(field.type):
+        yield (field.name,)
+        return
+    for inner in field.type:
+        yield from ((field.name, *path) for path in _leaves(inner))
+
+
+def _values(column: Any, within: Sequence[str]) -> list[Any]:
+    """The values of a Parquet column, `within` structs; bytes that are no UTF-8 become lone surrogates, as in every other format."""
+    import pyarrow
+    import pyarrow.compute
+
+    if within:
+        column = pyarrow.compute.struct_field(column, list(within))
     try:
         return list(column.to_pylist())
     except UnicodeDecodeError:

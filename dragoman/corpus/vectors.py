@@ -127,13 +127,24 @@ def _entries(path: str | Path) -> Iterator[tuple[int, Iterator[Entry]]]:
                 raise DataError(f"{name} is empty: it holds no vectors")
             yield _glove(first, stream, name)
             return
-        width = int(header[2])
+        count, width = int(header[1]), int(header[2])
         if not 1 <= width <= MAX_WIDTH:
             raise DataError(f"{name}:1: vectors of {width} numbers cannot be used")
         if _is_binary(stream, width):
-            yield width, _binary_entries(stream, name, width)
+            entries = _binary_entries(stream, name, width)
         else:
-            yield width, _text_entries(_lines(stream, 2), name, width, spaces=False)
+            entries = _text_entries(_lines(stream, 2), name, width, spaces=False)
+        yield width, _all_of(entries, name, count)
+
+
+def _all_of(entries: Iterator[Entry], name: str, count: int) -> Iterator[Entry]:
+    """The entries; raises `DataError` at the end if they are fewer than the header says."""
+    found = 0
+    for entry in entries:
+        found += 1
+        yield entry
+    if found < count:
+        raise DataError(f"{name} is cut short: it has {found:,} vectors of the {count:,} that its first line says")
 
 
 def _is_binary(stream: io.BufferedReader, width: int) -> bool:
