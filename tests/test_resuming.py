@@ -65,6 +65,19 @@ def test_a_stop_shortly_before_an_evaluation_does_not_shorten_a_limit_in_minutes
     assert rates[1] == pytest.approx(rates[0], rel=0.1)
 
 
+@pytest.mark.usefixtures("slow_evaluations")
+def test_the_speed_since_an_evaluation_counts_the_session_before_too(tmp_path: Path) -> None:
+    limits = options(max_steps=20, eval_every=10)
+    with pytest.raises(Interrupted):
+        session.start(
+            reversed_words(200), tmp_path / "m", limits, overwrite=False, listener=ignore, command=None, stop_at=19
+        )
+    session.go_on(tmp_path / "m", TrainOptions(threads=1, device="cpu"), listener=ignore)
+    history = read_progress(tmp_path / "m/training/last.safetensors")["history"]
+    straight, stopped = (row["tokens_per_second"] for row in history)
+    assert stopped == pytest.approx(straight, rel=0.1)
+
+
 def test_a_run_that_was_killed_before_its_first_step_begins_with_the_weights_that_it_was_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

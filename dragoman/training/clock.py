@@ -19,7 +19,8 @@ class Clock:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.now = self.last_report = self.last_save = self.last_assessment = time.monotonic()
+        self.now = self.last_report = self.last_save = time.monotonic()
+        self.last_assessment = self.now - (run.seconds - run.paced_seconds)  # maybe in an earlier session
         self.reported = (run.loss_sum, run.loss_tokens)
 
     def pause(self) -> None:
