@@ -19,7 +19,7 @@ from dragoman.config import TrainOptions
 from dragoman.errors import DataError, Interrupted, OptionError, StorageError, TrainingError
 from dragoman.training import clock, planning, scoring, session, trainer
 from dragoman.training.checkpoint import read_progress
-from dragoman.training.events import Event, Note, ignore
+from dragoman.training.events import Event, Note, Progress, ignore
 from dragoman.training.schedule import Schedule
 
 STILL = {"optimizer": "sgd", "learning_rate": 1e-12, "warmup_steps": 0, "average_decay": 0.0, "max_steps": 1}
@@ -76,6 +76,22 @@ def test_the_speed_since_an_evaluation_counts_the_session_before_too(tmp_path: P
     history = read_progress(tmp_path / "m/training/last.safetensors")["history"]
     straight, stopped = (row["tokens_per_second"] for row in history)
     assert stopped == pytest.approx(straight, rel=0.1)
+
+
+@pytest.mark.usefixtures("slow_evaluations")
+def test_a_landing_has_the_time_left_that_it_takes(tmp_path: Path) -> None:
+    seen: list[Event] = []
+    still = options(max_steps=1000, patience=3, eval_every=10, optimizer="sgd", learning_rate=1e-9)
+    session.start(
+        reversed_words(200), tmp_path / "m", still, overwrite=False, listener=seen.append, command=None
+    )  # 40 steps, and a fifth of them to land
+    before, after = (
+        [event for event in seen if isinstance(event, Progress) and (event.step > 40) == landing]
+        for landing in (False, True)
+    )
+    assert before[-1].share < 0.1
+    assert [event.share for event in after] == [event.step / 48 for event in after]
+    assert all(event.seconds_left is not None and event.seconds_left < 4 for event in after)
 
 
 def test_a_run_that_was_killed_before_its_first_step_begins_with_the_weights_that_it_was_given(

@@ -51,7 +51,7 @@ class Clock:
 
     def _share(self, trainer: Trainer) -> tuple[float, float | None]:
         run, recipe = self.run, trainer.recipe
-        by_steps = run.step / trainer.schedule.total
+        by_steps = run.step / trainer.last_step
         by_time = run.seconds / (recipe.max_minutes * 60) if recipe.max_minutes else 0.0
         share = min(1.0, max(by_steps, by_time))
         lefts = [run.seconds * (1 / by_steps - 1)] if run.step >= 20 else []

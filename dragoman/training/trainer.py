@@ -256,6 +256,12 @@ class Trainer:
         """The current step's learning rate."""
         return self.schedule.rate(self.run.step, landing=self.run.landing) * self.run.rate_scale
 
+    @property
+    def last_step(self) -> int:
+        """The step that ends the run, if no other limit does: the schedule's, or the one where a landing has landed."""
+        landing = self.run.landing
+        return landing + self.schedule.landing_steps(landing) if landing else self.schedule.total
+
     def _guard(self, loss: Loss) -> None:
         mean = loss.cross_entropy / loss.tokens
         # A loss may begin high; only after the warm-up does a high one say that it has risen.
@@ -278,7 +284,7 @@ class Trainer:
             return f"{self.schedule.total:,} steps, as planned"
         if recipe.max_minutes and run.seconds >= recipe.max_minutes * 60:
             return f"{recipe.max_minutes:g} minutes"
-        if run.landing and run.step >= run.landing + self.schedule.landing_steps(run.landing):
+        if run.landing and run.step >= self.last_step:
             return f"no better dev score in {recipe.patience} evaluations"
         if run.epoch >= recipe.epochs:
             return f"{recipe.epochs} epochs"
