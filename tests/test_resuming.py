@@ -125,10 +125,11 @@ def test_without_a_checkpoint_nothing_is_resumed(tmp_path: Path) -> None:
         dragoman.resume(tmp_path / "m", options=TrainOptions(max_steps=9))
 
 
-def test_an_interrupt_while_scoring_stops_and_resuming_scores(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_scoring_stops_and_resuming_scores(number: signal.Signals, tmp_path: Path) -> None:
     def interrupt(event: Event) -> None:
         if isinstance(event, Note) and event.text.startswith("scoring dev"):
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
     try:
@@ -143,6 +144,17 @@ def test_an_interrupt_while_scoring_stops_and_resuming_scores(tmp_path: Path) ->
     after = checkpoint(tmp_path / "m")
     assert all(torch.equal(value, after[name]) for name, value in kept.items())
     assert dragoman.load(tmp_path / "m").config["scores"]["dev"]["items"] > 0
+
+
+def test_a_training_that_is_terminated_before_its_first_step_leaves_nothing_behind(tmp_path: Path) -> None:
+    def terminate(event: Event) -> None:
+        if isinstance(event, Note) and event.text.startswith("plan:"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        dragoman.train(reversed_words(20), out=tmp_path / "m", options=options(max_steps=3), listener=terminate)
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 @pytest.mark.parametrize("metric", ["loss", "exact_match"])

@@ -1,4 +1,4 @@
-"""Ctrl-C during training: the first asks for a clean stop, the second stops at once."""
+"""Ctrl-C during training: the first asks for a clean stop, the second stops at once. SIGTERM does what Ctrl-C does."""
 
 from __future__ import annotations
 
@@ -48,3 +48,17 @@ def stop_on_interrupt() -> Iterator[StopRequest]:
         yield request
     finally:
         restore()
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM raises `KeyboardInterrupt`, as Ctrl-C does, so that what is half made is put away and a last word is said."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

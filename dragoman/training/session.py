@@ -31,7 +31,7 @@ from dragoman.training.checkpoint import load_tensors, load_weights, read_progre
 from dragoman.training.continuing import Earlier, tokenizers_of
 from dragoman.training.events import Evaluated, Event, Listener, Note, ignore
 from dragoman.training.first_weights import check_frozen, stored_model
-from dragoman.training.interrupt import stop_on_interrupt
+from dragoman.training.interrupt import stop_on_interrupt, terminated_as_interrupted
 from dragoman.training.launch import launched
 from dragoman.training.machine import bound_caches, choose_device, multiplies_bfloat16, peak_memory, use_threads
 from dragoman.training.planning import forecast
@@ -70,7 +70,7 @@ def start(
     """
     with joined(choose_device(options.device)) as processes:
         if processes.main:
-            with processes.leading():
+            with processes.leading(), terminated_as_interrupted():
                 run = _begin(
                     pairs, out, options, overwrite=overwrite, listener=listener, command=command, remake=remake
                 )
@@ -279,7 +279,7 @@ def _train(
     if not processes.main:
         processes.follow()
         return
-    with processes.leading():
+    with processes.leading(), terminated_as_interrupted():
         load_weights(model, load_tensors(directory.weights)[0], directory.weights)
         try:
             _finish(directory, prepared, model, run, trainer.epochs_done, listener)
