@@ -97,6 +97,7 @@ def test_every_preset_gives_a_whole_recipe_for_any_data(preset: str, kind: str, 
     [
         ({"input_feeding": True, "attention": "none"}, "`input_feeding` needs attention"),
         ({"attention_inside": True, "input_feeding": True}, "exclude each other"),
+        ({"r_drop": 1.0, "scheduled_sampling": 0.5}, "`r_drop` and `scheduled_sampling` exclude each other"),
         ({"hidden_size": 33, "bidirectional": True}, "`hidden_size` must be even"),
         ({"attention": "multihead", "attention_heads": 5, "hidden_size": 64}, "`attention_heads` must divide"),
         ({"preset": "defautl"}, 'there is no preset "defautl"; did you mean "default"'),

@@ -287,6 +287,8 @@ def _check(values: dict[str, Any], data: DataSummary) -> None:
         raise OptionError("`attention_inside` and `input_feeding` exclude each other; choose one")
     if values["r_drop"] and not (values["dropout"] or values["word_dropout"]):
         raise OptionError("`r_drop` compares two passes with dropout, but `dropout` and `word_dropout` are 0")
+    if values["r_drop"] and values["scheduled_sampling"]:  # it would compare what is said after different words
+        raise OptionError("`r_drop` and `scheduled_sampling` exclude each other; choose one")
     for name in ("scheduled_sampling", "minimum_risk"):
         if values["bptt"] and values[name]:
             raise OptionError(f"`bptt` and `{name}` exclude each other; choose one")
