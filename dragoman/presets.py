@@ -76,7 +76,8 @@ PRESETS: Mapping[str, Preset] = {
         paper="Cho et al. (2014), Learning Phrase Representations using RNN Encoder-Decoder",
         departs=(
             "The GRU's reset gate acts after the matrix product, as in cuDNN; the bridge is the identity (the paper: a "
-            "learned tanh layer); no maxout before the softmax; Adam for Adadelta; widths follow the data (1000)."
+            "learned tanh layer); the softmax reads the state alone (the paper: the last word and the context vector too, "
+            "through maxout); Adam for Adadelta; widths follow the data (1000)."
         ),
         values={**_PLAIN, "cell": "gru", "layers": 1, "peek": True, "optimizer": "adam"},
     ),
