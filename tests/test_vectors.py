@@ -118,9 +118,9 @@ def test_damaged_binary_files(tmp_path):
 
 @pytest.mark.parametrize("binary", [False, True])
 def test_fewer_vectors_than_the_header_says_are_an_error(tmp_path, binary):
-    row = b"cat " + (np.zeros(2, "<f4").tobytes() if binary else b"0 0") + b"\n"
+    row = b"cat " + (np.zeros(4, "<f4").tobytes() if binary else b"0.125 0.25 0.5 1.0") + b"\n"
     path = tmp_path / "v"
-    path.write_bytes(b"3 2\n" + 2 * row)
+    path.write_bytes(b"3 4\n" + 2 * row)
     with pytest.raises(DataError, match="cut short: it has 2 vectors of the 3"):
         read_vector_words(path, limit=9)
 
