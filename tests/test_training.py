@@ -313,6 +313,8 @@ def test_under_a_falling_rate_early_stopping_lands_first(tmp_path: Path) -> None
     assert config["run"]["finished"] == "no better dev score in 3 evaluations"
     dragoman.resume(tmp_path / "m", options=TrainOptions(threads=1))  # nothing is left to do
     assert json.loads((tmp_path / "m/config.json").read_text())["run"]["steps"] == 24
+    with pytest.raises(OptionError, match="no better dev score in 3 evaluations: to go on, raise `patience` too"):
+        dragoman.resume(tmp_path / "m", options=TrainOptions(threads=1, max_steps=2000))
     dragoman.resume(tmp_path / "m", options=TrainOptions(threads=1, patience=6))
     assert json.loads((tmp_path / "m/config.json").read_text())["run"]["steps"] > 24
 

@@ -42,7 +42,7 @@ from dragoman.training.risk import MinimumRisk
 from dragoman.training.schedule import FALLING
 from dragoman.training.scoring import Evaluator, decode
 from dragoman.training.setting_up import set_up
-from dragoman.training.trainer import LAST, Run, Trainer, first_checkpoint, limit_in_steps
+from dragoman.training.trainer import LAST, NO_BETTER, Run, Trainer, first_checkpoint, limit_in_steps
 
 LIMITS = frozenset({"epochs", "max_steps", "max_minutes", "patience"})
 """Options that only say when to stop, so that a resumed run may be given others."""
@@ -163,6 +163,9 @@ def _reopened(path: Path, options: TrainOptions, listener: Listener) -> Opened:
     model = stored_model(directory.config["architecture"], directory).to(choose_device(options.device))
     if recipe != stored:
         run = read_progress(directory.training / LAST)
+        ended = str(run.get("finished", ""))
+        if ended.startswith(NO_BETTER) and run.get("landing_patience") == recipe.patience:
+            raise OptionError(f"the run at {path} ended with {ended}: to go on, raise `patience` too")
         recipe = _plan(directory, prepared, model, replace(recipe, planned_steps=None), listener, run=run)
         if recipe.schedule in FALLING and _last_step(prepared, recipe) > _last_step(prepared, stored):
             listener(Note("with other limits the learning rate falls more slowly, and so rises now", warning=True))

@@ -48,6 +48,8 @@ TIDY_EVERY = 100
 """Steps after which freed memory is given back: some hundredths of a second each time."""
 DRIFT = 0.02
 """Share of the steps to come by which a limit in minutes may be missed before the last step is planned anew."""
+NO_BETTER = "no better dev score"
+"""How the reason begins that ends a run for want of progress."""
 DIVERGED = 3.0
 """Times the loss of knowing nothing, ln(vocabulary), at which a run has diverged."""
 
@@ -285,7 +287,7 @@ class Trainer:
         if recipe.max_minutes and run.seconds >= recipe.max_minutes * 60:
             return f"{recipe.max_minutes:g} minutes"
         if run.landing and run.step >= self.last_step:
-            return f"no better dev score in {recipe.patience} evaluations"
+            return f"{NO_BETTER} in {recipe.patience} evaluations"
         if run.epoch >= recipe.epochs:
             return f"{recipe.epochs} epochs"
         return ""
