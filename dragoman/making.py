@@ -97,7 +97,9 @@ def export(
     directory.require_folder("exporting")
     texts = Texts(directory.config, directory.read_text)
     model = load_model(directory, device="cpu", threads=threads)
-    sample = check_sample(directory, lambda some: texts.encode_sources(some).ids, texts.target_tokenizer.decode)
+    sample = check_sample(
+        directory, lambda some: texts.encode_sources(some).ids, texts.encode_targets, texts.target_tokenizer.decode
+    )
     precisions = STANDARD if precision == "auto" else (precision,)
     found = export_graphs(directory, model, sample, precisions=precisions, threads=threads)
     if directory.has_shortlist:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -27,10 +28,11 @@ from dragoman.model.stepper import TorchStepper
 from dragoman.runtime.decoder_graph import decoder_graph
 from dragoman.runtime.encoder_graph import encoder_graph
 from dragoman.runtime.engine import OnnxStepper, fast_products_are_exact, session_options
-from dragoman.runtime.export import default_of, export_graphs
+from dragoman.runtime.export import check_sample, default_of, export_graphs
 from dragoman.runtime.graph import FLOAT, GraphBuilder
 from dragoman.runtime.parity import Sample, compare
 from dragoman.storage import GRAPHS_VERSION, ModelDirectory
+from dragoman.translation.texts import Texts
 
 LONG = [4 + (7 * place) % 5 for place in range(70)]
 BATCHES = [[[4]], [[4, 5, 6, 7, 8], [9, 10, 4], [5]], [[7, 8]], [LONG, [6]]]
@@ -83,6 +85,40 @@ def test_what_is_fed_past_the_end_of_an_output_counts_for_nothing(monkeypatch: p
     assert compare(torch_model, engine, sources).largest_difference < 1e-4
     after = BOS
     assert compare(torch_model, engine, sources).largest_difference > 4
+
+
+def test_outputs_are_compared_as_far_as_the_longest_reference_goes(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is lost after 60 characters would be lost on every name, word or sentence that is longer."""
+    directory = ModelDirectory.open(shutil.copytree(trained, tmp_path / "model"))
+    file = directory.training / "data" / "texts.json"
+    known = json.loads(file.read_text(encoding="utf-8"))
+    known["dev"]["references"][0].append("de " * 80)
+    file.write_text(json.dumps(known), encoding="utf-8")
+    texts = Texts(directory.config, directory.read_text)
+    sample = check_sample(
+        directory, lambda some: texts.encode_sources(some).ids, texts.encode_targets, texts.target_tokenizer.decode
+    )
+    longest = len(texts.encode_targets(["de " * 80])[0]) + 1
+    assert sample.max_length == longest > 80
+
+    model = build("general", "lstm").float().eval()
+    with torch.no_grad():
+        model.decoder.output.bias[EOS] = -100  # no output ends
+    torch_model, engine = TorchStepper(model), engine_of(model)
+    step = engine.step
+    taken = itertools.count(1)
+
+    def astray(*given: object, **options: object) -> object:
+        after = step(*given, **options)
+        if options["top_k"] is None and next(taken) > 75:  # `None` where every log-probability is compared
+            after.log_probs[:] += 5
+        return after
+
+    monkeypatch.setattr(engine, "step", astray)
+    found = compare(torch_model, engine, BATCHES[1], max_length=sample.max_length)
+    assert found.largest_difference > 4
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -18,7 +18,7 @@ from dragoman.runtime.decoder_graph import decoder_graph
 from dragoman.runtime.encoder_graph import encoder_graph
 from dragoman.runtime.engine import OnnxStepper
 from dragoman.runtime.graph import OPSET
-from dragoman.runtime.parity import COMPARED, SCORED, Parity, Sample, compare, greedy, losses
+from dragoman.runtime.parity import COMPARED, MAX_LENGTH, SCORED, Parity, Sample, compare, greedy, losses
 from dragoman.storage import PRECISIONS, ModelDirectory
 
 TOLERANCE = {"float32": 1e-3, "float16": 0.1, "int8": 10.0}
@@ -54,14 +54,14 @@ def export_graphs(
     for precision in sorted({*precisions, "float32"}, key=PRECISIONS.index):
         graphs[precision] = (encoder_graph(model, precision=precision), decoder_graph(model, precision=precision))
         engine = OnnxStepper(*graphs[precision], threads=threads)
-        parity = compare(torch_model, engine, sources)
+        parity = compare(torch_model, engine, sources, max_length=sample.max_length)
         if not parity.largest_difference <= TOLERANCE[precision]:  # NaN is no parity either
             raise StorageError(
                 f"the {precision} ONNX graphs of {directory.path} are not what PyTorch computes (log-probabilities differ by "
                 f"up to {parity.largest_difference:.1g}), so none were written; translating with PyTorch works"
             )
         if sample.references is not None and lossy:
-            outputs = greedy(engine, sample.source_ids)
+            outputs = greedy(engine, sample.source_ids, max_length=sample.max_length)
             if reference is None:
                 reference = outputs
             else:
@@ -116,7 +116,10 @@ def _loses_little(parity: dict[str, Any]) -> bool:
 
 
 def check_sample(
-    directory: ModelDirectory, encode: Callable[[list[str]], dict[int, list[int]]], decode: Callable[[list[int]], str]
+    directory: ModelDirectory,
+    encode: Callable[[list[str]], dict[int, list[int]]],
+    encode_targets: Callable[[list[str]], list[list[int]]],
+    decode: Callable[[list[int]], str],
 ) -> Sample:
     """What to check on: development data if the directory still has it, else random ids.
 
@@ -132,7 +135,9 @@ def check_sample(
     chosen = np.linspace(0, len(sources) - 1, min(SCORED, len(sources))).astype(int)
     found = encode([sources[place] for place in chosen]) if sources else {}
     if found:
-        return Sample(list(found.values()), [references[chosen[place]] for place in found], decode, writing)
+        answers = [references[chosen[place]] for place in found]
+        lengths = [len(ids) + 1 for ids in encode_targets([text for several in answers for text in several])]
+        return Sample(list(found.values()), answers, decode, writing, max_length=max(MAX_LENGTH, *lengths))
     return Sample(_drawn(directory.config["architecture"]["source_vocab_size"]))
 
 

@@ -18,8 +18,9 @@ COMPARED = 64
 """Sources of which every log-probability is compared."""
 SCORED = 1_000
 """Sources at most whose outputs are scored."""
+MAX_LENGTH = 60
+"""Tokens of an output, its end included, that are compared at most, unless right answers have more."""
 _BATCH = 64
-_GREEDY = SearchOptions(beam_size=1, max_length=60)
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Sample:
     """Ids without `</s>` to text."""
     writing: Any = "spaced"
     """How targets are written, as metrics want it."""
+    max_length: int = MAX_LENGTH
+    """Most tokens of an output, its end included: no fewer than the longest reference has."""
 
     def thinned(self, most: int) -> list[list[int]]:
         """At most so many sources, evenly from all."""
@@ -70,15 +73,17 @@ class Parity:
         return ", ".join(parts)
 
 
-def compare(expected: Stepper, given: Stepper, source_ids: Sequence[list[int]]) -> Parity:
+def compare(
+    expected: Stepper, given: Stepper, source_ids: Sequence[list[int]], *, max_length: int = MAX_LENGTH
+) -> Parity:
     """Translate with `expected`, follow its outputs with both, and look at every log-probability."""
     usable = sorted((ids for ids in source_ids if ids), key=len)
     same = agreed = tokens = 0
     largest = 0.0
     for start in range(0, len(usable), _BATCH):
         batch = usable[start : start + _BATCH]
-        outputs = greedy(expected, batch)
-        same += sum(one == other for one, other in zip(outputs, greedy(given, batch), strict=True))
+        outputs, others = (greedy(stepper, batch, max_length=max_length) for stepper in (expected, given))
+        same += sum(one == other for one, other in zip(outputs, others, strict=True))
         difference, alike = _followed(expected, given, batch, outputs)
         largest = float(np.maximum(largest, difference))
         agreed, tokens = agreed + alike, tokens + sum(map(len, outputs))
@@ -97,13 +102,14 @@ def losses(expected: list[tuple[int, ...]], given: list[tuple[int, ...]], sample
     return {name: values[0].value(name) - values[1].value(name) for name in metrics}
 
 
-def greedy(stepper: Stepper, source_ids: Sequence[list[int]]) -> list[tuple[int, ...]]:
+def greedy(stepper: Stepper, source_ids: Sequence[list[int]], *, max_length: int = MAX_LENGTH) -> list[tuple[int, ...]]:
     """Greedy outputs, in the order of their sources."""
+    options = SearchOptions(beam_size=1, max_length=max_length)
     outputs: list[tuple[int, ...]] = [()] * len(source_ids)
     order = sorted(range(len(source_ids)), key=lambda place: -len(source_ids[place]))
     for start in range(0, len(order), _BATCH):
         batch = order[start : start + _BATCH]
-        for place, found in zip(batch, search(stepper, [source_ids[i] for i in batch], options=_GREEDY), strict=True):
+        for place, found in zip(batch, search(stepper, [source_ids[i] for i in batch], options=options), strict=True):
             outputs[place] = tuple(found[0].ids)
     return outputs
 
