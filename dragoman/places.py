@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from dragoman.errors import StorageError
-from dragoman.files import atomic
+from dragoman.files import atomic, lock
 from dragoman.storage import CONFIG, GRAPHS, TRAINING, ModelDirectory
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -57,6 +59,17 @@ def upload(directory: ModelDirectory, name: str, *, private: bool) -> str:
     return str(address)
 
 
+@contextmanager
+def sole_trainer(path: Path) -> Iterator[None]:
+    """Keep other processes from training in a model directory, and from replacing it, as long as the block runs."""
+    with ExitStack() as opened:
+        with suppress(OSError):  # there may be no data to train on
+            file = opened.enter_context((path / TRAINING / "data" / "texts.json").open("rb"))
+            if not lock(file):
+                raise StorageError(f"{path} is being trained by another process; wait for it, or stop it")
+        yield
+
+
 def check_claim(out: Path, *, overwrite: bool) -> None:
     """Raise `StorageError` if `claim` would: for finding out before hours of work, not after."""
     if not (out.exists() or out.is_symlink()) or (out.is_dir() and not any(out.iterdir())):
@@ -69,6 +82,8 @@ def check_claim(out: Path, *, overwrite: bool) -> None:
     for path in (out, old):
         if path.exists() and not (path / CONFIG).exists():
             raise StorageError(f"{path} is no model (it has no {CONFIG}), so --overwrite leaves it alone")
+        with sole_trainer(path):
+            pass
 
 
 def claim(out: Path, *, overwrite: bool) -> None:

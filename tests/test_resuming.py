@@ -17,9 +17,10 @@ from test_training import checkpoint, options, reversed_words
 import dragoman
 from dragoman.config import TrainOptions
 from dragoman.errors import DataError, Interrupted, OptionError, StorageError, TrainingError
+from dragoman.places import claim
 from dragoman.training import clock, planning, scoring, session, trainer
 from dragoman.training.checkpoint import read_progress
-from dragoman.training.events import Event, Note, Progress, ignore
+from dragoman.training.events import Evaluated, Event, Note, Progress, ignore
 from dragoman.training.schedule import Schedule
 
 STILL = {"optimizer": "sgd", "learning_rate": 1e-12, "warmup_steps": 0, "average_decay": 0.0, "max_steps": 1}
@@ -275,3 +276,24 @@ def planning_recipe() -> Any:
 
     summary = DataSummary(pairs=60, kind="text", unspaced=False, shared_vocabulary=False, target_tokens=5.0)
     return choose(TrainOptions(precision="float32"), summary)[0]
+
+
+def test_a_model_in_training_is_trained_and_replaced_by_nobody_else(tmp_path: Path) -> None:
+    """Two runs in one directory would write their checkpoints, weights and configuration over each other's."""
+    out, pairs, limits = tmp_path / "model", reversed_words(40), options(max_steps=2, eval_every=1)
+    refused: list[str] = []
+
+    def meddle(event: Event) -> None:
+        if not isinstance(event, Evaluated):
+            return
+        with pytest.raises(StorageError, match="model is being trained by another process") as resumed:
+            session.go_on(out, TrainOptions(threads=1, device="cpu"), listener=ignore)
+        with pytest.raises(StorageError, match="model is being trained by another process") as replaced:
+            session.start(pairs, out, limits, overwrite=True, listener=ignore, command=None)
+        refused.extend(str(caught.value) for caught in (resumed, replaced))
+
+    session.start(pairs, out, limits, overwrite=False, listener=meddle, command=None)
+    assert len(refused) == 4
+    assert not out.with_name("model.old").exists()
+    claim(out, overwrite=True)  # it is over
+    assert out.with_name("model.old").exists()

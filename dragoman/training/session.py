@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from dragoman.evaluation.plots import training_svg
 from dragoman.files import write_text
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
-from dragoman.places import check_claim, claim
+from dragoman.places import check_claim, claim, sole_trainer
 from dragoman.presets import find_preset
 from dragoman.storage import CARD, CURVES, ModelDirectory
 from dragoman.training.card import model_card
@@ -68,12 +69,13 @@ def start(
     `stop_at` is a step after which the run stops as if it were interrupted. `remake` makes the pairs that are trained on.
     Of several processes the main one prepares everything in `out`, and the others go on from what it wrote there.
     """
-    with joined(choose_device(options.device)) as processes:
+    with joined(choose_device(options.device)) as processes, ExitStack() as held:
         if processes.main:
             with processes.leading(), terminated_as_interrupted():
                 run = _begin(
                     pairs, out, options, overwrite=overwrite, listener=listener, command=command, remake=remake
                 )
+                held.enter_context(sole_trainer(out))
         else:
             run = _followed(out, options, processes)
         _train(*run, listener, processes, stop_at=stop_at)
@@ -132,9 +134,10 @@ def _begin(
 
 def go_on(path: Path, options: TrainOptions, *, listener: Listener, stop_at: int | None = None) -> None:
     """Resume the run in `path` with its stored options; `stop_at` as for `start`."""
-    with joined(choose_device(options.device)) as processes:
+    with joined(choose_device(options.device)) as processes, ExitStack() as held:
         if processes.main:
             with processes.leading():
+                held.enter_context(sole_trainer(path))
                 run = _reopened(path, options, listener)
         else:
             run = _followed(path, options, processes)

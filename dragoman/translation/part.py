@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from dragoman.errors import StorageError
-from dragoman.files import through_link, write_json
+from dragoman.files import lock, through_link, write_json
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -140,21 +140,11 @@ def _read(record: Path, part: Path) -> dict[str, Any]:
 
 def _lock(file: FileIO, path: Path) -> None:
     """Keep other processes from writing the same part, where the system and the file system can."""
-    try:
-        import fcntl
-    except ModuleNotFoundError:  # not on Windows
-        return
-    busy = StorageError(f"{path} is being written by another process; wait for it, or write to another file")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise busy from None
-    except OSError:  # a file system without locks
-        return
-    with contextlib.suppress(FileNotFoundError):
-        if os.path.samestat(path.stat(), os.fstat(file.fileno())):
-            return
-    raise busy  # it was finished by another process since it was opened, and has its name already
+    if lock(file):
+        with contextlib.suppress(FileNotFoundError):  # finished by another process since, it has its name already
+            if os.name == "nt" or os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                return
+    raise StorageError(f"{path} is being written by another process; wait for it, or write to another file")
 
 
 @contextmanager
