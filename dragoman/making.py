@@ -117,6 +117,6 @@ def _finished(path: Path, options: TrainOptions, listener: Listener) -> Translat
         try:
             for precision, parity in export(path, threads=options.threads).items():
                 listener(Note(f"ONNX graphs, {precision}: {parity}"))
-        except DragomanError as error:
+        except (DragomanError, OSError) as error:  # such as a full disk
             listener(Note(f"the model has no ONNX graphs: {error}", warning=True))
     return load(path, device=options.device, threads=options.threads)

@@ -19,7 +19,7 @@ from tiny import PAIRS
 
 import dragoman
 from dragoman.cli import main
-from dragoman.config import SearchOptions
+from dragoman.config import SearchOptions, TrainOptions
 from dragoman.errors import OptionError, StorageError
 from dragoman.generation.search import search
 from dragoman.generation.stepper import BOS, EOS
@@ -32,6 +32,7 @@ from dragoman.runtime.export import check_sample, default_of, export_graphs
 from dragoman.runtime.graph import FLOAT, GraphBuilder
 from dragoman.runtime.parity import Sample, compare
 from dragoman.storage import GRAPHS_VERSION, ModelDirectory
+from dragoman.training.events import Event, Note
 from dragoman.translation.texts import Texts
 
 LONG = [4 + (7 * place) % 5 for place in range(70)]
@@ -411,6 +412,19 @@ def test_graphs_that_differ_from_torch_are_not_kept(model: Path, monkeypatch: py
     with pytest.raises(StorageError, match="are not what PyTorch computes"):
         export_graphs(ModelDirectory.open(model), shifted, Sample(BATCHES[1]))
     assert not ModelDirectory.open(model).has_graphs
+
+
+def test_a_training_whose_graphs_cannot_be_written_is_not_spoilt(model: Path) -> None:
+    shutil.rmtree(model / "onnx")
+    (model / "onnx").write_text("in the way", encoding="utf-8")
+    events: list[Event] = []
+    options = TrainOptions(threads=1, device="cpu")
+    translator = dragoman.resume(model, options=options, listener=events.append)
+    assert translator.engine == "torch"
+    assert translator.translate("source 3 of many").candidates
+    warnings = [event.text for event in events if isinstance(event, Note) and event.warning]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("the model has no ONNX graphs: ")
 
 
 def test_a_model_without_its_training_data_is_checked_on_random_ids(model: Path) -> None:
