@@ -53,7 +53,7 @@ def upload(directory: ModelDirectory, name: str, *, private: bool) -> str:
     api = HfApi()
     try:
         address = api.create_repo(name, private=private, exist_ok=True)
-        api.upload_folder(repo_id=name, folder_path=directory.path, ignore_patterns=[f"{TRAINING}/*"])
+        api.upload_folder(repo_id=name, folder_path=directory.path, ignore_patterns=[f"{TRAINING}/*", "*.tmp"])
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise StorageError(f"{name} could not be uploaded: {str(error).splitlines()[0]}") from None
     return str(address)

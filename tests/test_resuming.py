@@ -297,3 +297,15 @@ def test_a_model_in_training_is_trained_and_replaced_by_nobody_else(tmp_path: Pa
     assert not out.with_name("model.old").exists()
     claim(out, overwrite=True)  # it is over
     assert out.with_name("model.old").exists()
+
+
+def test_what_a_killed_run_had_half_written_is_removed_by_the_next(tmp_path: Path) -> None:
+    out, limits = tmp_path / "m", options(max_steps=4)
+    with pytest.raises(Interrupted):
+        session.start(reversed_words(40), out, limits, overwrite=False, listener=ignore, command=None, stop_at=1)
+    halves = [out / ".model.safetensors.123.tmp", out / "training/.last.safetensors.123.tmp"]
+    for half in halves:
+        half.write_bytes(b"half")
+    with pytest.raises(Interrupted):
+        session.go_on(out, TrainOptions(threads=1, device="cpu"), listener=ignore, stop_at=2)
+    assert not any(half.exists() for half in halves)

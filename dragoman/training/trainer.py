@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dragoman.corpus.batching import Batch
 from dragoman.errors import TrainingError
+from dragoman.files import clear_leftovers
 from dragoman.model.loss import Loss
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training.averaging import RecentWeights
@@ -155,6 +156,9 @@ class Trainer:
 
     def resume(self) -> None:
         """Go on from the last checkpoint; the first one, `first_checkpoint`, has weights only."""
+        if self.processes.main:
+            for path in (self.checkpoint_path, self.keep):
+                clear_leftovers(path)
         checkpoint = load_checkpoint(self.checkpoint_path)
         load_weights(self.model, checkpoint.weights, self.checkpoint_path)
         restore_optimizer(self.optimizer, self.names, checkpoint.optimizer)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import glob
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dragoman.errors import StorageError
-from dragoman.files import lock, through_link, write_json
+from dragoman.files import clear_leftovers, lock, through_link, write_json
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -66,8 +65,7 @@ class PartFile:
     def _clear(self) -> None:
         """Remove the record, and records that were half written when something was killed."""
         self._record.unlink(missing_ok=True)
-        for leftover in self._record.parent.glob(f".{glob.escape(self._record.name)}.*.tmp"):
-            leftover.unlink(missing_ok=True)
+        clear_leftovers(self._record)
 
     def _go_on(self) -> None:
         """Find out how much of the part is certain, and cut off the rest."""
