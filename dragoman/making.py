@@ -113,10 +113,12 @@ def export(
 
 def _finished(path: Path, options: TrainOptions, listener: Listener) -> Translator:
     """Export what was trained, which must not spoil the training if it fails, and load it."""
-    if launched().main:
+    main = launched().main
+    if main:
         try:
             for precision, parity in export(path, threads=options.threads).items():
                 listener(Note(f"ONNX graphs, {precision}: {parity}"))
         except (DragomanError, OSError) as error:  # such as a full disk
             listener(Note(f"the model has no ONNX graphs: {error}", warning=True))
-    return load(path, device=options.device, threads=options.threads)
+    engine = "auto" if main else "torch"  # the main process is writing the graphs
+    return load(path, engine=engine, device=options.device, threads=options.threads)

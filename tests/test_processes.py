@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from test_objective import CPU, SHAPES, batch_of, build, distance, gradients, pairs
 
 import dragoman
+from dragoman import making
 from dragoman.config import TrainOptions
 from dragoman.corpus.batching import Batch
 from dragoman.errors import OptionError
@@ -183,6 +185,19 @@ def test_when_the_main_process_fails_the_others_leave_with_a_line(tmp_path: Path
     assert "no.tsv" in messages
     assert other_messages == "dragoman: error: process 1: the main process stopped; see its message\n"
     assert [path.name for path in tmp_path.iterdir()] == []
+
+
+def test_beside_the_main_process_nobody_reads_the_graphs_that_it_is_about_to_write(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = Path(shutil.copytree(trained, tmp_path / "model"))
+    weights = load_file(model / "model.safetensors")
+    save_file({name: value + 1 for name, value in weights.items()}, model / "model.safetensors")  # trained on
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    translator = making._finished(model, TrainOptions(threads=1, device="cpu"), ignore)
+    assert translator.engine == "torch"
+    assert not caplog.records  # which would say that graphs are of other weights, and to export again
 
 
 def test_what_needs_one_process_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
