@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 import dragoman
 from dragoman.config import TrainOptions
 from dragoman.errors import Interrupted, OptionError
+from dragoman.storage import ModelDirectory
 from dragoman.training.events import Event, Note
 from dragoman.training.trainer import Trainer
 
@@ -56,12 +57,24 @@ def test_training_starts_from_the_weights_and_keeps_tokenisers_shape_and_normali
 
 def test_of_the_same_data_the_same_is_held_out_whatever_the_seed(earlier: Path, tmp_path: Path) -> None:
     """Else a model would be judged by what it was trained on before."""
-    texts = {}
-    for name, more in {"same": {}, "asked": {"split_seed": 5}}.items():
+    texts, warnings = {}, {}
+    for name, more in {"same": {}, "asked": {"split_seed": 5, "test": ("7",)}}.items():
         options = TrainOptions(from_model=str(earlier), **{**RUN, **STILL, **more}, seed=9)  # type: ignore[arg-type]
-        dragoman.train(numbers(100), out=tmp_path / name, options=options)
+        events: list[Event] = []
+        dragoman.train(numbers(100), out=tmp_path / name, options=options, listener=events.append)
         texts[name] = held_out(tmp_path / name)
+        warnings[name] = [event.text for event in events if isinstance(event, Note) and event.warning]
     assert texts["same"] == held_out(earlier) != texts["asked"]
+    assert warnings["same"] == []
+    learned = [sum(source not in held_out(earlier) for source in part) for part in (texts["asked"], tested(tmp_path))]
+    assert warnings["asked"] == [
+        f"{count} of {of} {name} sources are ones that {earlier} was trained on: scores on them flatter"
+        for count, of, name in zip(learned, (len(texts["asked"]), 7), ("dev", "test"), strict=True)
+    ]
+
+
+def tested(folder: Path) -> list[str]:
+    return [source for source, _ in ModelDirectory.open(folder / "asked").read_test()]
 
 
 def held_out(model: Path) -> list[str]:

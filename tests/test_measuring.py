@@ -18,7 +18,7 @@ from dragoman.cli.pairs import read_items
 from dragoman.config import ReadOptions
 from dragoman.errors import OptionError
 from dragoman.evaluation.forcing import force
-from dragoman.translation.seen import seen_in_training
+from dragoman.training.seen import seen_in_training
 from dragoman.translator import Translator
 
 SHORT = ["--max-length", "6", "--beam-size", "2"]

@@ -133,7 +133,7 @@ def _details(
 ) -> tuple[dict[str, list[Part]], list[Sentence], list[bool] | None]:
     """Scores of parts of the test set, its worst sentences, and which sources were trained on, if that is known."""
     from dragoman.evaluation.breakdown import by_length, by_seen, worst_sentences
-    from dragoman.translation.seen import seen_in_training
+    from dragoman.training.seen import seen_in_training
 
     writing = translator.config["writing"]
     outputs = [translation.text for translation in translations]

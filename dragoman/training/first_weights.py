@@ -16,6 +16,7 @@ from dragoman.storage import ModelDirectory
 from dragoman.training.continuing import Earlier, unknown_share
 from dragoman.training.events import Listener, Note
 from dragoman.training.preparation import Prepared
+from dragoman.training.seen import seen_in_training
 
 _MANY_UNKNOWN = 0.05
 """Share of unknown tokens in new data that an earlier model's user should hear of as a warning."""
@@ -75,11 +76,17 @@ def _say_what_is_copied(model: Seq2Seq, prepared: Prepared, listener: Listener) 
 
 
 def _start_from_earlier(model: Seq2Seq, earlier: Earlier, prepared: Prepared, listener: Listener) -> None:
-    """Copy an earlier model's weights, and report how much of the new data its vocabularies lack."""
+    """Copy an earlier model's weights, and report what its vocabularies lack of the new data, and what it knows of it."""
     earlier.load_into(model)
     unknown = unknown_share(prepared.train)
     text = f"starting from {earlier.directory.path}: {unknown:.1%} of the new data's tokens are unknown to it"
     listener(Note(text, warning=unknown > _MANY_UNKNOWN))
+    for name, part in (("dev", prepared.dev_part), ("test", prepared.test_part)):
+        ids = prepared.source_tokenizer.encode_batch(part.sources) if part else []
+        count = sum(seen_in_training(earlier.directory, ids) or [])
+        if count:
+            text = f"{count:,} of {len(ids):,} {name} sources are ones that {earlier.directory.path} was trained on"
+            listener(Note(f"{text}: scores on them flatter", warning=True))
 
 
 def _start_from_vectors(model: Seq2Seq, options: TrainOptions, prepared: Prepared, listener: Listener) -> None:
