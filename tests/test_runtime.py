@@ -30,7 +30,7 @@ from dragoman.runtime.encoder_graph import encoder_graph
 from dragoman.runtime.engine import OnnxStepper, fast_products_are_exact, session_options
 from dragoman.runtime.export import check_sample, default_of, export_graphs
 from dragoman.runtime.graph import FLOAT, GraphBuilder
-from dragoman.runtime.parity import Sample, compare
+from dragoman.runtime.parity import MAX_LENGTH, Sample, compare
 from dragoman.storage import GRAPHS_VERSION, ModelDirectory
 from dragoman.training.events import Event, Note
 from dragoman.translation.texts import Texts
@@ -88,7 +88,7 @@ def test_what_is_fed_past_the_end_of_an_output_counts_for_nothing(monkeypatch: p
     assert compare(torch_model, engine, sources).largest_difference > 4
 
 
-def test_outputs_are_compared_as_far_as_the_longest_reference_goes(
+def test_outputs_are_compared_as_far_as_references_go(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is lost after 60 characters would be lost on every name, word or sentence that is longer."""
@@ -98,11 +98,17 @@ def test_outputs_are_compared_as_far_as_the_longest_reference_goes(
     known["dev"]["references"][0].append("de " * 80)
     file.write_text(json.dumps(known), encoding="utf-8")
     texts = Texts(directory.config, directory.read_text)
-    sample = check_sample(
-        directory, lambda some: texts.encode_sources(some).ids, texts.encode_targets, texts.target_tokenizer.decode
+    reading = (
+        lambda some: texts.encode_sources(some).ids,
+        texts.encode_targets,
+        texts.target_tokenizer.decode,
     )
+    sample = check_sample(directory, *reading)
     longest = len(texts.encode_targets(["de " * 80])[0]) + 1
     assert sample.max_length == longest > 80
+    known["dev"]["references"][1] = ["de"] * 200  # of so many answers it is the one that is too long
+    file.write_text(json.dumps(known), encoding="utf-8")
+    assert check_sample(directory, *reading).max_length == MAX_LENGTH
 
     model = build("general", "lstm").float().eval()
     with torch.no_grad():

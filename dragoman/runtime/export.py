@@ -28,6 +28,8 @@ ACCEPTED_LOSS = 0.3
 """Points of BLEU, or of exact match where there are no words, that int8 may lose and still be what runs by default."""
 ACCEPTED_AGREEMENT = 0.98
 """The same as a share of tokens, where there are no references to score against."""
+_REACHED = 0.99
+"""Share of the right answers that are compared to their ends at least."""
 STANDARD = ("float32", "int8")
 """What training exports."""
 
@@ -137,7 +139,9 @@ def check_sample(
     if found:
         answers = [references[chosen[place]] for place in found]
         lengths = [len(ids) + 1 for ids in encode_targets([text for several in answers for text in several])]
-        return Sample(list(found.values()), answers, decode, writing, max_length=max(MAX_LENGTH, *lengths))
+        # One that is a page long must not let every output that does not end run on for as long.
+        most = int(np.quantile(lengths, _REACHED, method="higher"))
+        return Sample(list(found.values()), answers, decode, writing, max_length=max(MAX_LENGTH, most))
     return Sample(_drawn(directory.config["architecture"]["source_vocab_size"]))
 
 

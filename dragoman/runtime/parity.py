@@ -36,7 +36,7 @@ class Sample:
     writing: Any = "spaced"
     """How targets are written, as metrics want it."""
     max_length: int = MAX_LENGTH
-    """Most tokens of an output, its end included: no fewer than the longest reference has."""
+    """Most tokens of an output, its end included."""
 
     def thinned(self, most: int) -> list[list[int]]:
         """At most so many sources, evenly from all."""
