@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dragoman.config import ThreadOptions, TrainOptions
-from dragoman.errors import DragomanError, OptionError, needs_extra
+from dragoman.errors import DragomanError, OptionError, StorageError, needs_extra
 from dragoman.files import write_text
 from dragoman.storage import CARD, ModelDirectory
 from dragoman.training.events import Listener, Note, ignore
@@ -54,8 +54,8 @@ def train(
     try:
         session.start(pairs, path, options, overwrite=overwrite, listener=listener, command=command, remake=remake)
         translator = _finished(path, options, listener)
-    except Exception:  # what was interrupted is kept, to go on with
-        if out is None:
+    except Exception as error:  # what was interrupted, or found the disk full, is kept, to go on with
+        if out is None and not isinstance(error, StorageError):
             shutil.rmtree(path.parent, ignore_errors=True)
         raise
     if out is None:

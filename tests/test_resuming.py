@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -309,3 +310,21 @@ def test_what_a_killed_run_had_half_written_is_removed_by_the_next(tmp_path: Pat
     with pytest.raises(Interrupted):
         session.go_on(out, TrainOptions(threads=1, device="cpu"), listener=ignore, stop_at=2)
     assert not any(half.exists() for half in halves)
+
+
+def test_a_disk_that_fills_up_in_training_is_said_with_how_to_go_on(tmp_path: Path) -> None:
+    out, before = tmp_path / "m", resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(event: Event) -> None:
+        if isinstance(event, Evaluated):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))
+
+    try:
+        with pytest.raises(
+            StorageError, match=r"m cannot be written: file too large; .*go on with: dragoman train --resume"
+        ):
+            session.start(reversed_words(40), out, options(max_steps=2), overwrite=False, listener=fill, command=None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with pytest.raises(Interrupted):
+        session.go_on(out, TrainOptions(threads=1, device="cpu"), listener=ignore, stop_at=1)

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -277,9 +277,10 @@ def _train(
         )
         trainer.resume()
         log.history = trainer.run.history
-        run = trainer.fit()
-        if processes.main:
-            log.draw()
+        with _writing(directory):
+            run = trainer.fit()
+            if processes.main:
+                log.draw()
         if not run.finished:
             raise Interrupted(f"stopped at step {run.step:,}; go on with: dragoman train --resume {directory.path}")
     if not processes.main:
@@ -288,10 +289,26 @@ def _train(
     with processes.leading(), terminated_as_interrupted():
         load_weights(model, load_tensors(directory.weights)[0], directory.weights)
         try:
-            _finish(directory, prepared, model, run, trainer.epochs_done, listener)
+            with _writing(directory):
+                _finish(directory, prepared, model, run, trainer.epochs_done, listener)
         except KeyboardInterrupt:
             text = f"stopped before everything was scored; go on with: dragoman train --resume {directory.path}"
             raise Interrupted(text) from None
+
+
+@contextmanager
+def _writing(directory: ModelDirectory) -> Iterator[None]:
+    """Say of a directory that cannot be written how its training goes on."""
+    try:
+        yield
+    except ConnectionError:  # of who listens
+        raise
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise StorageError(
+            f"{directory.path} cannot be written: {reason}; what was saved is kept: see to it, and go on with: "
+            f"dragoman train --resume {directory.path}"
+        ) from None
 
 
 def _risk(prepared: Prepared, recipe: Recipe) -> MinimumRisk | None:
