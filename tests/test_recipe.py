@@ -43,6 +43,13 @@ def test_in_a_hurry_the_model_is_narrow_and_says_why(kind: str, pairs: int, widt
     assert recipe(data(pairs=100, processor_minutes=1)).hidden_size == recipe(data(pairs=100)).hidden_size
 
 
+@pytest.mark.parametrize("kind", ["text", "symbols"])
+def test_more_data_wants_less_dropout(kind: str) -> None:
+    shares = [recipe(data(kind=kind, pairs=pairs)).dropout for pairs in (1_000, 10_000, 100_000, 1_000_000)]
+    assert all(more <= less for less, more in itertools.pairwise(shares))
+    assert shares[0] > shares[1] > shares[2] > 0
+
+
 def test_embeddings_learn_fast_unless_they_have_learned_or_the_preset_is_a_papers() -> None:
     for summary in (data(), data(pairs=500_000), data(kind="symbols", pairs=3_000)):
         chosen = recipe(summary)

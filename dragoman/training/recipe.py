@@ -214,7 +214,8 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
     batch = 1_500 if pairs >= 400_000 and not hurried else 750 if pairs >= 8_000 else 500 if pairs >= 2_000 else 300
     tie = "all" if data.shared_vocabulary and not symbols else "target"
     rate = 1e-3 if width == 512 else 2e-3
-    dropout = 0.5 if small and symbols else 0.1 if pairs >= 100_000 and not symbols else 0.2 if large else 0.3
+    of_symbols, of_text = 0.5 if small else 0.2 if large else 0.3, 0.3 if small else 0.2 if pairs < 100_000 else 0.1
+    dropout = of_symbols if symbols else of_text
     return {
         "cell": ("lstm", "the strongest of the cells in print"),
         "encoder_layers": (2, "two layers, the first bidirectional over the words, the second over the first"),
