@@ -33,6 +33,13 @@ def locate(name: str | Path) -> Path:
 def copy_model(directory: ModelDirectory, path: Path, *, overwrite: bool) -> None:
     """Write a model directory to `path`, without what only resuming needs."""
     directory.require_folder("saving a copy")
+    check_claim(path, overwrite=overwrite)
+    for taken in (path, _old(path)) if path.exists() else ():
+        if directory.path.resolve().is_relative_to(taken.resolve()):
+            raise StorageError(
+                f"{directory.path} is the model to be saved, and would itself be moved or removed to make room for {path}; choose "
+                "another path"
+            )
     claim(path, overwrite=overwrite)
     for folder in (Path(), Path(GRAPHS)):
         files = sorted((directory.path / folder).glob("*"))
@@ -47,15 +54,16 @@ def copy_model(directory: ModelDirectory, path: Path, *, overwrite: bool) -> Non
 def upload(directory: ModelDirectory, name: str, *, private: bool) -> str:
     """Upload a model directory, without what only resuming needs, to the Hugging Face Hub; returns its address."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of the HTTP library that it uses
 
     directory.require_folder("the hub")
     api = HfApi()
     try:
         address = api.create_repo(name, private=private, exist_ok=True)
         api.upload_folder(repo_id=name, folder_path=directory.path, ignore_patterns=[f"{TRAINING}/*", "*.tmp"])
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise StorageError(f"{name} could not be uploaded: {str(error).splitlines()[0]}") from None
+    except (HTTPError, OSError, ValueError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise StorageError(f"{name} could not be uploaded: {reason}") from None
     return str(address)
 
 

@@ -445,6 +445,25 @@ def test_a_saved_copy_keeps_its_graphs(trained: Path, tmp_path: Path) -> None:
     assert dragoman.load(copy).engine == "onnx"
 
 
+def test_a_copy_never_takes_the_place_of_its_own_model(trained: Path, tmp_path: Path) -> None:
+    for name in ("m", "m.old", "m/within"):
+        shutil.copytree(trained, tmp_path / name)
+    for name in ("m.old", "m/within"):
+        weights = (tmp_path / name / "model.safetensors").read_bytes()
+        with pytest.raises(
+            StorageError, match=f"{name} is the model to be saved, and would itself be moved or removed"
+        ):
+            dragoman.load(tmp_path / name).save_pretrained(tmp_path / "m", overwrite=True)
+        assert (tmp_path / name / "model.safetensors").read_bytes() == weights
+
+
+def test_without_a_connection_the_hub_gives_one_error(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(StorageError, match="someone/model could not be uploaded: "):
+        dragoman.load(trained).push_to_hub("someone/model")
+
+
 def test_the_engine_is_one_of_three_and_computes_on_the_cpu(trained: Path) -> None:
     with pytest.raises(OptionError, match='`engine` must be auto, onnx or torch, but is "tf"'):
         dragoman.load(trained, engine="tf")
