@@ -252,6 +252,24 @@ def test_null_is_an_empty_cell_in_every_format(tmp_path, kind):
     assert {name: reason.count for name, reason in report.reasons.items()} == {"empty target": 1}
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_an_object_that_is_null_holds_empty_cells(tmp_path, kind):
+    pairs = [None, {"en": "Go.", "fr": "Va."}, {"en": "Stop.", "fr": "Arrête."}]
+    rows = [{"pair": pair, "dialogue": note} for pair, note in zip(pairs, [None, {"id": "d"}, None], strict=True)]
+    path = tmp_path / f"a.{kind}"
+    if kind == "jsonl":
+        write(path, "\n".join(map(json.dumps, rows)))
+    else:
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    report = ReadReport()
+    options = ReadOptions(group_by="dialogue.id")  # whose pairs are the columns 1 and 2, in spite of the null
+    found = [(pair.source, pair.target, pair.group) for pair in read_pairs([path], options, report=report)]
+    assert found == [("Go.", "Va.", "d"), ("Stop.", "Arrête.", None)]
+    assert [reason.lines for reason in report.reasons.values()] == [(1,)]
+
+
 @pytest.mark.parametrize("first", ['{"source": "a b", "note": "n"}', '{"source": "a b"}', "{}", "[]"])
 def test_the_first_json_object_need_not_have_every_key(tmp_path, first):
     path = write(tmp_path / "a.jsonl", first + '\n{"source": "x", "target": "y", "note": "z"}\n' * 3)

@@ -35,6 +35,8 @@ from dragoman.errors import DataError, MissingExtraError
 MAX_CELL_LINES = 200
 """Most lines in one quoted cell; a quote still open then is one that nobody closed."""
 
+_MISSING = object()
+
 T = TypeVar("T")
 Lines = Iterator[tuple[int, str]]
 Row = tuple[int, "Sequence[str] | Fault"]
@@ -201,8 +203,20 @@ def json_lines(lines: Lines) -> Table:
     """
     first = list(islice(lines, 100))
     objects = [value for _, line in first if isinstance(value := _parse_json(line), dict)]
-    names = tuple(dict.fromkeys(chain.from_iterable(objects))) if objects else None
+    names = _columns_of(objects) if objects else None
     return Table(names, lambda wanted: _json_rows(chain(first, lines), wanted, names))
+
+
+def _columns_of(objects: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """The keys of flat objects, without one that is null wherever it is not an object of other keys."""
+    names = dict.fromkeys(chain.from_iterable(objects))
+    outer = {way for name in names for way in _ways(name)}
+    return tuple(name for name in names if name not in outer or any(row.get(name) is not None for row in objects))
+
+
+def _ways(name: str) -> Iterator[str]:
+    """The objects that a column is within: `a` and `a.b` for `a.b.c`."""
+    return (name[: match.start()] for match in re.finditer(r"\.", name))
 
 
 def _parse_json(line: str) -> Any:
@@ -221,6 +235,13 @@ def _flat(value: dict[str, Any], within: str = "") -> dict[str, Any]:
     return cells
 
 
+def _cell(value: dict[str, Any], name: str) -> Any:
+    """A column of a flat object; null if an object on the way to it is."""
+    if name in value:
+        return value[name]
+    return None if any(value.get(way, _MISSING) is None for way in _ways(name)) else _MISSING
+
+
 def _json_rows(lines: Iterable[tuple[int, str]], wanted: Sequence[int], names: tuple[str, ...] | None) -> Iterator[Row]:
     for number, line in lines:
         if len(line) > MAX_LINE:
@@ -231,7 +252,8 @@ def _json_rows(lines: Iterable[tuple[int, str]], wanted: Sequence[int], names: t
             continue
         value = _parse_json(line)
         if isinstance(value, dict) and names is not None:
-            cells = [value[names[index]] for index in wanted if names[index] in value]
+            found = (_cell(value, names[index]) for index in wanted)
+            cells = [cell for cell in found if cell is not _MISSING]
         elif isinstance(value, list):
             cells = [value[index] for index in wanted if index < len(value)]
         else:
