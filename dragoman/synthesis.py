@@ -18,7 +18,7 @@ from dragoman.making import train
 from dragoman.places import check_claim, locate
 from dragoman.storage import ModelDirectory
 from dragoman.training.events import Listener, ignore
-from dragoman.training.preparation import remake_only
+from dragoman.training.preparation import FILE_OPTIONS, reads_files, remake_only
 from dragoman.translation.outputs import Translation
 from dragoman.translation.synthetic import BackTranslation, Distillation, PairsFile
 from dragoman.translator import Translator, load
@@ -55,7 +55,10 @@ def distill(
     model = load(teacher, device=options.device, threads=options.threads, ensemble=ensemble, reverse=reverse)
     stored = {name: value for name, value in model.config["options"].items() if name in _AS_THE_TEACHER}
     stored["split_seed"] = splitting_of(model.config["options"])
-    options = TrainOptions(**{**stored, **{name: getattr(options, name) for name in options.model_fields_set}})
+    given = {name: getattr(options, name) for name in options.model_fields_set}
+    if not reads_files(pairs, TrainOptions(**{**stored, **given})):
+        stored = {name: value for name, value in stored.items() if name not in FILE_OPTIONS}
+    options = TrainOptions(**{**stored, **given})
     file = _pairs_file(out, write, [teacher, *ensemble, *([reverse] if reverse else [])], search, overwrite=overwrite)
     remake = Distillation(_translates(model, search), file)
     return _train_on(remake, pairs, out, options, overwrite=overwrite, listener=listener, command=command)

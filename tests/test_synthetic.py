@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 import dragoman
 from dragoman.cli import main
 from dragoman.config import SearchOptions
-from dragoman.errors import DataError, StorageError
+from dragoman.errors import DataError, OptionError, StorageError
 from dragoman.training.events import Event, Note
 from dragoman.translation import synthetic
 from dragoman.translation.outputs import Candidate, Translation
@@ -104,6 +105,22 @@ def test_a_student_learns_the_teachers_outputs_for_the_training_part_and_is_judg
     assert config["data"]["remade"]["without_output"] == config["data"]["remade"]["texts"] - len(made)
     assert f"trained on {len(made)} pairs that a teacher made" in (student / "README.md").read_text(encoding="utf-8")
     assert "dragoman distill" in config["command"]
+
+
+def test_pairs_in_python_are_no_columns_of_the_teachers_file(place: Path, tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher"
+    shutil.copytree(place / "teacher", teacher)
+    config = config_of(teacher)
+
+    def distilled_as_if_trained_with(**columns: object) -> None:
+        options = {**config["options"], **columns}
+        (teacher / "config.json").write_text(json.dumps({**config, "options": options}), encoding="utf-8")
+        dragoman.distill(teacher, colours(), write=tmp_path / "made.tsv")
+
+    with pytest.raises(OptionError, match="`group_by` tells how a file is read"):  # the split would be another
+        distilled_as_if_trained_with(group_by="1")
+    distilled_as_if_trained_with(source=["3"], target="2")
+    assert {source for source, _ in rows(tmp_path / "made.tsv")} <= {source for source, _ in colours()}
 
 
 def test_without_out_only_the_pairs_are_made_and_they_are_used_again(

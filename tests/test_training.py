@@ -254,6 +254,23 @@ def test_a_failure_before_training_leaves_nothing_behind(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["group_by", "source", "target", "format", "pattern"])
+def test_pairs_in_python_take_no_option_of_files(tmp_path: Path, name: str) -> None:
+    values = {"group_by": 3, "source": 2, "target": 1, "format": "csv", "pattern": "(.*) (.*)"}
+    with pytest.raises(OptionError, match=f"`{name}` tells how a file is read, but the pairs are given in Python"):
+        dragoman.train(reversed_words(60), out=tmp_path / "m", options=options(**{name: values[name]}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pairs_in_python_may_have_their_dev_part_in_columns_of_a_file(tmp_path: Path) -> None:
+    dev = tmp_path / "dev.tsv"
+    dev.write_text("n\ta b c\tc b a\nn\tb c\tc b\n", encoding="utf-8")
+    chosen = options(source=2, target=3, dev=dev, max_steps=1)
+    dragoman.train(reversed_words(60), out=tmp_path / "m", options=chosen)
+    texts = json.loads((tmp_path / "m/training/data/texts.json").read_text(encoding="utf-8"))
+    assert texts["dev"] == {"sources": ["a b c", "b c"], "references": [["c b a"], ["c b"]]}
+
+
 def test_in_memory_until_saved(tmp_path: Path) -> None:
     translator = dragoman.train(reversed_words(60), options=options(max_steps=3))
     before = translator.translate(["a b c", "h g"], num_hypotheses=2)

@@ -25,7 +25,7 @@ from dragoman.corpus.tokenization import Tokenizer
 from dragoman.corpus.tokenizer_choice import TokenizationChoice, choose_tokenization
 from dragoman.corpus.tokenizer_learning import DEFAULT_LIMITS, learn_tokenizers
 from dragoman.corpus.vectors import read_vector_words
-from dragoman.errors import DataError
+from dragoman.errors import DataError, OptionError
 from dragoman.files import write_json
 from dragoman.training.events import Listener, Note, Stage, ignore
 
@@ -36,6 +36,9 @@ CHOICE_SAMPLE = 20_000
 LONGEST = 1_000
 """Tokens of the longest source or target that is trained on."""
 _REPORT_EVERY = 20_000
+
+FILE_OPTIONS = frozenset({"format", "source", "target", "separator", "header", "pattern", "encoding"})
+"""Options that tell how files are read, and mean nothing without one."""
 
 Pairs = str | Path | Sequence[str | Path] | Iterable[tuple[str, str]]
 """A file, two aligned files, or (source, target) pairs."""
@@ -221,6 +224,7 @@ class _Parted:
 
 def _parted(pairs: Pairs, options: TrainOptions, folder: Path, listener: Listener) -> _Parted:
     """Read and split; the pairs stay on disk in `folder`."""
+    _check_given(pairs, options)
     store, report, fingerprint = _read(pairs, options, folder / "pairs.arrow", listener)
     dev_rule, test_rule = parse_held_out(options.dev, name="dev"), parse_held_out(options.test, name="test")
     keys = store.keys()
@@ -253,6 +257,28 @@ def _read(pairs: Pairs, options: TrainOptions, path: Path, listener: Listener) -
     require_usable(report)
     listener(Note(report.summary(), warning=report.unusable > 0))
     return store, report, digest.hexdigest()
+
+
+def are_files(pairs: Pairs) -> bool:
+    """Whether pairs are named by their files, not given in Python."""
+    return isinstance(pairs, str | Path) or (
+        isinstance(pairs, Sequence) and any(isinstance(p, str | Path) for p in pairs[:1])
+    )
+
+
+def reads_files(pairs: Pairs, options: TrainOptions) -> bool:
+    """Whether files hold the pairs, or those for dev or test."""
+    held_out = parse_held_out(options.dev, name="dev"), parse_held_out(options.test, name="test")
+    return are_files(pairs) or any(rule is not None and rule.paths for rule in held_out)
+
+
+def _check_given(pairs: Pairs, options: TrainOptions) -> None:
+    """Raise `OptionError` if pairs that are given in Python come with an option of files, which would change nothing."""
+    if are_files(pairs):
+        return
+    for name in ["group_by", *([] if reads_files(pairs, options) else sorted(FILE_OPTIONS))]:
+        if getattr(options, name) != TrainOptions.model_fields[name].default:
+            raise OptionError(f"`{name}` tells how a file is read, but the pairs are given in Python: leave it out")
 
 
 def _open(pairs: Pairs, options: ReadOptions, report: ReadReport) -> Iterator[Pair]:
