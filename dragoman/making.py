@@ -46,11 +46,11 @@ def train(
 
         >>> train("pairs.tsv", out="model", options=TrainOptions(preset="textbook", max_minutes=5))
     """
+    options = TrainOptions.of(options)
     session = training_session()
     if out is None and launched().world > 1:
         raise OptionError("`out` is missing: several processes need a directory that all of them see")
     path = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="dragoman-")) / "model"
-    options = options or TrainOptions()
     try:
         session.start(pairs, path, options, overwrite=overwrite, listener=listener, command=command, remake=remake)
         translator = _finished(path, options, listener)
@@ -69,8 +69,9 @@ def resume(path: str | Path, *, options: TrainOptions | None = None, listener: L
     The stored options hold; `options` may only raise the limits (`epochs`, `max_steps`, `max_minutes`, `patience`) and
     choose the machine. Any other that differs is an `OptionError`.
     """
-    training_session().go_on(Path(path), options or TrainOptions(), listener=listener)
-    return _finished(Path(path), options or TrainOptions(), listener)
+    options = TrainOptions.of(options)
+    training_session().go_on(Path(path), options, listener=listener)
+    return _finished(Path(path), options, listener)
 
 
 def export(

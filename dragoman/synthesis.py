@@ -51,7 +51,7 @@ def distill(
     What `options` leave unset of the columns and the split is as in the teacher's training. Without `out` nothing is
     trained, and nothing returned.
     """
-    options = options or TrainOptions()
+    options, search = TrainOptions.of(options), SearchOptions.of(search, name="search")
     model = load(teacher, device=options.device, threads=options.threads, ensemble=ensemble, reverse=reverse)
     stored = {name: value for name, value in model.config["options"].items() if name in _AS_THE_TEACHER}
     stored["split_seed"] = splitting_of(model.config["options"])
@@ -87,9 +87,9 @@ def backtranslate(
     stopped call goes on with. Every true pair of the training part counts `repeat` times. Dev and test are true pairs, and
     lines that are targets of theirs are left out. Without `out` nothing is trained, and nothing returned.
     """
-    options = options or TrainOptions()
-    if repeat < 1:
-        raise OptionError(f"`repeat` must be at least 1, but is {repeat}")
+    options, search = TrainOptions.of(options), SearchOptions.of(search, name="search")
+    if not isinstance(repeat, int) or repeat < 1:
+        raise OptionError(f"`repeat` must be a whole number of at least 1, but is {repeat}")
     if len(options.source) > 1:
         raise OptionError("`source` names several columns, but a back-translation is one text")
     model = load(reverse_model, device=options.device, threads=options.threads, ensemble=ensemble, reverse=reverse)
@@ -105,7 +105,7 @@ def _pairs_file(
     out: str | Path | None,
     write: str | Path | None,
     models: Sequence[str | Path],
-    search: SearchOptions | None,
+    search: SearchOptions,
     *,
     overwrite: bool,
 ) -> PairsFile:
@@ -116,12 +116,12 @@ def _pairs_file(
         check_claim(Path(out), overwrite=overwrite)
     path = Path(write) if write is not None else Path(f"{out}.synthetic.tsv")
     weights = [checksum(ModelDirectory.open(locate(name)).weights) for name in models]
-    maker = {"models": weights, "search": (search or SearchOptions()).model_dump(mode="json")}
+    maker = {"models": weights, "search": search.model_dump(mode="json")}
     return PairsFile(path, maker, overwrite=overwrite)
 
 
-def _translates(model: Translator, search: SearchOptions | None) -> Callable[[list[str]], list[Translation]]:
-    return lambda texts: model.translate(texts, options=search or SearchOptions())
+def _translates(model: Translator, search: SearchOptions) -> Callable[[list[str]], list[Translation]]:
+    return lambda texts: model.translate(texts, options=search)
 
 
 def _train_on(

@@ -175,13 +175,14 @@ class Translator:
 
             >>> translator.translate("Go home.", num_hypotheses=3).candidates
         """
-        options = options or SearchOptions(
-            beam_size=beam_size,
-            num_hypotheses=num_hypotheses,
-            max_length=max_length,
-            length_penalty=length_penalty,
-            shortlist=shortlist,
-        )
+        if options is None:
+            options = SearchOptions(
+                beam_size=beam_size,
+                num_hypotheses=num_hypotheses,
+                max_length=max_length,
+                length_penalty=length_penalty,
+                shortlist=shortlist,
+            )
         if isinstance(sources, str):
             return next(self.translate_many([sources], options=options))
         return list(self.translate_many(sources, options=options))
@@ -196,7 +197,7 @@ class Translator:
         """
         if isinstance(sources, str):
             raise OptionError("`sources` must be a list of texts, but is one text")
-        job = self.job(options or SearchOptions())
+        job = self.job(SearchOptions.of(options))
         some = translate_windows(job, windows(sources, size=_characters), text=str, workers=self.workers)
         return chain.from_iterable(translations for _, translations in some)
 
@@ -219,14 +220,14 @@ class Translator:
             >>> for piece in translator.stream("Go home."): print(piece.text, end="", flush=True)
         """
         self._refuse_reverse()
-        options = options or SearchOptions()
+        options = _one(source, options)
         stepper, calibrator = self._runs(options, many=False), self._calibrator(options)
         return stream_text(stepper, self.texts, source, options, calibrator=calibrator)
 
     def trace(self, source: str, *, options: SearchOptions | None = None) -> Traced:
         """Translate one source, and keep every step of the beam: candidates, scores, what was pruned and why."""
         self._refuse_reverse()
-        options = options or SearchOptions()
+        options = _one(source, options)
         stepper, calibrator = self._runs(options, many=False), self._calibrator(options)
         return trace_text(stepper, self.texts, source, options, calibrator=calibrator)
 
@@ -298,7 +299,7 @@ class Translator:
         from dragoman.translation.calibrating import calibrate
 
         check_references(sources, references, each="source")
-        options = options or SearchOptions()
+        options = SearchOptions.of(options)
         if options.min_confidence is not None:
             raise OptionError("`min_confidence` must not be given to a calibration: every output is looked at")
         if options.shortlist:
@@ -351,6 +352,13 @@ class Translator:
         self._others += others
         self.__dict__.pop("_one_of_many", None)
         self.stepper = EnsembleStepper([*present, *(other.stepper for other in others)])
+
+
+def _one(source: str, options: SearchOptions | None) -> SearchOptions:
+    """The options for one source; raises `OptionError` if that is no text."""
+    if not isinstance(source, str):
+        raise OptionError(f"`source` must be one text, but is {source!r:.80}")
+    return SearchOptions.of(options)
 
 
 def _characters(source: str) -> int:

@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -275,3 +275,27 @@ def test_damaged_vectors_are_named_with_their_line(tmp_path: Path) -> None:
         dragoman.train(
             [(s, s) for s in sentences(50, seed=9)], options=TrainOptions(source_vectors=str(path), max_steps=1)
         )
+
+
+def test_options_are_no_dictionary_and_a_source_is_a_text(trained: Path, tmp_path: Path) -> None:
+    translator, wrong = dragoman.load(trained), cast("Any", {"beam_size": 2})
+    calls: list[Callable[[], object]] = [
+        lambda: translator.translate("ab", options=wrong),
+        lambda: list(translator.translate_many(["ab"], options=cast("Any", {}))),
+        lambda: list(translator.stream("ab", options=wrong)),
+        lambda: translator.trace("ab", options=wrong),
+        lambda: dragoman.train([("a", "b")], out=tmp_path / "m", options=wrong),
+        lambda: dragoman.resume(trained, options=wrong),
+        lambda: dragoman.distill(trained, [("a", "b")], out=tmp_path / "m", options=wrong),
+        lambda: dragoman.distill(trained, [("a", "b")], out=tmp_path / "m", search=wrong),
+    ]
+    for call in calls:
+        with pytest.raises(OptionError, match=r"`(options|search)` must be (Search|Train)Options\(...\), but is \{"):
+            call()
+    for text in (None, ["ab"]):
+        with pytest.raises(OptionError, match="`source` must be one text, but is"):
+            list(translator.stream(cast("Any", text)))
+        with pytest.raises(OptionError, match="`source` must be one text, but is"):
+            translator.trace(cast("Any", text))
+    with pytest.raises(OptionError, match="`sources` and `targets` must be texts, but one is None"):
+        translator.score(["ab"], cast("Any", [None]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import (
     BaseModel,
@@ -38,6 +38,15 @@ class Options(BaseModel):
             return handler(values)
         except ValidationError as error:
             raise OptionError(_sentence(error.errors(include_url=False)[0], cls.model_fields)) from None
+
+    @classmethod
+    def of(cls, given: Self | None, *, name: str = "options") -> Self:
+        """`given`, or the defaults for None; anything else, such as a dictionary, is an `OptionError`."""
+        if given is None:
+            return cls()
+        if not isinstance(given, cls):
+            raise OptionError(f"`{name}` must be {cls.__name__}(...), but is {given!r:.80}")
+        return given
 
     @field_validator(
         "source", "source_tokenizer", "dev", "test", "require", "forbid", "ensemble", mode="before", check_fields=False

@@ -26,6 +26,9 @@ def score_pairs(stepper: Stepper, texts: Texts, sources: Sequence[str], targets:
         raise OptionError("`sources` and `targets` must be lists of texts, but one is a text")
     if len(sources) != len(targets):
         raise OptionError(f"`targets` must have one entry per source, but {len(targets)} stand against {len(sources)}")
+    for text in (*sources, *targets):
+        if not isinstance(text, str):
+            raise OptionError(f"`sources` and `targets` must be texts, but one is {text!r:.80}")
     encoded = texts.encode_sources(sources)
     target_ids = texts.encode_targets(targets)
     faults = {place: f"source: {fault}" for place, fault in encoded.faults.items()}
