@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from dragoman.config import ReadOptions, SearchOptions, TrainOptions, splitting_of
 from dragoman.errors import OptionError
-from dragoman.files import checksum
 from dragoman.making import train
 from dragoman.places import check_claim, locate
 from dragoman.storage import ModelDirectory
@@ -115,7 +114,7 @@ def _pairs_file(
     if out is not None:
         check_claim(Path(out), overwrite=overwrite)
     path = Path(write) if write is not None else Path(f"{out}.synthetic.tsv")
-    weights = [checksum(ModelDirectory.open(locate(name)).weights) for name in models]
+    weights = [ModelDirectory.open(locate(name)).weights_sum for name in models]
     maker = {"models": weights, "search": search.model_dump(mode="json")}
     return PairsFile(path, maker, overwrite=overwrite)
 

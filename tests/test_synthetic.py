@@ -123,6 +123,15 @@ def test_pairs_in_python_are_no_columns_of_the_teachers_file(place: Path, tmp_pa
     assert {source for source, _ in rows(tmp_path / "made.tsv")} <= {source for source, _ in colours()}
 
 
+def test_a_bundle_is_a_teacher_like_the_model_that_it_was_made_of(
+    place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    dragoman.export(place / "teacher", bundle=tmp_path / "t.dragoman", threads=1)
+    for teacher in (tmp_path / "t.dragoman", place / "teacher"):
+        assert run("distill", teacher, place / "pairs.tsv", *MACHINE, "--write", tmp_path / "made.tsv") == 0
+    assert f"using the pairs that {tmp_path / 'made.tsv'} holds already" in capfd.readouterr().err
+
+
 def test_without_out_only_the_pairs_are_made_and_they_are_used_again(
     place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
