@@ -85,13 +85,22 @@ def check_claim(out: Path, *, overwrite: bool) -> None:
     if out.name in ("", ".."):
         raise StorageError(f"{out} is not empty; give --out by its name, as --overwrite keeps what stands there")
     if not overwrite:
-        raise StorageError(f"{out} exists; choose another --out, or give --overwrite to move it to {out}.old")
+        going_on = f"go on with it (dragoman train --resume {out}), " if _was_stopped(out) else ""
+        raise StorageError(f"{out} exists; {going_on}choose another --out, or give --overwrite to move it to {out}.old")
     old = _old(out)
     for path in (out, old):
         if path.exists() and not (path / CONFIG).exists():
             raise StorageError(f"{path} is no model (it has no {CONFIG}), so --overwrite leaves it alone")
         with sole_trainer(path):
             pass
+
+
+def _was_stopped(out: Path) -> bool:
+    """Whether a training in `out` has not come to its end."""
+    with suppress(StorageError):
+        directory = ModelDirectory.open(out, weights=False)
+        return directory.training.exists() and not directory.config.get("run")
+    return False
 
 
 def claim(out: Path, *, overwrite: bool) -> None:

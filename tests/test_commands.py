@@ -18,6 +18,8 @@ import pytest
 from tiny import PAIRS, TINY
 
 from dragoman.cli import main
+from dragoman.errors import StorageError
+from dragoman.places import check_claim
 from dragoman.storage import ModelDirectory
 
 SHORT = ["--max-length", "6"]
@@ -239,6 +241,10 @@ def test_interrupting_saves_and_says_how_to_go_on(tmp_path: Path, out: Any) -> N
         rf"dragoman: stopped at step \d+; go on with: dragoman train --resume {model}", said.splitlines()[-1]
     )
     assert "Traceback" not in said
+    with pytest.raises(
+        StorageError, match=r"exists; go on with it \(dragoman train --resume .*\), choose another --out"
+    ):
+        check_claim(model, overwrite=False)
 
 
 def wait_for(happens: Callable[[], bool]) -> None:
