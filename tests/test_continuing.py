@@ -66,14 +66,17 @@ def test_of_the_same_data_the_same_is_held_out_whatever_the_seed(earlier: Path, 
         warnings[name] = [event.text for event in events if isinstance(event, Note) and event.warning]
     assert texts["same"] == held_out(earlier) != texts["asked"]
     assert warnings["same"] == []
-    learned = [sum(source not in held_out(earlier) for source in part) for part in (texts["asked"], tested(tmp_path))]
+    learned = [
+        sum(source not in held_out(earlier) for source in part)
+        for part in (texts["asked"], held_out_for_test(tmp_path))
+    ]
     assert warnings["asked"] == [
         f"{count} of {of} {name} sources are ones that {earlier} was trained on: scores on them flatter"
         for count, of, name in zip(learned, (len(texts["asked"]), 7), ("dev", "test"), strict=True)
     ]
 
 
-def tested(folder: Path) -> list[str]:
+def held_out_for_test(folder: Path) -> list[str]:
     return [source for source, _ in ModelDirectory.open(folder / "asked").read_test()]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -52,7 +51,7 @@ def test_every_command_of_the_readme_works(
 
 
 def test_the_python_of_the_readme_works(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dragoman.making.TrainOptions", partial(TrainOptions, **TINY))
+    monkeypatch.setattr(TrainOptions, "of", lambda _: TrainOptions(**TINY))
     assert PYTHON
     for code in PYTHON:
         exec(code, {})  # what stands there is ours
