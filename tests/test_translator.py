@@ -213,6 +213,8 @@ def test_a_training_that_fails_leaves_no_folder(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(DataError, match="none of 2 rows is usable"):
         dragoman.train([("a", ""), ("b", "")], options=TrainOptions(max_steps=1, threads=1))
+    with pytest.raises(StorageError, match="there is no model at"):
+        dragoman.train([("a", "b")], options=TrainOptions(from_model="no-such-model", threads=1))
     assert not list(tmp_path.iterdir())
 
 
