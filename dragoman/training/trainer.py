@@ -310,6 +310,7 @@ class Trainer:
     def _assess(self, clock: Clock) -> None:
         """Evaluate the model to be kept: the average, or the weights themselves."""
         run = self.run
+        give_back_memory()  # or decoding would need its own beside what training freed in pieces
         train_loss = run.loss_sum / max(1, run.loss_tokens)
         speed = clock.speed_since_assessment()
         if self.recent.size:
