@@ -10,7 +10,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
+
+NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says of a disk that is full."""
 
 
 @contextmanager
@@ -33,6 +36,10 @@ def atomic(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.errno in NO_SPACE and error.filename is None:  # which the system does not name
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -43,21 +50,21 @@ def clear_leftovers(path: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def lock(file: IO[bytes]) -> bool:
-    """Lock an open file until it is closed; False if another process has.
+def lock(file: IO[bytes] | int) -> bool | None:
+    """Lock an open file or folder until it is closed; False if another process has, None where there are no locks.
 
-    The lock goes with its process, however that ends. Where the system or the file system has none, it is True.
+    The lock goes with its process, however that ends.
     """
     try:
         import fcntl
     except ModuleNotFoundError:  # not on Windows
-        return True
+        return None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:  # a file system without locks
-        return True
+        return None
     return True
 
 

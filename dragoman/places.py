@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from dragoman.errors import StorageError
-from dragoman.files import atomic, lock
+from dragoman.files import NO_SPACE, atomic, lock
 from dragoman.storage import CONFIG, GRAPHS, TRAINING, ModelDirectory
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_HALF = ".tmp"
+"""How the names of folders end that a model is being made in."""
 
 
 def locate(name: str | Path) -> Path:
@@ -31,18 +36,32 @@ def locate(name: str | Path) -> Path:
 
 
 def copy_model(directory: ModelDirectory, path: Path, *, overwrite: bool) -> None:
-    """Write a model directory to `path`, without what only resuming needs."""
+    """Write a model directory to `path`, all of it or nothing, without what only resuming needs."""
     directory.require_folder("saving a copy")
     check_claim(path, overwrite=overwrite)
-    for taken in (path, _old(path)) if path.exists() else ():
+    place = path.resolve()
+    for taken in (place, _old(place)) if path.exists() else ():
         if directory.path.resolve().is_relative_to(taken.resolve()):
             raise StorageError(
                 f"{directory.path} is the model to be saved, and would itself be moved or removed to make room for {path}; choose "
                 "another path"
             )
-    claim(path, overwrite=overwrite)
-    for folder in (Path(), Path(GRAPHS)):
-        files = sorted((directory.path / folder).glob("*"))
+    if place.is_dir() and not any(place.iterdir()):  # it stays: where a disk is mounted nothing else can be put
+        try:
+            _copy_files(directory, place)
+        except BaseException:
+            for half in place.iterdir():
+                _remove(half)
+            raise
+        return
+    with placed(path, overwrite=overwrite) as folder:
+        _copy_files(directory, folder)
+
+
+def _copy_files(directory: ModelDirectory, path: Path) -> None:
+    """Copy what translating and training on need, the configuration last, without which it is no model."""
+    for folder in (Path(GRAPHS), Path()):
+        files = sorted((directory.path / folder).glob("*"), key=lambda file: (file.name == CONFIG, file.name))
         if files:
             (path / folder).mkdir(exist_ok=True)
         for file in files:
@@ -73,7 +92,7 @@ def sole_trainer(path: Path) -> Iterator[None]:
     with ExitStack() as opened:
         with suppress(OSError):  # there may be no data to train on
             file = opened.enter_context((path / TRAINING / "data" / "texts.json").open("rb"))
-            if not lock(file):
+            if lock(file) is False:
                 raise StorageError(f"{path} is being trained by another process; wait for it, or stop it")
         yield
 
@@ -115,6 +134,52 @@ def claim(out: Path, *, overwrite: bool) -> None:
         out.mkdir(parents=True)
     except OSError as error:
         raise StorageError(f"{out} cannot be made: {error.strerror}") from None
+
+
+@contextmanager
+def placed(out: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A hidden folder to make a model in, which takes the place `out` when the block ends well, and goes when it does not.
+
+    Folders that killed processes left behind of the same `out` go too.
+    """
+    check_claim(out, overwrite=overwrite)
+    place = out.resolve()
+    if place == Path.cwd():
+        raise StorageError(f"{place} is the current directory, which cannot be replaced; choose another `out`")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _clear_abandoned(place)
+        folder = Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=_HALF, dir=place.parent))
+    except OSError as error:
+        raise StorageError(f"{out} cannot be made: {error.strerror}") from None
+    with ExitStack() as held:
+        with suppress(OSError):
+            lock(_opened(folder, held))
+        try:
+            yield folder
+            folder.chmod(0o755)
+            claim(place, overwrite=overwrite)
+            place.rmdir()
+            folder.rename(place)
+        except BaseException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, OSError) and error.errno in NO_SPACE:
+                raise StorageError(f"{out} cannot be made: there is no space left on the disk") from None
+            raise
+
+
+def _clear_abandoned(place: Path) -> None:
+    """Remove the hidden folders of processes that were killed; one that is not known to be nobody's stays."""
+    for folder in place.parent.glob(f".{glob.escape(place.name)}.*{_HALF}"):
+        with suppress(OSError), ExitStack() as held:
+            if folder.is_dir() and lock(_opened(folder, held)):
+                shutil.rmtree(folder)
+
+
+def _opened(folder: Path, held: ExitStack) -> int:
+    number = os.open(folder, os.O_RDONLY)
+    held.callback(os.close, number)
+    return number
 
 
 def _old(out: Path) -> Path:

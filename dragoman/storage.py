@@ -24,6 +24,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -164,14 +165,14 @@ class ModelDirectory:
         """
         precisions = self._kept_graphs()
         self.graphs.mkdir(exist_ok=True)
-        (self.graphs / GRAPH_LIST).unlink(missing_ok=True)
-        for precision, contents in graphs.items():
-            files = dict(zip(graph_names(precision), contents, strict=True))
-            for name, content in files.items():
-                with atomic(self.graphs / name) as temporary:
-                    temporary.write_bytes(content)
-            sums = {name: checksum_of(content) for name, content in files.items()}
-            precisions[precision] = {"files": sums, **facts[precision]}
+        with ExitStack() as whole:  # a disk that is full leaves the old ones
+            for precision, contents in graphs.items():
+                files = dict(zip(graph_names(precision), contents, strict=True))
+                for name, content in files.items():
+                    whole.enter_context(atomic(self.graphs / name)).write_bytes(content)
+                sums = {name: checksum_of(content) for name, content in files.items()}
+                precisions[precision] = {"files": sums, **facts[precision]}
+            (self.graphs / GRAPH_LIST).unlink(missing_ok=True)
         for file in self.graphs.iterdir():
             if not any(file.name in kept["files"] for kept in precisions.values()):
                 file.unlink()

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,7 @@ from safetensors.torch import save_file
 
 from dragoman.errors import StorageError
 from dragoman.files import atomic, write_text
-from dragoman.places import claim, locate
+from dragoman.places import claim, copy_model, locate, placed
 from dragoman.storage import FORMAT_VERSION, ModelDirectory, check_safetensors
 
 CONFIG: dict[str, Any] = {
@@ -182,6 +186,74 @@ def test_a_claim_needs_a_name(model: Path, monkeypatch: pytest.MonkeyPatch, out:
     monkeypatch.chdir(model)
     with pytest.raises(StorageError, match=re.escape(f"{out} is not empty; give --out by its name")):
         claim(Path(out), overwrite=overwrite)
+
+
+_KILLED_IN_A_FOLDER = """
+import os, pathlib, signal, sys
+from dragoman.places import placed
+with placed(pathlib.Path(sys.argv[1]), overwrite=False) as folder:
+    (folder / "data").write_text("much")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_of_a_model_goes_with_the_next_and_nothing_else(tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    killed = subprocess.run([sys.executable, "-c", _KILLED_IN_A_FOLDER, str(out)], check=False)
+    assert killed.returncode < 0
+    assert len(list(tmp_path.iterdir())) == 1
+    (tmp_path / ".model.notes").mkdir()
+    with placed(out, overwrite=True) as folder, placed(out, overwrite=False) as other:  # at the same time
+        assert {path.name for path in tmp_path.iterdir()} == {folder.name, other.name, ".model.notes"}
+        (other / "config.json").write_text("{}")
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "model.old", ".model.notes"}
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """As if the disk were full after so many bytes of a file."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_copy_for_which_the_disk_has_no_room_leaves_what_was_there(model: Path, tmp_path: Path) -> None:
+    (model / "README.md").write_text("a model")
+    shutil.copytree(model, tmp_path / "kept")
+    (tmp_path / "empty").mkdir()
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+    for name in ("kept", "empty", "new"):
+        with files_of_at_most(300), pytest.raises((StorageError, OSError), match=r"no space left|too large"):
+            copy_model(ModelDirectory.open(model), tmp_path / name, overwrite=True)
+        assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before
+    for name in ("kept", "empty", "new"):
+        copy_model(ModelDirectory.open(model), tmp_path / name, overwrite=True)
+        assert ModelDirectory.open(tmp_path / name)
+    assert ModelDirectory.open(tmp_path / "kept.old")
+
+
+def test_a_full_disk_is_said_of_the_file(tmp_path: Path) -> None:
+    with files_of_at_most(10), pytest.raises(OSError, match=r"notes\.txt'$") as caught:
+        write_text(tmp_path / "notes.txt", "longer than that")
+    assert caught.value.filename == str(tmp_path / "notes.txt")
+
+
+def test_graphs_for_which_the_disk_has_no_room_leave_those_that_were_there(model: Path) -> None:
+    directory = ModelDirectory.open(model)
+
+    def write(content: bytes) -> None:
+        graphs = dict.fromkeys(("float32", "int8"), (b"encoder", content))
+        facts: dict[str, Any] = {name: {} for name in graphs}
+        directory.write_graphs(graphs, default=lambda _: "int8", facts=facts)
+
+    write(b"decoder")
+    with files_of_at_most(1_000), pytest.raises(OSError, match="too large"):
+        write(bytes(2_000))
+    assert directory.read_graphs("int8") == (b"encoder", b"decoder")
+    assert not list((model / "onnx").glob(".*"))
 
 
 def test_paths_come_before_hub_names(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import sys
@@ -21,6 +20,7 @@ from cyclopts.token import Token
 from dragoman.cli.flags import flag
 from dragoman.cli.output import one_line
 from dragoman.errors import DragomanError, MissingExtraError, OptionError, nearest
+from dragoman.files import NO_SPACE
 from dragoman.training.launch import launched
 
 USER_ERROR = 2
@@ -73,7 +73,7 @@ def _as_flags(line: str, flags: Iterable[str]) -> str:
 
 
 def _file_trouble(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in NO_SPACE:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}there is no space left on the disk"
     reason = error.strerror or str(error)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,7 +22,7 @@ from dragoman.evaluation.plots import training_svg
 from dragoman.files import write_text
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
-from dragoman.places import check_claim, claim, sole_trainer
+from dragoman.places import placed, sole_trainer
 from dragoman.presets import find_preset
 from dragoman.storage import CARD, CURVES, ModelDirectory
 from dragoman.training.card import model_card
@@ -92,42 +90,26 @@ def _begin(
     remake: Remaker | None,
 ) -> Opened:
     """Make the model directory of a new run."""
-    place = out.resolve()
-    if place == Path.cwd():
-        raise StorageError(f"{place} is the current directory, which cannot be replaced; choose another `out`")
     find_preset(options.preset)
     earlier = Earlier.of(options)
     check_frozen(options)
     device = choose_device(options.device)
     use_threads(options.threads)
     bound_caches()
-    check_claim(out, overwrite=overwrite)
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        workplace = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
-    except OSError as error:
-        raise StorageError(f"{out} cannot be made: {error.strerror}") from None
-    try:
+    with placed(out, overwrite=overwrite) as workplace:
         directory, prepared, model, recipe = set_up(
             pairs,
             workplace,
             options,
             listener,
             earlier=earlier,
-            name=place.name,
+            name=out.resolve().name,
             command=command,
             device=device,
             remake=remake,
         )
         recipe = _plan(directory, prepared, model.to(device), recipe, listener)
         save_checkpoint(directory.training / LAST, first_checkpoint(model, recipe))
-        workplace.chmod(0o755)
-        claim(place, overwrite=overwrite)
-        place.rmdir()
-        workplace.rename(place)
-    except BaseException:
-        shutil.rmtree(workplace, ignore_errors=True)
-        raise
     prepared = reopen(out / "training" / "data", prepared.source_tokenizer, prepared.target_tokenizer)
     return ModelDirectory(out, directory.config), prepared, model, recipe
 

@@ -10,7 +10,6 @@ when it is opened again: so a line is never lost and never written twice. The pa
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -20,9 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dragoman.errors import StorageError
-from dragoman.files import clear_leftovers, lock, through_link, write_json
-
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from dragoman.files import NO_SPACE, clear_leftovers, lock, through_link, write_json
 
 
 class PartFile:
@@ -38,21 +35,19 @@ class PartFile:
 
     def write(self, text: str) -> None:
         """Add text; it counts from the next `commit` on."""
-        with _failing(self._out):
-            content = memoryview(text.encode("utf-8", "backslashreplace"))
-            while content:  # a disk that is nearly full takes a piece
-                content = content[self._file.write(content) :]
+        with failing(self._out):
+            write_all(self._file, text.encode("utf-8", "backslashreplace"))
 
     def commit(self, lines: int) -> None:
         """Make certain what was written: the output of so many more lines of input."""
-        with _failing(self._out):
+        with failing(self._out):
             os.fsync(self._file.fileno())
             write_json(self._record, {"lines": self.done + lines, "bytes": self._file.tell(), "facts": self._facts})
         self.done += lines
 
     def finish(self) -> None:
         """Give the part its name."""
-        with _failing(self._out):
+        with failing(self._out):
             os.fsync(self._file.fileno())
             self._part.replace(self._out)
             self._clear()
@@ -80,7 +75,7 @@ class PartFile:
                 raise StorageError(
                     f"{self._part} is damaged: it has {size:,} bytes of {keep:,}; remove it to begin anew"
                 )
-        with _failing(self._out):
+        with failing(self._out):
             self._file.truncate(keep)
             self._file.seek(keep)
         self.commit(0)
@@ -106,10 +101,10 @@ def part_of(out: Path, facts: Mapping[str, Any]) -> Iterator[PartFile]:
     if out.is_dir():
         raise StorageError(f"{out} is a directory; give a file")
     path, _ = _paths(out)
-    with _failing(out):
+    with failing(out):
         file = path.open("a+b", buffering=0)
     with file:
-        _lock(file, path)
+        lock_part(file, path)
         file.seek(0)
         part = PartFile(out, file, facts)
         try:
@@ -136,9 +131,16 @@ def _read(record: Path, part: Path) -> dict[str, Any]:
         ) from None
 
 
-def _lock(file: FileIO, path: Path) -> None:
+def write_all(file: FileIO, content: bytes) -> None:
+    """Write to a file without a buffer; a disk that is nearly full takes a piece at first."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def lock_part(file: FileIO, path: Path) -> None:
     """Keep other processes from writing the same part, where the system and the file system can."""
-    if lock(file):
+    if lock(file) is not False:
         with contextlib.suppress(FileNotFoundError):  # finished by another process since, it has its name already
             if os.name == "nt" or os.path.samestat(path.stat(), os.fstat(file.fileno())):
                 return
@@ -146,13 +148,13 @@ def _lock(file: FileIO, path: Path) -> None:
 
 
 @contextmanager
-def _failing(out: Path) -> Iterator[None]:
+def failing(out: Path) -> Iterator[None]:
     """Say in one line why an output cannot be written."""
     try:
         yield
     except OSError as error:
         part, _ = _paths(out)
-        if error.errno in _NO_SPACE:
+        if error.errno in NO_SPACE:
             raise StorageError(
                 f"there is no space left on the disk for {part}; what is certain is kept: make room and give the same command "
                 "again"
