@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import resource
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -298,6 +300,51 @@ def test_a_file_of_other_texts_or_models_is_left_alone_unless_it_may_go(tmp_path
         fill(path, ["ab", "cd"], search=1, overwrite=True)
     _, seen = fill(path, ["ab", "cd"], search=1)
     assert [event.text for event in seen if isinstance(event, Note)] == [f"using the pairs that {path} holds already"]
+
+
+def test_a_work_that_was_killed_when_its_file_had_just_got_its_name_is_not_done_again(tmp_path: Path) -> None:
+    path, notes = tmp_path / "made.tsv", tmp_path / "made.tsv.json"
+    fill(path, ["ab", "cd"])
+    complete = json.loads(notes.read_text())
+    notes.write_text(json.dumps({**complete, "complete": False}))  # of before the name
+    _, seen = fill(path, ["ab", "cd"])
+    assert [event.text for event in seen if isinstance(event, Note)] == [f"using the pairs that {path} holds already"]
+    with pytest.raises(StorageError, match="exists, and is not what these models"):  # of texts that were never there
+        fill(path, ["ab", "cd", "ef"])
+
+
+def test_two_processes_never_make_the_same_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def meddling(texts: list[str]) -> list[Translation]:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys.modules[__name__], "fake", said)
+            with pytest.raises(StorageError, match=r"made\.tsv\.part is being written by another process"):
+                fill(tmp_path / "made.tsv", ["ab", "cd", "ef"])
+        return said(texts)
+
+    said = fake
+    monkeypatch.setattr(synthetic, "CHUNK", 2)
+    monkeypatch.setattr(sys.modules[__name__], "fake", meddling)
+    file, _ = fill(tmp_path / "made.tsv", ["ab", "cd", "ef"])
+    assert list(file.pairs()) == [("ab", "ba"), ("cd", "dc"), ("ef", "fe")]
+
+
+def test_pairs_that_find_the_disk_full_go_on_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(synthetic, "CHUNK", 100)
+    path, texts = tmp_path / "made.tsv", [f"text {i}" for i in range(400)]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, before[1]))
+        with pytest.raises(
+            StorageError, match=r"no space left on the disk for .*made\.tsv\.part; what is certain is kept"
+        ):
+            fill(path, texts)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    file, seen = fill(path, texts)
+    assert any("going on after the 200 texts" in event.text for event in seen if isinstance(event, Note))
+    assert list(file.pairs()) == [(text, text[::-1]) for text in texts]
 
 
 def test_when_every_output_is_empty_that_is_the_error(

@@ -27,6 +27,7 @@ from dragoman.errors import DataError, Interrupted, OptionError, StorageError
 from dragoman.files import through_link, write_json
 from dragoman.training.events import Listener, Note, Stage
 from dragoman.translation.outputs import Translation
+from dragoman.translation.part import failing, lock_part, write_all
 
 CHUNK = 512
 """Texts that are translated between two looks at the disk."""
@@ -71,6 +72,8 @@ class PairsFile:
         self.made = Made(maker)
         with suppress(OSError, ValueError, TypeError):
             found = Made(**json.loads(self.notes.read_text(encoding="utf-8")))
+            if not found.complete and not self.part.exists() and path.stat().st_size == found.size:
+                found = replace(found, complete=True)  # killed when the file had just got its name
             stands = path if found.complete else self.part
             if found.maker == maker and stands.stat().st_size >= found.size:
                 self.made = found
@@ -109,25 +112,26 @@ class PairsFile:
         elif self.made.texts:
             listener(Note(f"going on after the {self.made.texts:,} texts that are translated already"))
         try:
-            with self.part.open("r+b" if self.made.size else "wb") as file:
+            with self.part.open("r+b" if self.made.size else "ab", buffering=0) as file:
+                lock_part(file, self.part)
+                file.truncate(self.made.size)
                 file.seek(self.made.size)
-                file.truncate()
                 while chunk := list(islice(source, CHUNK)):
                     listener(Stage("translating", self.made.texts, total))
                     rows = [_rows(translation, swapped=swapped) for translation in translate(chunk)]
-                    file.write("".join(row for some in rows for row in some).encode("utf-8"))
-                    file.flush()
-                    os.fsync(file.fileno())
-                    digest.update(_bytes(chunk))
-                    self.made = replace(
-                        self.made,
-                        texts=self.made.texts + len(chunk),
-                        pairs=self.made.pairs + sum(map(len, rows)),
-                        without_output=self.made.without_output + rows.count([]),
-                        digest=digest.hexdigest(),
-                        size=file.tell(),
-                    )
-                    self._note()
+                    with failing(self.path):
+                        write_all(file, "".join(row for some in rows for row in some).encode("utf-8"))
+                        os.fsync(file.fileno())
+                        digest.update(_bytes(chunk))
+                        self.made = replace(
+                            self.made,
+                            texts=self.made.texts + len(chunk),
+                            pairs=self.made.pairs + sum(map(len, rows)),
+                            without_output=self.made.without_output + rows.count([]),
+                            digest=digest.hexdigest(),
+                            size=file.tell(),
+                        )
+                        self._note()
         except KeyboardInterrupt:
             raise Interrupted(
                 f"stopped after {self.made.texts:,} texts, which {self.part} keeps; the same command goes on from there"
