@@ -5,6 +5,7 @@
     ├── DataError                 a data file cannot be read as asked (names the file and line)
     ├── StorageError              a model directory or an output is missing, damaged, too new or in the way
     ├── TrainingError             training cannot go on (the loss diverged, nothing left to train on)
+    │   └── ProcessError          another of the processes that train together has ended
     └── MissingExtraError         an optional part of dragoman is not installed
 
 A message is one line: what is wrong with which value, then what would be right.
@@ -35,6 +36,10 @@ class StorageError(DragomanError):
 
 class TrainingError(DragomanError):
     """Training cannot start or go on; the message says what to change."""
+
+
+class ProcessError(TrainingError):
+    """Another of the processes that train together has ended, so that this one cannot go on."""
 
 
 class Interrupted(KeyboardInterrupt):

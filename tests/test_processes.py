@@ -23,10 +23,10 @@ import dragoman
 from dragoman import making
 from dragoman.config import TrainOptions
 from dragoman.corpus.batching import Batch
-from dragoman.errors import OptionError
+from dragoman.errors import OptionError, ProcessError
 from dragoman.training.events import ignore
 from dragoman.training.objective import Objective, add_gradients
-from dragoman.training.processes import joined
+from dragoman.training.processes import Processes, joined
 from dragoman.training.verifying import verify_resume
 
 ROOT = Path(__file__).parent.parent
@@ -176,6 +176,24 @@ def test_accelerate_launches_the_same_command(tmp_path: Path, data: Path) -> Non
         train(launcher, [str(data), "--out", str(tmp_path / name), *options])
     one, other = (checkpoint(tmp_path / name)[0] for name in ("one", "other"))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_what_went_wrong_is_said_even_if_the_others_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM of a batch system ends those that wait at once, while the main process says a last word."""
+
+    def gone(_: torch.Tensor) -> None:
+        raise RuntimeError(
+            "[/__w/pytorch/gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:1. This is typically caused by ..."
+        )
+
+    monkeypatch.setattr("torch.distributed.all_reduce", gone)
+    processes = Processes(0, 2)
+    with pytest.raises(KeyboardInterrupt), processes.leading():
+        raise KeyboardInterrupt
+    with pytest.raises(
+        ProcessError, match=r"^one of the 2 processes is gone: Connection closed by peer \[127\.0\.0\.1\]:1$"
+    ):
+        processes.sum(1.0)
 
 
 def test_when_the_main_process_fails_the_others_leave_with_a_line(tmp_path: Path) -> None:

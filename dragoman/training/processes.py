@@ -10,8 +10,9 @@ them of each other. The model needs no wrapper of `accelerate`'s, whose loaders 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import torch
@@ -19,7 +20,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from dragoman.corpus.batching import Batch
-from dragoman.errors import TrainingError
+from dragoman.errors import ProcessError, TrainingError
 from dragoman.model.loss import Loss
 from dragoman.training.launch import launched
 
@@ -70,7 +71,8 @@ class Processes:
         try:
             yield
         except BaseException:
-            self.sum(1.0)
+            with suppress(TrainingError):  # they may be gone too, which is not the reason
+                self.sum(1.0)
             raise
         self.sum(0.0)
 
@@ -83,8 +85,7 @@ class Processes:
         try:
             dist.all_reduce(tensor)
         except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise TrainingError(f"process {self.rank} of {self.world} has lost the others: {reason}") from None
+            raise ProcessError(f"one of the {self.world} processes is gone: {_reason(error)}") from None
 
 
 ALONE = Processes()
@@ -103,9 +104,15 @@ def joined(device: torch.device) -> Iterator[Processes]:
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise TrainingError(f"process {launch.rank} of {launch.world} cannot find the others: {reason}") from None
+        text = f"process {launch.rank} of {launch.world} cannot find the others: {_reason(error)}"
+        raise TrainingError(text) from None
     try:
         yield Processes(launch.rank, launch.world)
     finally:
         dist.destroy_process_group()
+
+
+def _reason(error: Exception) -> str:
+    """What a library says in its first sentence, without the place in its code."""
+    line = next(iter(str(error).splitlines()), type(error).__name__)
+    return re.sub(r"^\[\S+:\d+\] ", "", line).partition(". This is typically")[0]

@@ -16,7 +16,7 @@ import torch
 from dragoman.config import MachineOptions, SearchOptions, TrainOptions
 from dragoman.corpus.batching import Batch, BatchPlan
 from dragoman.corpus.subword_dropout import SplitAnew
-from dragoman.errors import Interrupted, OptionError, StorageError
+from dragoman.errors import Interrupted, OptionError, ProcessError, StorageError
 from dragoman.evaluation.metrics import MetricName, Scores
 from dragoman.evaluation.plots import training_svg
 from dragoman.files import write_text
@@ -259,7 +259,7 @@ def _train(
         )
         trainer.resume()
         log.history = trainer.run.history
-        with _writing(directory):
+        with _resumable(directory):
             run = trainer.fit()
             if processes.main:
                 log.draw()
@@ -271,7 +271,7 @@ def _train(
     with processes.leading(), terminated_as_interrupted():
         load_weights(model, load_tensors(directory.weights)[0], directory.weights)
         try:
-            with _writing(directory):
+            with _resumable(directory):
                 _finish(directory, prepared, model, run, trainer.epochs_done, listener)
         except KeyboardInterrupt:
             text = f"stopped before everything was scored; go on with: dragoman train --resume {directory.path}"
@@ -279,12 +279,16 @@ def _train(
 
 
 @contextmanager
-def _writing(directory: ModelDirectory) -> Iterator[None]:
-    """Say of a directory that cannot be written how its training goes on."""
+def _resumable(directory: ModelDirectory) -> Iterator[None]:
+    """Say of a directory that cannot be written, and of a process that is gone, how the training goes on."""
     try:
         yield
     except ConnectionError:  # of who listens
         raise
+    except ProcessError as error:
+        raise ProcessError(
+            f"{error}; what was saved is kept: go on with: dragoman train --resume {directory.path}"
+        ) from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise StorageError(
