@@ -78,6 +78,10 @@ def test_info_says_what_graphs_a_bundle_has(bundle: Path, capsys: pytest.Capture
         (["export", "{}"], "is a bundle, which only translates: exporting needs"),
         (["inspect", "{}", "a"], "is a bundle, which only translates"),
         (["train", "--resume", "{}"], "is a bundle, which only translates: resuming needs"),
+        (
+            ["train", "unread.tsv", "--from", "{}", "--out", "{}.m", "--device", "cpu"],
+            "is a bundle, which only translates: training on needs",
+        ),
     ],
 )
 def test_what_a_bundle_cannot_do_is_said_in_one_line(

@@ -53,6 +53,7 @@ class Earlier:
                 )
             return None
         directory = ModelDirectory.open(locate(options.from_model))
+        directory.require_folder("training on")
         earlier = cls(directory, tokenizers_of(directory))
         earlier._check(options)
         return earlier
