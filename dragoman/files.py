@@ -37,7 +37,8 @@ def atomic(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        if error.errno in NO_SPACE and error.filename is None:  # which the system does not name
+        unnamed = error.filename is None and error.errno in NO_SPACE
+        if unnamed or error.filename == str(temporary):
             error.filename = str(path)
         raise
     finally:

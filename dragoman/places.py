@@ -127,13 +127,26 @@ def claim(out: Path, *, overwrite: bool) -> None:
     check_claim(out, overwrite=overwrite)
     if out.is_dir() and not any(out.iterdir()):
         return
-    if out.exists() or out.is_symlink():
-        _remove(_old(out))
-        out.rename(_old(out))
     try:
+        if out.exists() or out.is_symlink():
+            _move_to_old(out)
         out.mkdir(parents=True)
     except OSError as error:
         raise StorageError(f"{out} cannot be made: {error.strerror}") from None
+
+
+def _move_to_old(out: Path) -> None:
+    """Rename `out`, and remove what has that name already, but only then."""
+    old, aside = _old(out), out.with_name(f".{out.name}.old{_HALF}")
+    if old.exists() or old.is_symlink():
+        old.rename(aside)
+    try:
+        out.rename(old)
+    except OSError:  # a disk that is mounted there
+        if aside.exists():
+            aside.rename(old)
+        raise
+    _remove(aside)
 
 
 @contextmanager
