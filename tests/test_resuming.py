@@ -22,6 +22,7 @@ from dragoman.places import claim
 from dragoman.training import clock, planning, scoring, session, trainer
 from dragoman.training.checkpoint import read_progress
 from dragoman.training.events import Evaluated, Event, Note, Progress, ignore
+from dragoman.training.processes import Processes
 from dragoman.training.schedule import Schedule
 
 STILL = {"optimizer": "sgd", "learning_rate": 1e-12, "warmup_steps": 0, "average_decay": 0.0, "max_steps": 1}
@@ -81,6 +82,23 @@ def test_the_speed_since_an_evaluation_counts_the_session_before_too(tmp_path: P
 
 
 @pytest.mark.usefixtures("slow_evaluations")
+def test_waiting_for_the_other_processes_to_begin_takes_no_time_of_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, original = [0.0], Processes.sum
+
+    def first_waiting(self: Processes, *values: float) -> list[float]:
+        now[0] = now[0] or 60.0
+        return original(self, *values)
+
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(trainer.Trainer, "resume", lambda _: monkeypatch.setattr(Processes, "sum", first_waiting))
+    made = dragoman.train(reversed_words(60), out=tmp_path / "m", options=options(max_steps=1, max_minutes=1))
+    assert now == [60.0]
+    assert made.config["run"]["seconds"] == 0
+    assert made.config["run"]["finished"] == "1 steps"
+
+
 def test_a_landing_has_the_time_left_that_it_takes(tmp_path: Path) -> None:
     seen: list[Event] = []
     still = options(max_steps=1000, patience=3, eval_every=10, optimizer="sgd", learning_rate=1e-9)

@@ -186,8 +186,8 @@ class Trainer:
 
     def fit(self) -> Run:
         """Train until a limit; the reason is in the returned run's `finished`, empty after an interrupt."""
+        over = self._over()  # all are there: from here on time counts
         clock = Clock(self.run)
-        over = self._over()
         while not over:
             for group in _groups(self.batches(self.run.epoch, self.run.position), self.recipe.accumulate):
                 self._guard(self._train_on(group))
