@@ -17,6 +17,7 @@ from dragoman.making import train
 from dragoman.places import check_claim, locate
 from dragoman.storage import ModelDirectory
 from dragoman.training.events import Listener, ignore
+from dragoman.training.launch import launched
 from dragoman.training.preparation import FILE_OPTIONS, reads_files, remake_only
 from dragoman.translation.outputs import Translation
 from dragoman.translation.synthetic import BackTranslation, Distillation, PairsFile
@@ -111,6 +112,8 @@ def _pairs_file(
     """Where made pairs go; found wrong before any work is done."""
     if out is None and write is None:
         raise OptionError("`out` is missing, or `write` to make pairs and train nothing")
+    if out is None and launched().world > 1:
+        raise OptionError("`out` is missing: pairs without a training are made by one process")
     if out is not None:
         check_claim(Path(out), overwrite=overwrite)
     path = Path(write) if write is not None else Path(f"{out}.synthetic.tsv")

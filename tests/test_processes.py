@@ -20,8 +20,9 @@ from safetensors.torch import load_file, save_file
 from test_objective import CPU, SHAPES, batch_of, build, distance, gradients, pairs
 
 import dragoman
-from dragoman import making
-from dragoman.config import TrainOptions
+from dragoman import making, synthesis
+from dragoman.cli.made_pairs import make_and_train
+from dragoman.config import CompanionOptions, SearchOptions, TrainOptions
 from dragoman.corpus.batching import Batch
 from dragoman.errors import OptionError, ProcessError
 from dragoman.training.events import ignore
@@ -222,5 +223,18 @@ def test_what_needs_one_process_says_so(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(OptionError, match="`out` is missing: several processes need a directory"):
         dragoman.train([("a", "b")])
+    with pytest.raises(OptionError, match="`out` is missing: pairs without a training are made by one process"):
+        synthesis._pairs_file(None, "made.tsv", [], SearchOptions(), overwrite=False)
     with pytest.raises(OptionError, match="`verify_resume` runs in one process"):
         verify_resume([("a", "b")], TrainOptions(), listener=ignore)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_where_a_students_model_is_says_the_main_process_alone(
+    rank: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", str(rank))
+    options = {"options": TrainOptions(), "search": SearchOptions(), "others": CompanionOptions()}
+    make_and_train(lambda **_: None, out=Path("m"), write=None, overwrite=False, config=None, **options)  # type: ignore[arg-type]
+    assert capfd.readouterr().err.count("the model is in m; try it") == 1 - rank

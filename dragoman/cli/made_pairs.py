@@ -11,6 +11,7 @@ from dragoman.cli.flags import with_file
 from dragoman.cli.output import try_it
 from dragoman.cli.progress import watcher
 from dragoman.config import CompanionOptions, SearchOptions, TrainOptions
+from dragoman.training.launch import launched
 
 
 def make_and_train(
@@ -38,5 +39,5 @@ def make_and_train(
             listener=listener,
             command=as_typed(),
         )
-    if out is not None:
+    if out is not None and launched().main:
         try_it(out)
