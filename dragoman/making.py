@@ -105,7 +105,7 @@ def export(
     found = export_graphs(directory, model, sample, precisions=precisions, threads=threads)
     if directory.has_shortlist:
         add_shortlist_graphs(directory, model)
-    directory.write_config()
+    directory.update_config("onnx", directory.config["onnx"])
     write_text(directory.path / CARD, model_card(directory.config))
     if bundle is not None:
         directory.write_bundle(Path(bundle), precision=precision)

@@ -389,6 +389,12 @@ class ModelDirectory:
         self.require_folder("a change")
         write_json(self.path / CONFIG, self.config)
 
+    def update_config(self, part: str, facts: dict[str, Any]) -> None:
+        """Write one part of the configuration; the others stay as another process may have written them since."""
+        self.require_folder("a change")
+        self.config = _read_config(self.path) | {part: facts}
+        self.write_config()
+
 
 def _read_config(path: Path) -> dict[str, Any]:
     if not path.exists():

@@ -312,7 +312,7 @@ class Translator:
         calibration = calibrate(translations, correct, seed=seed)
         of = {"weights": self.directory.weights_sum, "seed": seed, "search": options.model_dump()}
         self.config["calibration"] = calibration.facts() | of
-        self.directory.write_config()
+        self.directory.update_config("calibration", self.config["calibration"])
         return calibration
 
     def save_pretrained(self, path: str | Path, *, overwrite: bool = False) -> Path:

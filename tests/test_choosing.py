@@ -222,14 +222,31 @@ def test_a_temperature_of_an_older_version_is_no_calibration_until_it_is_made_an
     assert "confidence" not in json.loads(run("translate", model, "source 1", "--json")[0])["candidates"][0]
 
 
-def test_a_calibration_of_other_weights_gives_no_confidence(folder: Path, tmp_path: Path) -> None:
-    model = shutil.copytree(folder / "one", tmp_path / "model")
-    (tmp_path / "answers.txt").write_text("cible 1 de tant\ncible 2 de tant\n", encoding="utf-8")
-    options = SearchOptions(choices=str(tmp_path / "answers.txt"))
-    translator = dragoman.load(model, threads=1, engine="torch")
+def calibrated(translator: dragoman.Translator, folder: Path) -> SearchOptions:
+    """Calibrate a model, and return the search that it is calibrated for."""
+    (folder / "answers.txt").write_text("cible 1 de tant\ncible 2 de tant\n", encoding="utf-8")
+    options = SearchOptions(choices=str(folder / "answers.txt"))
     outputs = translator.translate(SOURCES * 2, options=options)
     answers = [["wrong" if i % 3 else each.text] for i, each in enumerate(outputs)]
     translator.calibrate(SOURCES * 2, answers, options=options)
+    return options
+
+
+def test_a_calibration_leaves_what_was_written_of_the_model_meanwhile(folder: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(folder / "one", tmp_path / "model"))
+    translator = dragoman.load(model, threads=1)
+    written = json.loads((model / "config.json").read_text(encoding="utf-8")) | {"run": {"finished": "since"}}
+    (model / "config.json").write_text(json.dumps(written), encoding="utf-8")
+    calibrated(translator, tmp_path)
+    after = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    assert after.pop("calibration")["items"] == 2 * len(SOURCES)
+    assert after == written
+
+
+def test_a_calibration_of_other_weights_gives_no_confidence(folder: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(folder / "one", tmp_path / "model")
+    translator = dragoman.load(model, threads=1, engine="torch")
+    options = calibrated(translator, tmp_path)
     assert translator.translate(SOURCES[0], options=options).candidates[0].confidence is not None
     shutil.copyfile(folder / "two/model.safetensors", model / "model.safetensors")
     other = dragoman.load(model, threads=1, engine="torch")
