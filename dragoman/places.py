@@ -6,7 +6,7 @@ import glob
 import os
 import re
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -162,7 +162,8 @@ def placed(out: Path, *, overwrite: bool) -> Iterator[Path]:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         _clear_abandoned(place)
-        folder = Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=_HALF, dir=place.parent))
+        folder = place.with_name(f".{place.name}.{uuid.uuid4().hex}{_HALF}")
+        folder.mkdir()
     except OSError as error:
         raise StorageError(f"{out} cannot be made: {error.strerror}") from None
     with ExitStack() as held:
@@ -170,7 +171,6 @@ def placed(out: Path, *, overwrite: bool) -> Iterator[Path]:
             lock(_opened(folder, held))
         try:
             yield folder
-            folder.chmod(0o755)
             claim(place, overwrite=overwrite)
             place.rmdir()
             folder.rename(place)

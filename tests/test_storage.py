@@ -227,6 +227,16 @@ def test_what_a_killed_process_left_of_a_model_goes_with_the_next_and_nothing_el
     assert {path.name for path in tmp_path.iterdir()} == {"model", "model.old", ".model.notes"}
 
 
+def test_a_new_model_is_open_to_those_that_the_user_lets_in(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with placed(tmp_path / "model", overwrite=False):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model").stat().st_mode & 0o777 == 0o750
+
+
 @contextmanager
 def files_of_at_most(size: int) -> Iterator[None]:
     """As if the disk were full after so many bytes of a file."""
