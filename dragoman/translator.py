@@ -34,7 +34,7 @@ from dragoman.translation.watching import Piece, Traced, stream_text, trace_text
 if TYPE_CHECKING:
     from dragoman.evaluation.calibration import Calibrator
     from dragoman.evaluation.exposure import Gap
-    from dragoman.evaluation.metrics import Scores
+    from dragoman.evaluation.metrics import MetricName, Scores
     from dragoman.model.seq2seq import Seq2Seq
     from dragoman.translation.calibrating import Calibration
 
@@ -129,6 +129,12 @@ class Translator:
     def source_columns(self) -> int:
         """How many source columns the model was trained on; they are joined by TAB in a source."""
         return self.texts.source_columns
+
+    @property
+    def leading_metric(self) -> MetricName | None:
+        """The metric that chose the model in training; None if that was the loss."""
+        metric = self.config["recipe"]["metric"]
+        return None if metric == "loss" else metric
 
     @overload
     def translate(  # type: ignore[overload-overlap]
@@ -249,9 +255,10 @@ class Translator:
 
         check_references(sources, references, each="source")
         translations = list(self.translate_many(sources, options=options))
-        writing, metric = self.config["writing"], self.config["recipe"]["metric"]
-        primary = None if metric == "loss" else metric
-        scores = score([translation.text for translation in translations], references, writing=writing, primary=primary)
+        writing = self.config["writing"]
+        scores = score(
+            [translation.text for translation in translations], references, writing=writing, primary=self.leading_metric
+        )
         return scores, translations
 
     @overload

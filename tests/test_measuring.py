@@ -31,9 +31,10 @@ def translator(trained: Path) -> Translator:
 
 @pytest.fixture(scope="module")
 def other(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another tiny model, of another seed."""
+    """Another tiny model, of another seed, chosen by exact match as models of words are."""
     path = tmp_path_factory.mktemp("other") / "model"
-    assert main(["train", str(trained.parent / "pairs.tsv"), "--out", str(path), *TINY, "--seed", "2"]) == 0
+    given = ["--seed", "2", "--metric", "exact_match"]
+    assert main(["train", str(trained.parent / "pairs.tsv"), "--out", str(path), *TINY, *given]) == 0
     return path
 
 
@@ -178,6 +179,19 @@ def test_a_comparison_sees_which_model_is_better(trained: Path, other: Path, tmp
     words = (path, "--resamples", 100, *SHORT)
     assert "A is better" in run("compare", trained, other, *words)[0]
     assert "B is better" in run("compare", other, trained, *words)[0]
+
+
+def test_the_metric_that_leads_in_training_leads_wherever_a_model_is_measured(
+    trained: Path, other: Path, pairs: Path, run: Any
+) -> None:
+    for model, leading in ((trained, "bleu"), (other, "exact_match")):
+        facts = json.loads(run("evaluate", model, pairs, "--json", "--details", *SHORT)[0])
+        assert facts["primary"] == leading
+        assert {part["primary"] for parts in ("by_length", "by_source") for part in facts["details"][parts]} == {
+            leading
+        }
+        found = json.loads(run("compare", model, trained, pairs, "--json", "--resamples", 20, *SHORT)[0])
+        assert [each["metric"] for each in found["comparisons"]] == [leading, "chrf"]
 
 
 def test_a_model_is_compared_with_the_outputs_of_a_file(trained: Path, pairs: Path, tmp_path: Path, run: Any) -> None:

@@ -61,7 +61,9 @@ def compare(
     outputs = _translated(baseline, model, sources, search)
     if other is not None:
         others = _translated(system, other, sources, search)
-    found = compare_outputs(outputs, others, references, writing=writing, resamples=resamples)
+    leading = model.leading_metric
+    metrics = None if leading is None else list(dict.fromkeys((leading, "chrf")))
+    found = compare_outputs(outputs, others, references, writing=writing, metrics=metrics, resamples=resamples)
     if as_json:
         facts = {"baseline": baseline, "system": system, "items": len(sources), "search": search.model_dump()}
         print(json.dumps(facts | {"comparisons": [each.as_dict() for each in found]}, ensure_ascii=False))

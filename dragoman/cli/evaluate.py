@@ -135,13 +135,14 @@ def _details(
     from dragoman.evaluation.breakdown import by_length, by_seen, worst_sentences
     from dragoman.training.seen import seen_in_training
 
-    writing = translator.config["writing"]
+    writing, primary = translator.config["writing"], translator.leading_metric
     outputs = [translation.text for translation in translations]
     ids = translator.source_tokenizer.encode_batch([translation.source for translation in translations])
-    parts = {"by_length": by_length([len(row) for row in ids], outputs, references, writing=writing)}
+    lengths = [len(row) for row in ids]
+    parts = {"by_length": by_length(lengths, outputs, references, writing=writing, primary=primary)}
     seen = seen_in_training(translator.directory, ids)
     if seen is not None:
-        parts["by_source"] = by_seen(seen, outputs, references, writing=writing)
+        parts["by_source"] = by_seen(seen, outputs, references, writing=writing, primary=primary)
     worst = worst_sentences([translation.source for translation in translations], outputs, references, writing=writing)
     return parts, worst, seen
 

@@ -46,6 +46,7 @@ def by_label(
     *,
     writing: Writing = "spaced",
     metrics: Collection[MetricName] | None = None,
+    primary: MetricName | None = None,
 ) -> list[Part]:
     """Score the items of each label by themselves; parts come in the order in which labels are first seen."""
     check_references(hypotheses, references)
@@ -56,7 +57,13 @@ def by_label(
     return [
         Part(
             str(label),
-            score([hypotheses[i] for i in rows], [references[i] for i in rows], writing=writing, metrics=metrics),
+            score(
+                [hypotheses[i] for i in rows],
+                [references[i] for i in rows],
+                writing=writing,
+                metrics=metrics,
+                primary=primary,
+            ),
         )
         for label, rows in members.items()
     ]
@@ -71,6 +78,7 @@ def by_length(
     unit: str = "tokens",
     writing: Writing = "spaced",
     metrics: Collection[MetricName] | None = None,
+    primary: MetricName | None = None,
 ) -> list[Part]:
     """Score by length, shortest first; `lengths` are those of the sources in `unit`, `edges` the last of each bucket."""
     _check_count("lengths", lengths, hypotheses)
@@ -82,6 +90,7 @@ def by_length(
         [references[i] for i in order],
         writing=writing,
         metrics=metrics,
+        primary=primary,
     )
 
 
@@ -92,6 +101,7 @@ def by_seen(
     *,
     writing: Writing = "spaced",
     metrics: Collection[MetricName] | None = None,
+    primary: MetricName | None = None,
 ) -> list[Part]:
     """Score sources that were trained on and sources that were not by themselves; the unseen come first."""
     _check_count("seen", seen, hypotheses)
@@ -102,6 +112,7 @@ def by_seen(
         [references[i] for i in order],
         writing=writing,
         metrics=metrics,
+        primary=primary,
     )
 
 
