@@ -213,3 +213,28 @@ def test_short_sentences_are_not_spellings() -> None:
     assert ColumnProfile.of(["hàng xóm", "nướu", "tỏi tây", "an toàn"]).are_spellings()
     assert ColumnProfile.of(["あいぞうばん", "せんとう"]).are_spellings()
     assert not ColumnProfile.of(["目をつぶって。", "私は昨日とても大きい犬を見ました。"]).are_spellings()
+
+
+def test_words_of_scripts_without_spaces_are_spelled_whatever_marks_they_bear() -> None:
+    for words in ("กรุงเทพ มหาวิทยาลัย สวัสดี คอมพิวเตอร์ ประเทศไทย", "မြန်မာနိုင်ငံ ကျောင်းသား တက္ကသိုလ် ကျေးဇူးတင်ပါတယ်"):
+        profile = ColumnProfile.of(words.split())
+        assert profile.characters > 8 * profile.rows
+        assert profile.method()[0] == "char"
+    assert ColumnProfile.of(["ฉันไม่รู้ว่าเขากำลังพูดเรื่องอะไรกับเพื่อน"] * 3).is_text()
+
+
+@pytest.mark.parametrize(
+    ("unspaced", "cut"),
+    [
+        ("我不知道他在说什么。", "我 不 知道 他 在 说 什么 。"),
+        ("私は昨日とても大きい犬を見ました。", "私 は 昨日 とても 大きい 犬 を 見 まし た 。"),
+        ("ฉันไม่รู้ว่าเขาพูดเรื่องอะไร เมื่อวานนี้", "ฉัน ไม่ รู้ ว่า เขา พูด เรื่อง อะไร เมื่อวาน นี้"),
+        ("ང་ཚོས་བོད་སྐད་སློབ་སྦྱོང་བྱེད་ཀྱི་ཡོད།", "ང་ཚོས་ བོད་ སྐད་ སློབ་ སྦྱོང་ བྱེད་ ཀྱི་ ཡོད །"),
+        ("我在 2010 年买了第一部手机，后来弄丢了。", "我 在 2010 年 买 了 第一 部 手机 ， 后来 弄丢 了 。"),
+    ],
+)
+def test_text_that_a_tool_has_cut_into_words_has_spaces(unspaced: str, cut: str) -> None:
+    for text, expected in ((unspaced, True), (cut, False)):
+        profile = ColumnProfile.of([text] * 3)
+        assert profile.is_mostly_unspaced() == expected
+        assert profile.method()[1] == ("sentences without spaces between words" if expected else "sentences")

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from dragoman.config import TokenizerMethod
 
-_SENTENCE_END = tuple(".!?。！？…؟।,、，;:")
+_SENTENCE_END = tuple(".!?。！？…؟۔।॥։።།။។,、，;:")
 _FEATURE = re.compile(r"[;,|()\s]")
 _UNSPACED = re.compile(
-    "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\U00020000-\U0002ffff]"
+    "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u109f\u1780-\u17ff\U00020000-\U0002ffff]"
 )
 _HANGUL = re.compile("[\u1100-\u11ff\uac00-\ud7a3]")
 
@@ -43,8 +43,10 @@ class ColumnProfile:
     """Characters, white space excluded."""
     distinct_characters: int
     """Different ones."""
+    marks: int
+    """Combining marks among them, as the vowels above and below Thai letters."""
     unspaced: int
-    """Characters of scripts without spaces between words (Han, kana, Thai, Lao, Khmer, Burmese)."""
+    """Characters of scripts without spaces between words (Han, kana, Thai, Lao, Tibetan, Burmese, Khmer)."""
     hangul: int
     """Hangul characters."""
     distinct_hangul: int
@@ -86,6 +88,7 @@ class ColumnProfile:
             ended_rows=ended_rows,
             characters=characters.total(),
             distinct_characters=len(characters),
+            marks=sum(n for c, n in characters.items() if unicodedata.category(c).startswith("M")),
             unspaced=sum(n for c, n in characters.items() if _UNSPACED.match(c)),
             hangul=sum(n for c, n in characters.items() if _HANGUL.match(c)),
             distinct_hangul=sum(bool(_HANGUL.match(c)) for c in characters),
@@ -115,12 +118,13 @@ class ColumnProfile:
         if self.characters > 30 * self.rows or self.ended_rows > 0.05 * self.rows:
             return False
         if self.is_mostly_unspaced():
-            return self.characters <= 8 * self.rows
+            return self.characters - self.marks <= 8 * self.rows
         return self.words <= 2.5 * self.rows
 
     def is_mostly_unspaced(self) -> bool:
-        """Most characters are of scripts that put no spaces between words."""
-        return self.unspaced > 0.5 * self.characters
+        """Most characters are of scripts that put no spaces between words, and no tool has put them there."""
+        spaces = self.words - self.rows
+        return self.unspaced > 0.5 * self.characters and 4 * spaces <= self.characters - self.marks
 
     def is_hangul(self) -> bool:
         """At least a third of the characters are Hangul."""
