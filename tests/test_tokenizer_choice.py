@@ -81,6 +81,11 @@ TASKS: dict[str, tuple[Pairs, str, str]] = {
     "spelling": (rows(lambda: (w := word(), w.replace("k", "c"))), "char>char", "symbols shared"),
     "commands": (rows(commands), "symbols>symbols", "symbols"),
     "labels": (rows(lambda: (sentence(ENGLISH), RANDOM.choice(["good", "bad"]))), "bpe>symbols", "symbols"),
+    "sequences": (
+        rows(lambda: ("".join(RANDOM.choices("ACGT", k=90)), "".join(RANDOM.choices("ARNDCQEGHILKMFPSTWYV", k=40)))),
+        "char>char",
+        "symbols",
+    ),
     "inflection": (
         rows(lambda: (f"{word()}\t{RANDOM.choice(FEATURES)}", word() + "s")),
         "char+features>char",
@@ -238,3 +243,14 @@ def test_text_that_a_tool_has_cut_into_words_has_spaces(unspaced: str, cut: str)
         profile = ColumnProfile.of([text] * 3)
         assert profile.is_mostly_unspaced() == expected
         assert profile.method()[1] == ("sentences without spaces between words" if expected else "sentences")
+
+
+def test_formulas_with_many_different_pieces_are_no_features() -> None:
+    def formula() -> str:
+        rings = ("".join(RANDOM.choices("cnos", k=5)) for _ in range(2))
+        return "CC(=O)N({}1)C(=O)O({}1)C".format(*rings)
+
+    molecules = ColumnProfile.of([formula() for _ in range(3_000)])
+    assert molecules.features >= 4 * molecules.distinct_features
+    assert molecules.method()[0] == "char"
+    assert ColumnProfile.of([f"answer(A,(river(A),loc(A,{RANDOM.choice(ENGLISH)})))" for _ in range(60)]).are_features()

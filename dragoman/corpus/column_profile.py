@@ -99,7 +99,8 @@ class ColumnProfile:
 
     def are_features(self) -> bool:
         """`V;IND;PST;NOM(3,PL)`: no white space, separators in most rows, few different pieces used again and again."""
-        return self.feature_rows >= 0.5 * self.rows > 0 and self.features >= 4 * self.distinct_features
+        few = self.distinct_features <= 300 and self.features >= 4 * self.distinct_features
+        return few and self.feature_rows >= 0.5 * self.rows > 0
 
     def are_spelled_out(self) -> bool:
         """`예 나 리 스`, `k æ t`: nearly every piece is one character, and most rows have several."""
@@ -114,12 +115,12 @@ class ColumnProfile:
         return self.distinct > 30 and self.words <= 1.5 * self.rows and self.long_words >= 0.9 * self.words
 
     def are_spellings(self) -> bool:
-        """`hàng xóm`, `birleşmek`: one to three short words in a row, and hardly a sentence among them."""
-        if self.characters > 30 * self.rows or self.ended_rows > 0.05 * self.rows:
+        """`hàng xóm`, `CC(=O)O`: one to three short words in a row, or one of any length; hardly a sentence among them."""
+        if self.ended_rows > 0.05 * self.rows:
             return False
         if self.is_mostly_unspaced():
             return self.characters - self.marks <= 8 * self.rows
-        return self.words <= 2.5 * self.rows
+        return self.words <= (2.5 if self.characters <= 30 * self.rows else 1.05) * self.rows
 
     def is_mostly_unspaced(self) -> bool:
         """Most characters are of scripts that put no spaces between words, and no tool has put them there."""
