@@ -128,6 +128,13 @@ def test_several_source_columns_are_joined_by_tab_and_groups_are_kept(tmp_path):
 def test_named_columns_source_and_target_are_the_default(tmp_path):
     path = write(tmp_path / "a.jsonl", '{"id": 1, "source": "a", "target": "b"}\n')
     assert read(path) == [("a", "b")]
+    table = write(tmp_path / "a.tsv", "\ufefftarget\tid\tsource\r\nb\t1\ta\r\n")
+    report = ReadReport()
+    assert read(table, report=report) == [("a", "b")]
+    assert (report.columns, report.width) == (("source", "target"), 3)
+    assert sources(table) == [("a", None)]
+    assert read(table, source=("2",), target="3") == [("1", "a")]
+    assert read(table, header=False) == [("target", "id"), ("b", "1")]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ class InputOptions(Options):
         bool | None,
         option(
             "Data",
-            description="Whether the first row holds column names. By default it does when a column is given by name.",
+            description="Whether the first row holds column names. By default it does when a column is given by name, when it names source and target, and in csv.",
         ),
     ] = None
     encoding: Annotated[str, option("Data", description="Text encoding of the files.")] = "utf-8"

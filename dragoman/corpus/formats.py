@@ -54,8 +54,14 @@ class Table:
     """Columns of the first row, where that is known before rows are read."""
 
 
-def separated(lines: Lines, *, separator: str, header: bool, name: str) -> Table:
-    """Unquoted columns (TSV): every quote mark is text. `name` is the file's, for messages."""
+def separated(lines: Lines, *, separator: str, header: bool | None, name: str) -> Table:
+    """Unquoted columns (TSV): every quote mark is text. `name` is the file's, for messages.
+
+    With `header` None the first row holds names if two of them are source and target.
+    """
+    if header is None:
+        first, lines = _peek(lines, lambda line: not line[1] or line[1].isspace())
+        header = first is not None and {"source", "target"} <= set(first[1].split(separator))
     split = ((number, line.split(separator) if line.strip() else BLANK) for number, line in lines)
     names = _header(split, name) if header else None
     first, lines = _peek(lines, lambda line: not line[1] or line[1].isspace())

@@ -225,7 +225,7 @@ class _Layout:
     name: str
     format: str
     separator: str | None
-    header: bool
+    header: bool | None
     pattern: re.Pattern[str] | None
     encoding: str
     detect: bool
@@ -249,8 +249,10 @@ class _Layout:
             return formats.matched(lines[0], pattern=self.pattern)
         if self.format == "text":
             return formats.whole_lines(lines[0])
-        split = formats.quoted if self.format == "csv" else formats.separated
-        return split(lines[0], separator=self.separator or "\t", header=self.header, name=self.name)
+        separator = self.separator or "\t"
+        if self.format == "csv":
+            return formats.quoted(lines[0], separator=separator, header=self.header is not False, name=self.name)
+        return formats.separated(lines[0], separator=separator, header=self.header, name=self.name)
 
 
 def _layout(paths: list[str], options: ReadOptions, *, nameless: str = "tsv") -> _Layout:
@@ -305,13 +307,13 @@ def _separator(separator: str | None, kind: str) -> str | None:
     return separator
 
 
-def _header(options: ReadOptions, kind: str) -> bool:
-    """Whether the first row holds names: as told, or in csv, or when a column is given by name."""
+def _header(options: ReadOptions, kind: str) -> bool | None:
+    """Whether the first row holds names: as told, or in csv, or when a column is given by name; None if the row must tell."""
     columns = [*options.source, *filter(None, (options.target, options.group_by))]
     named = [name for name in columns if not name.isdecimal()]
     if named and options.header is False and kind in {"tsv", "csv"}:
         raise OptionError(f'column "{named[0]}" is given by name, but `header` says that there are no names')
-    return options.header if options.header is not None else kind == "csv" or bool(named)
+    return options.header if options.header is not None else (kind == "csv" or bool(named) or None)
 
 
 def _pattern(pattern: str | None) -> re.Pattern[str] | None:
