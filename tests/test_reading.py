@@ -320,6 +320,34 @@ def test_json_rows_that_are_no_pairs(tmp_path):
     }
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_json_array_over_the_whole_file(tmp_path, indent, encoding):
+    rows = [{"q": f"¿[{n}]\n{{", "a": ["x"] if n == 7 else f'"{n}, "'} for n in range(5_000)]
+    path = write(tmp_path / "a.json", json.dumps(rows, indent=indent, ensure_ascii=False).encode(encoding))
+    report = ReadReport()
+    expected = [(f"¿[{n}] {{", f'"{n}, "'.strip()) for n in range(5_000) if n != 7]
+    assert read(path, encoding=encoding, report=report) == expected
+    assert report.reasons["a value that is not text"].lines == (8,)
+    assert [line.line for line in read_sources(path, ReadOptions(encoding=encoding))] == list(range(1, 5_001))
+
+
+def test_json_arrays_of_arrays_and_damaged_ones(tmp_path):
+    assert read(write(tmp_path / "a.json", ' [["a", "b"],\n["c",\n"d"]]\n')) == [("a", "b"), ("c", "d")]
+    long = json.dumps([{"q": "x" * 300_000, "a": "b"}, {"q": "c", "a": "d"}])
+    report = ReadReport()
+    assert read(write(tmp_path / "a.json", long), report=report) == [("c", "d")]
+    assert report.reasons["a line that is too long"].lines == (1,)
+    for content, message in (
+        ('[{"q": "a", "a": "b"}, {"q": "c"', "element 2 of the JSON array is damaged or cut short"),
+        ('[{"q": "a", "a": "b"}, oops, {"q": "c", "a": "d"}]', "element 2 of the JSON array is damaged"),
+        ("[" * 200_000, "element 1 of the JSON array is damaged"),
+        ('[{"q": "a", "a": "b"}]\n[{"q": "c", "a": "d"}]\n', "text after the end of the JSON array"),
+    ):
+        with pytest.raises(DataError, match=message):
+            read(write(tmp_path / "a.json", content))
+
+
 @pytest.mark.parametrize(
     "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp949", "euc_kr", "shift_jis", "big5", "gb18030", "cp1252"]
 )
@@ -366,10 +394,10 @@ def usable_error(path, **options) -> str:
         ('{"a": "b", "c": "d"}\n', {}, "--format jsonl"),
         ("alone\nagain alone\n", {}, "separated by TAB unless --separator or --pattern"),
         ("alone\n", {"pattern": "(.*)!(.*)"}, "the pattern must match the whole line"),
-        ('["a",\n"b"]\n', {"format": "jsonl"}, "not one array"),
+        ('["a",\n"b"]\n', {"format": "jsonl"}, "one object in each line, or one array of objects"),
+        ('{"data": [' + "{}," * 40_000 + "{}]}", {"format": "jsonl"}, "one array of objects over the whole file"),
         ("a\tb\n", {"format": "jsonl"}, "--format tsv"),
         ('x,"y\nx,"z\n', {"format": "csv", "header": False}, "--format tsv --separator ','"),
-        ('[{"a": "x", "b": "y"}, {"a": "x", "b": "y"}]\n', {"format": "jsonl"}, "not one array"),
         ('{"a": ["x"], "b": "y"}\n', {"format": "jsonl"}, "columns that hold text"),
         ("a\tb\rc\td\r", {}, "convert them to LF"),
         ("a\t\n", {}, "--source and --target"),

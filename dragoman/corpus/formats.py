@@ -202,7 +202,7 @@ def _parse_record(
 
 
 def json_lines(lines: Lines) -> Table:
-    """One JSON object or array in each line.
+    """One JSON object or array in each line, or in each element of an array over the whole file.
 
     Columns of objects are their keys, as they come up in the first 100 lines, `translation.en` within an object
     `translation`; those of arrays go by position.

@@ -12,7 +12,9 @@ import difflib
 import encodings.aliases
 import gzip
 import io
+import json
 import os
+import re
 import sys
 import zlib
 from collections.abc import Generator, Iterator
@@ -35,6 +37,9 @@ _ARCHIVES = {
     b"\x28\xb5\x2f\xfd": "compressed with zstd: unpack it, or compress it with gzip",
 }
 _PARQUET = b"PAR1"
+_ARRAY = re.compile(rb"\s*\[\s*[\[{]")
+_BYTE_ORDER_MARK = re.compile(rb"\xef\xbb\xbf|\xff\xfe|\xfe\xff")
+_BETWEEN_ELEMENTS = re.compile(r"[\s,]*")
 
 
 def label(path: str | Path) -> str:
@@ -128,15 +133,22 @@ def is_parquet(stream: io.BufferedReader, path: str | Path) -> bool:
         return stream.peek(4)[:4] == _PARQUET
 
 
+def is_array(stream: io.BufferedReader, path: str | Path) -> bool:
+    """Whether the bytes start as one JSON array of objects or arrays does, whatever the lines."""
+    with damage_is_an_error(label(path)):
+        start = _BYTE_ORDER_MARK.sub(b"", stream.peek(256)[:256], count=1)
+    return _ARRAY.match(start.replace(b"\0", b"")) is not None
+
+
 def survey(path: str | Path) -> tuple[str, int | None]:
-    """A checksum of a file's content, unpacked, and how many lines it has (None for Parquet), in one fast pass.
+    """A checksum of a file's content, unpacked, and how many lines it has (None for Parquet and a JSON array), in one fast pass.
 
     The checksum is its length and CRC-32: it finds changes, not forgers.
     """
     value = size = lines = 0
     last = b"\n"
     with open_bytes(path) as stream, damage_is_an_error(label(path)):
-        by_lines = not is_parquet(stream, path)
+        by_lines = not (is_parquet(stream, path) or is_array(stream, path))
         while chunk := stream.read(1 << 20):
             value, size = zlib.crc32(chunk, value), size + len(chunk)
             lines += chunk.count(b"\n")
@@ -171,6 +183,42 @@ def read_lines(stream: io.BufferedReader, *, name: str, encoding: str) -> Genera
             if number == 1:
                 line = line.removeprefix("\ufeff")
             yield number, line.rstrip("\r\n")
+    finally:
+        text.detach()  # the caller closes the bytes; standard input stays open
+
+
+def read_array(stream: io.BufferedReader, *, name: str, encoding: str) -> Generator[tuple[int, str], None, None]:
+    """Yield (number from 1, text) of the elements of one JSON array over the whole file.
+
+    Raises `DataError` where the array is damaged: what comes after cannot be told apart.
+    """
+    text = io.TextIOWrapper(stream, encoding=encoding, errors="surrogateescape")
+    scan = json.JSONDecoder().raw_decode
+    number = 1
+    try:
+        with damage_is_an_error(name):
+            known = text.read(MAX_LINE)
+            place = known.find("[") + 1
+            while True:
+                place = _BETWEEN_ELEMENTS.match(known, place).end()  # type: ignore[union-attr]
+                if known.startswith("]", place):
+                    break
+                try:
+                    _, end = scan(known, place)
+                except (ValueError, RecursionError):  # it may go on
+                    more = text.read(MAX_LINE) if len(known) - place < 10 * MAX_LINE else ""
+                    if not more:
+                        raise DataError(
+                            f"{name}: element {number:,} of the JSON array is damaged or cut short"
+                        ) from None
+                    known, place = known[place:] + more, 0
+                    continue
+                yield number, known[place:end]
+                number, place = number + 1, end
+            if known[place + 1 :].strip() or text.read(MAX_LINE).strip():
+                raise DataError(f"{name}: text after the end of the JSON array")
+    except UnicodeError:  # the UTF-16 and UTF-32 decoders cannot pass over damage
+        raise DataError(f"{name}: element {number:,} is not {encoding} text") from None
     finally:
         text.detach()  # the caller closes the bytes; standard input stays open
 

@@ -25,9 +25,11 @@ from dragoman.corpus.lines import (
     STANDARD_INPUT,
     check_encoding,
     check_file,
+    is_array,
     is_parquet,
     label,
     open_bytes,
+    read_array,
     read_lines,
 )
 from dragoman.corpus.report import (
@@ -73,7 +75,7 @@ class Pair:
     group: str | None
     """Value of the `group_by` column, if one was asked for and the row has it."""
     line: int
-    """Line (in Parquet: row) number from 1, of the row's first line."""
+    """Line (in Parquet and in a JSON array: row) number from 1, of the row's first line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class SourceLine:
     text: str | None
     """Clean text, or `None` if the line cannot be used; several source columns are joined by TAB."""
     line: int
-    """Line (in Parquet: row) number from 1."""
+    """Line (in Parquet and in a JSON array: row) number from 1."""
     reason: str | None = None
     """Why there is no text."""
 
@@ -233,8 +235,9 @@ class _Layout:
     def open(self, stack: ExitStack) -> formats.Table:
         """The opened table; `stack` closes its files."""
         streams = [stack.enter_context(open_bytes(path)) for path in self.paths]
+        read = read_array if self.format == "jsonl" and is_array(streams[0], self.paths[0]) else read_lines
         lines = [
-            read_lines(stream, name=label(path), encoding=self.encoding)
+            read(stream, name=label(path), encoding=self.encoding)
             for path, stream in zip(self.paths, streams, strict=True)
         ]
         for iterator in lines:

@@ -185,7 +185,7 @@ def _likely_cause(report: ReadReport, reason: str) -> str:
         return "this does not look like text"
     if reason in {TOO_FEW, NO_MATCH}:
         return _likely_separator(samples, report)
-    if reason == BAD_JSON:
+    if reason == BAD_JSON or (reason == TOO_LONG and report.format == "jsonl"):
         return _likely_json(samples)
     if reason == BAD_QUOTES:
         separator = f" --separator '{report.separator}'"
@@ -193,8 +193,6 @@ def _likely_cause(report: ReadReport, reason: str) -> str:
     if reason in {EMPTY_SOURCE, EMPTY_TARGET}:
         return "choose other columns with --source and --target"
     if reason == NOT_TEXT:
-        if samples[0].lstrip().startswith(("[{", "[[")):
-            return "JSON lines has one object in each line, not one array over the whole file"
         return "choose columns that hold text with --source and --target"
     return "is this a file of sentence pairs?"
 
@@ -246,8 +244,6 @@ def _likely_separator(samples: list[str], report: ReadReport) -> str:
 
 
 def _likely_json(samples: list[str]) -> str:
-    if samples and samples[0].lstrip().startswith("["):
-        return "JSON lines has one object in each line, not one array over the whole file"
     if samples and all("\t" in sample for sample in samples):
         return "try --format tsv"
-    return "JSON lines has one object in each line"
+    return "one object in each line, or one array of objects over the whole file, can be read"
