@@ -4,6 +4,7 @@ import gzip
 import json
 import random
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -211,6 +212,15 @@ def test_shifted_lines_are_named(tmp_path):
     finding = check_pairs([path]).finding("shifted lines")
     assert 396 <= finding.count <= 404
     assert re.fullmatch(r"targets seem to have slipped: lines 20\d to (59[6-9]|600) by \+1", finding.note)
+
+
+def test_a_dialogue_with_its_history_has_not_slipped(tmp_path):
+    turns = [target for _, target in made_up(1200)]
+    history = [(f"{turns[i - 1]} <eot> {turns[i]}", turns[i + 1]) for i in range(1, 1199)]
+    assert find_shifts(anchors_of([s for s, _ in history]), anchors_of([t for _, t in history]))
+    assert check_pairs([save(tmp_path / "turns.tsv", history)]).finding("shifted lines") is None
+    slipped = save(tmp_path / "copies.tsv", list(pairwise(turns)))  # the target of the row before, and nothing more
+    assert "by -1" in check_pairs([slipped]).finding("shifted lines").note
 
 
 def test_odd_ratios_are_judged_by_the_data():

@@ -192,7 +192,11 @@ def _unusable(read: ReadReport) -> Iterator[Finding]:
 def _findings(rows: Rows, against: npt.NDArray[np.int64] | None) -> tuple[list[Finding], Mask]:
     """What looks wrong with the usable rows, and which of them have a definite fault."""
     conflicting, sources, most = findings.conflicts(rows.source, rows.target)
-    shifts = find_shifts(rows.source_anchors, rows.target_anchors)
+    shifts = [
+        stretch
+        for stretch in find_shifts(rows.source_anchors, rows.target_anchors)
+        if rows.recalling[stretch.start : stretch.stop].mean() <= 0.5
+    ]
     shifted = np.zeros(len(rows), bool)
     for stretch in shifts:
         shifted[stretch.start : stretch.stop] = True

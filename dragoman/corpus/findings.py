@@ -27,6 +27,9 @@ ODD_RATIO = 3.0
 """A ratio is odd if it is so many times the usual one, and beyond `ODD_SPREADS` usual deviations."""
 ODD_SPREADS = 6.0
 
+MEMORY = 3
+"""Rows before whose targets a source may hold, as many as a stretch may have slipped by."""
+
 MAIN_SCRIPT_SHARE = 0.8
 """A column has a main script if so many of its rows are in it; rows in another are then findings."""
 
@@ -60,6 +63,8 @@ class Rows:
     """Script of most letters of the target."""
     copied: Mask
     """The target is the source."""
+    recalling: Mask
+    """The source holds the target of one of the `MEMORY` rows before: a dialogue with its history."""
     mixed: Mask
     """A word of either side mixes Latin and Cyrillic letters."""
     source_anchors: Anchors
@@ -92,11 +97,19 @@ def measure(pairs: Sequence[Pair]) -> Rows:
         source_script=source_script,
         target_script=target_script,
         copied=np.array(list(map(_is_copy, folded, targets)), bool),
+        recalling=np.array(
+            [_recalls(source, targets[max(0, i - MEMORY) : i]) for i, source in enumerate(sources)], bool
+        ),
         mixed=source_mixed | target_mixed,
         source_anchors=anchors_of(sources),
         target_anchors=anchors_of(targets),
         damaged=np.array(["\ufffd" in pair.source or "\ufffd" in pair.target for pair in pairs], bool),
     )
+
+
+def _recalls(source: str, before: Sequence[str]) -> bool:
+    """Whether the source holds one of the targets before it, and more: one that it equals may be its own, slipped."""
+    return any(target in source and len(target) < len(source) for target in before)
 
 
 def _is_copy(folded: str, target: str) -> bool:
