@@ -116,6 +116,30 @@ def test_contradictions_are_one_line(options: dict[str, object], message: str) -
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"attention_heads": 2, "attention": "dot"}, "`attention_heads` needs `attention` multihead, but it is dot"),
+        ({"attention_heads": 2, "preset": "textbook"}, "`attention_heads` needs `attention` multihead, but it is none"),
+        ({"weight_decay": 0.1, "optimizer": "sgd"}, "`weight_decay` needs `optimizer` adamw, but it is sgd"),
+        ({"sampling_steps": 9}, "`sampling_steps` needs `scheduled_sampling`, but it is 0"),
+        ({"sampling_curve": "linear"}, "`sampling_curve` needs `scheduled_sampling`, but it is 0"),
+        ({"risk_candidates": 4}, "`risk_candidates` needs `minimum_risk`, but it is 0"),
+        ({"minimum_risk": 1.0, "label_smoothing": 0.2}, "`label_smoothing` is of the cross-entropy"),
+        ({"minimum_risk": 1.0, "scheduled_sampling": 0.2}, "`scheduled_sampling` is of the cross-entropy"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_an_error(options: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        recipe(**options)
+
+
+def test_what_changes_nothing_only_because_it_is_off_may_be_given() -> None:
+    assert recipe(weight_decay=0.0, optimizer="sgd").optimizer == "sgd"
+    assert recipe(minimum_risk=1.0, label_smoothing=0.0).label_smoothing == 0
+    assert recipe(minimum_risk=0.9, r_drop=1.0).r_drop == 1
+
+
 def test_tying_everything_needs_one_vocabulary() -> None:
     with pytest.raises(OptionError, match="needs one vocabulary"):
         recipe(data(shared_vocabulary=False), tie_embeddings="all")
@@ -138,6 +162,9 @@ def test_vectors_from_a_file_set_the_width_and_stay_apart() -> None:
     assert recipe(data(source_vector_size=50)).tie_embeddings == "target"
     with pytest.raises(OptionError, match="leaves no room"):
         recipe(data(source_vector_size=50), tie_embeddings="all")
+    with pytest.raises(OptionError, match=r"`embedding_size` must be that of `target_vectors` \(70\), but is 64"):
+        recipe(data(target_vector_size=70), embedding_size=64)
+    assert recipe(data(source_vector_size=50), embedding_size=64).embedding_size == 64
 
 
 def test_every_preset_says_what_it_is_and_where_it_departs() -> None:

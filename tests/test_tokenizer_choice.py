@@ -193,6 +193,7 @@ def test_options_win() -> None:
             "once or for each of 2 source columns, but is given 3",
         ),
         (TrainOptions(shared_vocabulary=True), "`shared_vocabulary` needs one source column and one tokenizer"),
+        (TrainOptions(jamo=True), "`jamo` needs Hangul on a side at least"),
     ],
 )
 def test_contradictions_are_named(options: TrainOptions, message: str) -> None:

@@ -245,6 +245,8 @@ def _jamo(
     """Whether to decompose Hangul, for each source column and the target."""
     sides = [*columns, target]
     if options.jamo is not None:
+        if options.jamo and not any(side.hangul for side in sides):
+            raise OptionError("`jamo` needs Hangul on a side at least, but there is none")
         reasons["jamo"] = "as asked"
         wanted = [options.jamo and side.hangul > 0 for side in sides]
     else:

@@ -168,6 +168,7 @@ def choose(options: TrainOptions, data: DataSummary) -> tuple[Recipe, list[Reaso
         reasons.append(Reason("embedding_rate", 1.0, "those of a trained model are near their goal"))
     _settle_risk(options, values, reasons)
     _check(values, data)
+    _check_effects(options, values, data)
     return Recipe(**values), [reason for reason in reasons if values[reason.name] == reason.value]
 
 
@@ -187,14 +188,9 @@ def _settle_ties(options: TrainOptions, data: DataSummary, values: dict[str, Any
 
 def _settle_risk(options: TrainOptions, values: dict[str, Any], reasons: list[Reason]) -> None:
     """Minimum risk refines a trained model, so that steps are small."""
-    if values["minimum_risk"]:
-        if options.learning_rate is None:
-            values["learning_rate"] /= 10
-            reasons.append(Reason("learning_rate", values["learning_rate"], "a tenth, as a trained model is refined"))
-        return
-    for name in ("risk_metric", "risk_candidates", "risk_sharpness"):
-        if getattr(options, name) is not None:
-            raise OptionError(f"`{name}` needs `minimum_risk`, but it is 0")
+    if values["minimum_risk"] and options.learning_rate is None:
+        values["learning_rate"] /= 10
+        reasons.append(Reason("learning_rate", values["learning_rate"], "a tenth, as a trained model is refined"))
 
 
 def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
@@ -311,4 +307,31 @@ def _check(values: dict[str, Any], data: DataSummary) -> None:
     if values["tie_embeddings"] == "all" and data.source_vector_size != data.target_vector_size:
         raise OptionError(
             "`tie_embeddings` all leaves no room for embeddings from a file on one side; choose target or none"
+        )
+
+
+_PARTS_OF = {
+    "minimum_risk": ("risk_metric", "risk_candidates", "risk_sharpness"),
+    "scheduled_sampling": ("sampling_curve", "sampling_steps"),
+}
+"""Options that say how another one does what it does."""
+
+
+def _check_effects(options: TrainOptions, values: dict[str, Any], data: DataSummary) -> None:
+    """Raise `OptionError` for an option that is given but would change nothing."""
+    for whole, parts in _PARTS_OF.items():
+        for name in parts:
+            if getattr(options, name) is not None and not values[whole]:
+                raise OptionError(f"`{name}` needs `{whole}`, but it is 0")
+    # A model that is gone on from brings its heads with it.
+    if options.attention_heads is not None and options.from_model is None and values["attention"] != "multihead":
+        raise OptionError(f"`attention_heads` needs `attention` multihead, but it is {values['attention']}")
+    if options.weight_decay and values["optimizer"] != "adamw":
+        raise OptionError(f"`weight_decay` needs `optimizer` adamw, but it is {values['optimizer']}")
+    for name in ("label_smoothing", "r_drop", "scheduled_sampling"):
+        if getattr(options, name) and values["minimum_risk"] == 1:
+            raise OptionError(f"`{name}` is of the cross-entropy, of which `minimum_risk` 1 leaves nothing; choose one")
+    if options.embedding_size not in (None, values["embedding_size"]):
+        raise OptionError(
+            f"`embedding_size` must be that of `target_vectors` ({data.target_vector_size}), but is {options.embedding_size}"
         )
