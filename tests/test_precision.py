@@ -37,6 +37,27 @@ def test_gradients_are_nearly_those_of_float32(shape: str, more: dict[str, float
     assert 1e-4 < float((rough - exact).norm() / exact.norm()) < NEAR
 
 
+@pytest.mark.parametrize("copying", [True, False])
+def test_a_model_draws_its_own_words_from_a_distribution_in_float32(
+    monkeypatch: pytest.MonkeyPatch, copying: bool
+) -> None:
+    model = build(**MULTIHEAD, copying=copying).float().train()
+    if copying:
+        model.set_copy_ids(list(range(model.encoder.embedding.weight.size(0))))
+    drawn = []
+    log_probs = model.decoder.log_probs
+
+    def seen(*given: Tensor) -> Tensor:
+        drawn.append(log_probs(*given))
+        return drawn[-1]
+
+    monkeypatch.setattr(model.decoder, "log_probs", seen)
+    add_gradients(model, [batch_of(pairs(), range(12))], CPU, Objective(own_share=1.0, bfloat16=True))
+    assert {one.dtype for one in drawn} == {torch.float32}
+    within = 1e-2 if copying else 1e-5  # attention is a product in half precision
+    assert all(float((one.exp().sum(-1) - 1).abs().max()) < within for one in drawn)
+
+
 def features(tokens: int, *, vocab: int = 50, width: int = 16) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     torch.manual_seed(3)
     weight, bias = torch.randn(vocab, width, requires_grad=True), torch.randn(vocab, requires_grad=True)

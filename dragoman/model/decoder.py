@@ -227,7 +227,7 @@ class Decoder(nn.Module):
     @torch.no_grad()
     def _draw(self, features: Tensor, attention: Tensor | None = None, copied: Tensor | None = None) -> Tensor:
         """One id per row from the model's distribution, by the Gumbel trick; arguments as for `log_probs`."""
-        log_probs = self.log_probs(features, attention, copied).float()
+        log_probs = self.log_probs(features, attention, copied)
         noise = torch.empty_like(log_probs).exponential_().log_()
         return (log_probs - noise).argmax(dim=1)
 
@@ -235,8 +235,9 @@ class Decoder(nn.Module):
         """The distribution over the next word, (..., vocab), of features, (..., feature_size).
 
         A copying decoder needs `attention`, (..., source_length), and the memory's `copied`, (batch, source_length).
+        It is as exact as the weights, though the products may be in half precision.
         """
-        log_probs = torch.log_softmax(self.output(features), dim=-1)
+        log_probs = torch.log_softmax(self.output(features), dim=-1, dtype=self.output.weight.dtype)
         pointer = self.pointer(features, attention, copied)
         return log_probs if pointer is None else pointer.mixed(log_probs)
 
