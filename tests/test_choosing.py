@@ -171,6 +171,7 @@ def test_models_that_cannot_be_together(folder: Path, run: Any) -> None:
         ({"num_candidates": 6}, r"`num_candidates` must be at most `beam_size` \(5\), but is 6"),
         ({"num_candidates": 2, "num_hypotheses": 3}, r"at most `num_candidates` \(2\), but is 3"),
         ({"num_candidates": 2}, "`num_candidates` needs `rerank` or a `reverse` model"),
+        ({"method": "best_first", "beam_size": 2}, "`beam_size` needs `method` beam or stochastic_beam"),
         ({"reverse_weight": 1.0}, "`reverse_weight` needs a `reverse` model"),
         ({"min_confidence": 0.5}, "`min_confidence` needs a calibrated model; run: dragoman calibrate"),
     ],

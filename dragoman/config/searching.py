@@ -39,6 +39,8 @@ _METHODS_OF = {
     "beam_groups": ("beam",),
     "stopping": ("beam",),
     "max_expansions": ("best_first",),
+    "beam_size": ("beam", "stochastic_beam", "best_first"),
+    "seed": ("sample", "stochastic_beam"),
 }
 """Options of search that only some methods have a use for."""
 _SAMPLES = 32
@@ -282,6 +284,9 @@ class SearchOptions(Options):
             raise OptionError("`diversity_penalty` needs `beam_groups` of at least 2, but there is one group")
         if self.beam_groups > 1 and self.require:
             raise OptionError("`require` must not be given with several `beam_groups`")
+        if (self.replace_unknown or self.phrase_table) and not self.allow_unknown:
+            name = "replace_unknown" if self.replace_unknown else "phrase_table"
+            raise OptionError(f"`{name}` needs `allow_unknown`: without <unk> there is nothing to replace")
         if self.utility and self.rerank != "mbr":
             raise OptionError("`utility` needs `rerank` mbr, but it is not given")
         if self.rerank and self.reverse_weight is not None:

@@ -44,6 +44,9 @@ def search_options(options: SearchOptions, *, reverse: bool) -> SearchOptions:
         raise OptionError("`reverse_weight` needs a `reverse` model, but none is given")
     if options.num_candidates is not None and not (options.rerank or reverse):
         raise OptionError("`num_candidates` needs `rerank` or a `reverse` model, but neither is given")
+    wider = options.beam_size != SearchOptions.model_fields["beam_size"].default
+    if wider and options.method == "best_first" and not (options.rerank or reverse):  # which choose among so many
+        raise OptionError("`beam_size` needs `method` beam or stochastic_beam, but it is best_first")
     chosen = {name: SearchOptions.model_fields[name].default for name in TEXT_OPTIONS}
     if options.rerank or reverse:
         chosen["num_hypotheses"] = options.pool()
