@@ -204,6 +204,7 @@ def test_no_model_at_all(tmp_path: Path, trained: Path, run: Run) -> None:
             "--num-hypotheses must be at most --beam-size (5), but is 9",
         ),
         (["translate", "m", "x", "--input", "f"], "give sentences or --input, not both"),
+        (["translate", "m", "x", "--source", "2"], "--source tells how a file is read, but sentences are given"),
         (["translate"], "MODEL is missing"),
         (["trian", "p.tsv"], 'there is no command trian; did you mean "train"?'),
         (["--verison"], 'there is no option --verison; did you mean "--version"?'),

@@ -67,7 +67,7 @@ def translate(
     From a file to a file (--input and --output) the output grows as OUTPUT.part until it is whole; if that is interrupted, the same
     command goes on where it stopped.
     """
-    _check(sentences, input, search, growing=growing, trace=trace, elsewhere=as_json or output is not None)
+    _check(sentences, input, reading, search, growing=growing, trace=trace, elsewhere=as_json or output is not None)
     show_messages()
     if not sentences and str(input or "-") == "-":  # a file may take its own place, as its output grows beside it
         check_output(output, [None])
@@ -99,6 +99,7 @@ def translate(
 def _check(
     sentences: Sequence[str],
     input: Path | None,
+    reading: InputOptions,
     search: SearchOptions,
     *,
     growing: bool,
@@ -108,6 +109,9 @@ def _check(
     """Find what does not go together; `elsewhere` is whether outputs are to be JSON or in a file."""
     if sentences and input is not None:
         raise OptionError("give sentences or `input`, not both")
+    if sentences and reading.model_fields_set:
+        name = min(reading.model_fields_set)
+        raise OptionError(f"`{name}` tells how a file is read, but sentences are given: leave it out")
     if trace is not None and not sentences:
         raise OptionError(
             "`trace` is for sentences in the command: every step is kept, which a file would make too much"
