@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 from tiny import PAIRS, TINY
 
+import dragoman
 from dragoman.cli import main
+from dragoman.config import SearchOptions
 from dragoman.errors import StorageError
 from dragoman.places import check_claim
 from dragoman.storage import ModelDirectory
@@ -39,6 +41,13 @@ def out(capfd: pytest.CaptureFixture[str]) -> Any:
 
 def feed(monkeypatch: pytest.MonkeyPatch, text: bytes) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text), encoding="utf-8"))
+
+
+def test_an_output_that_its_constraints_cut_does_not_blame_the_maximum_length(trained: Path) -> None:
+    options = SearchOptions(match="3 3 3 3 3 3", no_repeat_ngram=1)
+    found = dragoman.load(trained, threads=1).translate("source 3", options=options)
+    assert not found.candidates[0].finished
+    assert found.warning == "the output was cut where the search could not go on"
 
 
 def test_sentences_a_file_and_standard_input_give_the_same(

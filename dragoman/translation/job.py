@@ -68,7 +68,7 @@ class Job:
         """Translate one batch of sources and their ids, all at once."""
         found = search(self._stepper, source_ids, options=self._inner, constraints=self._constraints)
         translations = [
-            self._texts.translation(source, ids, hypotheses)
+            self._texts.translation(source, ids, hypotheses, self._inner)
             for source, ids, hypotheses in zip(sources, source_ids, found, strict=True)
         ]
         if self._unknown is not None:

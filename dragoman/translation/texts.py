@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from dragoman.config import ReadOptions, SearchOptions
 from dragoman.corpus.cleaning import Normalization, clean, fault_in, join_columns
 from dragoman.corpus.reading import read_sources
@@ -17,6 +19,7 @@ from dragoman.generation.automaton import Automaton
 from dragoman.generation.constraints import Constraints, constraints_from_text
 from dragoman.generation.hypothesis import Hypothesis
 from dragoman.generation.patterns import compile_pattern, token_texts
+from dragoman.generation.plan import length_limits
 from dragoman.translation.outputs import Candidate, Translation
 
 LONGEST_SOURCE = 5_000
@@ -94,11 +97,18 @@ class Texts:
         """Targets in ids, cleaned as the training data was, without `<s>` and `</s>`."""
         return self.target_tokenizer.encode_batch([clean(text, self.normalization) for text in targets])
 
-    def translation(self, source: str, ids: list[int], hypotheses: Sequence[Hypothesis]) -> Translation:
-        """What a search found for a source and its ids, best first, as texts."""
+    def translation(
+        self, source: str, ids: list[int], hypotheses: Sequence[Hypothesis], options: SearchOptions
+    ) -> Translation:
+        """What a search under `options` found for a source and its ids, best first, as texts."""
         candidates = tuple(self.candidate(hypothesis) for hypothesis in hypotheses)
-        cut = candidates and not candidates[0].finished
-        warning = "the output was cut at the maximum length" if cut else None
+        warning = None
+        if candidates and not candidates[0].finished:
+            longest = int(length_limits(np.array([len(ids)]), options=options)[1][0])
+            at_limit = len(hypotheses[0].ids) >= longest
+            warning = (
+                f"the output was cut {'at the maximum length' if at_limit else 'where the search could not go on'}"
+            )
         return Translation(source, candidates, warning, tuple(self.source_tokenizer.tokens(ids)))
 
     def candidate(self, hypothesis: Hypothesis) -> Candidate:

@@ -70,7 +70,9 @@ def stream_text(
                     yield Piece(text[len(shown) :])
                     shown = text
             else:
-                whole = _with_confidence(texts.translation(source, encoded.ids[0], [each.hypothesis]), calibrator)
+                whole = _with_confidence(
+                    texts.translation(source, encoded.ids[0], [each.hypothesis], options), calibrator
+                )
                 yield Piece(whole.text[len(shown) :], whole)
 
     return pieces()
@@ -89,7 +91,7 @@ def trace_text(
     stepper, options = restrict(stepper, options, constraints)
     found = search(stepper, [encoded.ids[0]], options=options, constraints=constraints, trace=trace)
     history = trace.as_dict(lambda token: texts.target_tokenizer.tokens([token])[0])
-    whole = _with_confidence(texts.translation(source, encoded.ids[0], found[0]), calibrator)
+    whole = _with_confidence(texts.translation(source, encoded.ids[0], found[0], options), calibrator)
     return Traced(whole, history["sources"][0])
 
 
