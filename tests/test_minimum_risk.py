@@ -14,6 +14,7 @@ import torch
 from sacrebleu.metrics.bleu import BLEU
 from test_objective import CPU, batch_of, build, distance, pairs
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 import dragoman
 from dragoman.cli import main
@@ -61,10 +62,8 @@ def brute_force(model: Seq2Seq, sources: list[list[int]], pool: Pool, *, sharpne
     return total
 
 
-def risk_of(*, sharpness: float = 1.0, candidates: int = 8, bfloat16: bool = False) -> MinimumRisk:
-    return MinimumRisk(
-        pairs(), weight=1.0, metric="edit", candidates=candidates, sharpness=sharpness, bfloat16=bfloat16
-    )
+def risk_of(*, sharpness: float = 1.0, candidates: int = 8, **more: bool) -> MinimumRisk:
+    return MinimumRisk(pairs(), weight=1.0, metric="edit", candidates=candidates, sharpness=sharpness, **more)
 
 
 @pytest.mark.parametrize("sharpness", [1.0, 0.3])
@@ -151,9 +150,24 @@ def test_in_bfloat16_the_gradient_is_nearly_that_of_float32() -> None:
     assert 1e-4 < float((rough - exact).norm() / exact.norm()) < 0.04
 
 
-def gradient_of(*, bfloat16: bool) -> Tensor:
+def test_what_is_computed_again_is_not_held_and_gives_the_same_gradient() -> None:
+    gradients, held = [], []
+    for recompute in (False, True):
+        held.append(0)
+
+        def count(tensor: Tensor) -> Tensor:
+            held[-1] += tensor.nbytes
+            return tensor
+
+        with saved_tensors_hooks(count, lambda tensor: tensor):
+            gradients.append(gradient_of(recompute=recompute))
+    assert torch.equal(*gradients)
+    assert held[1] < 0.75 * held[0]
+
+
+def gradient_of(**more: bool) -> Tensor:
     """The whole gradient of a small float32 model's risk, as one vector."""
-    model, risk = build(dropout=0.2).float(), risk_of(bfloat16=bfloat16)
+    model, risk = build(dropout=0.2).float(), risk_of(**more)
     pool = risk.draw(model, batch_of(pairs(), range(12)), seed=3)
     torch.manual_seed(1)
     risk.add_gradients(model.train(), [pool])

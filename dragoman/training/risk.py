@@ -82,16 +82,19 @@ class MinimumRisk:
         candidates: int,
         sharpness: float = 1.0,
         bfloat16: bool = False,
+        recompute: bool = False,
     ) -> None:
         """`metric` is bleu, edit or exact_match; `pairs`, the training data, has the references of every source.
 
-        With `bfloat16` the pass that has a gradient multiplies in bfloat16; drawing does not.
+        With `bfloat16` the pass that has a gradient multiplies in bfloat16; drawing does not. With `recompute` its
+        activations within layers are computed again in the backward pass instead of held.
         """
         self.weight = weight
         self.cost = COSTS[metric]
         self.candidates = candidates
         self.sharpness = sharpness
         self.bfloat16 = bfloat16
+        self.recompute = recompute
         self.references = References(pairs)
 
     def draw(self, model: Seq2Seq, batch: Batch, *, seed: int) -> Pool:
@@ -139,7 +142,7 @@ class MinimumRisk:
         pool, settled = pool.split()
         if not pool.outputs:
             return torch.tensor(settled, dtype=model.decoder.output.weight.dtype)
-        log_probs = output_log_probs(model, pool, bfloat16=self.bfloat16)
+        log_probs = output_log_probs(model, pool, bfloat16=self.bfloat16, recompute=self.recompute)
         rows = torch.from_numpy(pool.rows).to(log_probs.device)
         costs = torch.tensor(pool.costs, dtype=log_probs.dtype, device=log_probs.device)
         scores = self.sharpness * log_probs
@@ -151,10 +154,10 @@ class MinimumRisk:
         return (masses / sums[rows] * costs).sum() + settled
 
 
-def output_log_probs(model: Seq2Seq, pool: Pool, *, bfloat16: bool = False) -> Tensor:
+def output_log_probs(model: Seq2Seq, pool: Pool, *, bfloat16: bool = False, recompute: bool = False) -> Tensor:
     """(outputs,): the log-probability of every output, in one teacher-forced pass, whose products may be in `bfloat16`.
 
-    In training, dropout's masks are those of the source: its outputs are compared under one model.
+    With `recompute` the backward pass computes the activations within layers again. In training, dropout's masks are those of the source: its outputs are compared under one model.
     """
     device = model.decoder.embedding.weight.device
     length = max(len(ids) for ids in pool.outputs)
@@ -168,10 +171,12 @@ def output_log_probs(model: Seq2Seq, pool: Pool, *, bfloat16: bool = False) -> T
         torch.from_numpy(array).to(device, torch.long) for array in (pool.source_ids, pool.source_lengths, pool.rows)
     )
     with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-        memory, state = model.encode(sources, lengths)
+        memory, state = model.encode(sources, lengths, recompute=recompute)
         masks = model.decoder.masks(memory.context).select(rows)
         memory = memory.select(rows)
-        features, attention, _ = model.decoder(target[:, :-1], memory, state.select(rows), masks=masks)
+        features, attention, _ = model.decoder(
+            target[:, :-1], memory, state.select(rows), masks=masks, recompute=recompute
+        )
     output = model.decoder.output
     pointer = model.decoder.pointer(features, attention, memory.copied)
     pointer = None if pointer is None else pointer.at(real)

@@ -308,6 +308,7 @@ def _risk(prepared: Prepared, recipe: Recipe) -> MinimumRisk | None:
         candidates=recipe.risk_candidates,
         sharpness=recipe.risk_sharpness,
         bfloat16=recipe.precision == "bfloat16",
+        recompute=recipe.recompute,
     )
 
 
