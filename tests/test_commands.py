@@ -20,7 +20,7 @@ from tiny import PAIRS, TINY
 import dragoman
 from dragoman.cli import main
 from dragoman.config import SearchOptions
-from dragoman.errors import StorageError
+from dragoman.errors import OptionError, StorageError
 from dragoman.places import check_claim
 from dragoman.storage import ModelDirectory
 
@@ -48,6 +48,21 @@ def test_an_output_that_its_constraints_cut_does_not_blame_the_maximum_length(tr
     found = dragoman.load(trained, threads=1).translate("source 3", options=options)
     assert not found.candidates[0].finished
     assert found.warning == "the output was cut where the search could not go on"
+
+
+def test_a_source_whose_length_the_options_do_not_allow_gives_a_warning_and_not_the_end_of_all(trained: Path) -> None:
+    translator, sources = dragoman.load(trained, threads=1), ["source 3", "source 3 " * 9, "source 4"]
+    for options in ({"min_length_ratio": 1.0, "max_length": 9}, {"prefix": "cible " * 8, "max_length_ratio": 0.5}):
+        search = SearchOptions(**options)  # type: ignore[arg-type]
+        found = translator.translate(sources, options=search)
+        unlike = found[1] if "max_length" in options else found[0]
+        assert unlike.candidates == ()
+        assert unlike.warning is not None
+        assert "tokens" in unlike.warning
+        assert [each.text for each in found] == [translator.translate(one, options=search).text for one in sources]
+        assert any(each.text for each in found)
+    with pytest.raises(OptionError, match="must fit into `max_length`"):
+        translator.translate(sources, options=SearchOptions(prefix="cible", max_length=1))
 
 
 def test_sentences_a_file_and_standard_input_give_the_same(

@@ -12,14 +12,19 @@ from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
 from dragoman.evaluation.calibration import Calibrator
 from dragoman.generation.ensemble import EnsembleStepper
+from dragoman.generation.hypothesis import Hypothesis
+from dragoman.generation.plan import make_plan
 from dragoman.generation.search import search
 from dragoman.generation.shortlist import restrict
-from dragoman.generation.stepper import Stepper
+from dragoman.generation.stepper import UNK, Stepper
 from dragoman.storage import ModelDirectory
 from dragoman.translation.choosing import UNREADABLE, by_likeness, by_reverse_model, search_options, with_confidence
 from dragoman.translation.outputs import ScoredPair, Translation
 from dragoman.translation.texts import Encoded, Texts
 from dragoman.translation.unknown import UnknownWords
+
+_LENGTHS = (1, 4, 16, 64, 256, 1024, 4096)
+"""Tokens of the sources for which options are tried, to tell whether they can be met at all."""
 
 Scorer = Callable[[Sequence[str], Sequence[str]], list[ScoredPair]]
 """Sources and targets to what a model thinks of each pair."""
@@ -66,10 +71,18 @@ class Job:
 
     def run(self, sources: Sequence[str], source_ids: Sequence[list[int]]) -> list[Translation]:
         """Translate one batch of sources and their ids, all at once."""
-        found = search(self._stepper, source_ids, options=self._inner, constraints=self._constraints)
+        try:
+            found = self._search(source_ids)
+            faults: dict[int, str] = {}
+        except OptionError as error:
+            faults = self._faults(source_ids, error)
+            found = self._search([ids for place, ids in enumerate(source_ids) if place not in faults])
+        rest = iter(found)
         translations = [
-            self._texts.translation(source, ids, hypotheses, self._inner)
-            for source, ids, hypotheses in zip(sources, source_ids, found, strict=True)
+            Translation(source, (), faults[place])
+            if place in faults
+            else self._texts.translation(source, ids, next(rest), self._inner)
+            for place, (source, ids) in enumerate(zip(sources, source_ids, strict=True))
         ]
         if self._unknown is not None:
             translations = [self._unknown.replace(each) for each in translations]
@@ -78,6 +91,27 @@ class Job:
             return chosen
         least = self._options.min_confidence
         return [with_confidence(each, calibrator=self._calibrator, least=least) for each in chosen]
+
+    def _search(self, source_ids: Sequence[list[int]]) -> list[list[Hypothesis]]:
+        return search(self._stepper, source_ids, options=self._inner, constraints=self._constraints)
+
+    def _faults(self, source_ids: Sequence[list[int]], error: OptionError) -> dict[int, str]:
+        """Sources, by their place, whose length lets no output be what the options ask for, and why.
+
+        Raises `error` if that is so at every length.
+        """
+        faults = {length: self._fault(length) for length in {*map(len, source_ids), *_LENGTHS}}
+        if all(faults.values()):
+            raise error
+        return {place: fault for place, ids in enumerate(source_ids) if (fault := faults[len(ids)])}
+
+    def _fault(self, length: int) -> str | None:
+        """Why no output for a source of so many tokens can be what the options ask for; None if one can."""
+        try:
+            make_plan([[UNK] * length], self._stepper.vocab_size, options=self._inner, constraints=self._constraints)
+        except OptionError as error:
+            return str(error)
+        return None
 
     def _chosen(self, translations: list[Translation]) -> list[Translation]:
         """Candidates in the order that `rerank` or the reverse model puts them in."""
