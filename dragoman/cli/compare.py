@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.output import notice, show_messages, table
-from dragoman.cli.pairs import TestPairs, read_items, read_outputs
+from dragoman.cli.pairs import TestPairs, read_items, read_outputs, warn_of_missing
 from dragoman.config import MachineOptions, ReadOptions, SearchOptions
 from dragoman.errors import OptionError
 
@@ -75,7 +75,9 @@ def compare(
 
 def _translated(name: str, model: Translator, sources: list[str], search: SearchOptions) -> list[str]:
     notice(f"translating with {name}")
-    return [translation.text for translation in model.translate(sources, options=search)]
+    translations = model.translate(sources, options=search)
+    warn_of_missing(translations)
+    return [translation.text for translation in translations]
 
 
 def _row(each: Comparison) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from dragoman.cli.flags import flags_of_models
 from dragoman.cli.inputs import check_output
 from dragoman.cli.opening import open_model
 from dragoman.cli.output import show_messages, table, written
-from dragoman.cli.pairs import TestPairs, read_rows
+from dragoman.cli.pairs import TestPairs, read_rows, warn_of_missing
 from dragoman.config import CompanionOptions, EngineOptions, ReadOptions, SearchOptions
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def evaluate(
             for translation in translations:
                 line = {"source": translation.source, "target": translation.text}
                 file.write(f"{json.dumps(line, ensure_ascii=False)}\n")
+    warn_of_missing(translations)
     of_rows = _by_rows(translations, references, counts)
     count = sum(map(sum, counts))
     surprise = _perplexity(translator, sources, references) if details else None

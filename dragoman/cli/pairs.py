@@ -13,7 +13,7 @@ from dragoman.config import InputOptions, ReadOptions
 from dragoman.errors import DataError, OptionError
 
 if TYPE_CHECKING:
-    from dragoman.translator import Translator
+    from dragoman.translator import Translation, Translator
 
 TestPairs = Annotated[
     str,
@@ -117,3 +117,13 @@ def read_outputs(translator: Translator, path: str, sources: Sequence[str]) -> l
     if lacking:
         warn(f"{path} has no output for {lacking:,} of the {len(sources):,} sources: they count as empty")
     return [output or "" for output in outputs]
+
+
+def warn_of_missing(translations: Sequence[Translation]) -> None:
+    """Say how many sources have no output, which is measured as an empty one, and why the first of them has none."""
+    missing = [each for each in translations if not each.candidates]
+    if missing:
+        warn(
+            f"{len(missing):,} of {len(translations):,} sources have no output, which counts as an empty one: "
+            f"{missing[0].warning}"
+        )
