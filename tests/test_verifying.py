@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,9 @@ def test_the_command_says_so_and_leaves_nothing_behind(
     words = [word if word != "2" else "4" for word in TINY]
     assert main(["train", "pairs.tsv", "--verify-resume", *words]) == 0
     assert "resuming is exact: 4 steps" in capsys.readouterr().out
+    assert main(["train", "pairs.tsv", "--verify-resume", "--json", *words]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["steps"], shown["stopped_at"]) == (4, 2)
     assert [path.name for path in tmp_path.iterdir()] == ["pairs.tsv"]
     assert main(["train", "pairs.tsv", "--verify-resume", "--out", "m", *words]) == 2
     assert "--verify-resume trains in temporary folders: leave --out out" in capsys.readouterr().err

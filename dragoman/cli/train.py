@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -49,7 +50,7 @@ def train(
     """
     options = with_file(options, config)
     if verify_resume:
-        _verify(pairs, out, resume, options, overwrite=overwrite)
+        _verify(pairs, out, resume, options, overwrite=overwrite, as_json=as_json)
         return
     _check(pairs, out, resume, overwrite=overwrite)
     show_messages()
@@ -83,7 +84,13 @@ def _check(pairs: tuple[str, ...], out: Path | None, resume: Path | None, *, ove
 
 
 def _verify(
-    pairs: tuple[str, ...], out: Path | None, resume: Path | None, options: TrainOptions, *, overwrite: bool
+    pairs: tuple[str, ...],
+    out: Path | None,
+    resume: Path | None,
+    options: TrainOptions,
+    *,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Prove that resuming is exact, or fail."""
     given = [name for name, value in (("out", out), ("resume", resume), ("overwrite", overwrite)) if value]
@@ -98,6 +105,9 @@ def _verify(
 
     with watcher() as listener:
         proof = verify_resume(list(pairs), options, listener=listener)
+    if as_json:
+        print(json.dumps(asdict(proof)))
+        return
     print(
         f"resuming is exact: {proof.steps} steps, and {proof.stopped_at} + {proof.steps - proof.stopped_at} with a stop in "
         f"between, gave the same {proof.values:,} numbers in {proof.tensors} tensors, bit for bit"
