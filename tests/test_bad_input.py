@@ -205,6 +205,7 @@ def test_no_model_at_all(tmp_path: Path, trained: Path, run: Run) -> None:
         ),
         (["translate", "m", "x", "--input", "f"], "give sentences or --input, not both"),
         (["translate", "m", "x", "--source", "2"], "--source tells how a file is read, but sentences are given"),
+        (["shortlist", "m", "--format", "csv"], "--format tells how a file is read, but the pairs that the model"),
         (["translate"], "MODEL is missing"),
         (["trian", "p.tsv"], 'there is no command trian; did you mean "train"?'),
         (["--verison"], 'there is no option --verison; did you mean "--version"?'),

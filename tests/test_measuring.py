@@ -59,6 +59,12 @@ def pairs(tmp_path: Path) -> Path:
     return path
 
 
+def test_options_of_a_file_that_would_change_nothing_are_refused(trained: Path, pairs: Path, run: Any) -> None:
+    told = run("evaluate", trained, "--source", 2, code=2)[1]
+    assert "--source tells how a file is read, but the test part that the model's training held out is taken" in told
+    assert "--group-by is for training" in run("score", trained, pairs, "--group-by", 1, code=2)[1]
+
+
 def test_sources_without_an_output_are_not_counted_as_wrong_in_silence(trained: Path, pairs: Path, run: Any) -> None:
     limits = ("--min-length-ratio", 1, "--max-length", 3)  # "source 3 of many" has more tokens than that
     warning = "1 of 2 sources have no output, which counts as an empty one: the shortest output allowed"

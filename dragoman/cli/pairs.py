@@ -37,6 +37,13 @@ def check_columns(translator: Translator, columns: int) -> None:
         raise OptionError(f"`source` must name {translator.source_columns} columns as in training, but names {columns}")
 
 
+def check_no_file(reading: InputOptions, instead: str) -> None:
+    """Raise `OptionError` for options of a file where none is read; `instead` says what is taken."""
+    if reading.model_fields_set:
+        name = min(reading.model_fields_set)
+        raise OptionError(f"`{name}` tells how a file is read, but {instead}: leave it out")
+
+
 def as_read(
     config: dict[str, Any], reading: InputOptions, paths: Sequence[str | Path], *, nameless: Literal["tsv", "text"]
 ) -> ReadOptions:
@@ -47,6 +54,8 @@ def as_read(
     """
     from dragoman.corpus.reading import format_of
 
+    if "group_by" in reading.model_fields_set:
+        raise OptionError("`group_by` is for training, which holds out whole groups: leave it out")
     options = config["options"]
     before = options.get("format") or format_of(config["data"]["read"]["name"].split(" and ")) or "tsv"
     now = reading.format or format_of(paths) or nameless
@@ -79,6 +88,7 @@ def read_rows(
     if pairs:
         rows = read_pairs(pairs, as_trained(translator, reading, pairs), report=report)
     else:
+        check_no_file(reading, "the test part that the model's training held out is taken")
         directory = translator.directory
         held_out = directory.read_test()
         if not held_out:

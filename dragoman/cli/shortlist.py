@@ -38,11 +38,13 @@ def shortlist(
     and beam are large. Compare what it says with `dragoman evaluate MODEL`, with and without --shortlist.
     """
     show_messages()
-    from dragoman.cli.pairs import as_read
+    from dragoman.cli.pairs import as_read, check_no_file
     from dragoman.places import locate
     from dragoman.storage import SHORTLIST, ModelDirectory
     from dragoman.translation.shortlisting import make_shortlist
 
+    if not pairs:
+        check_no_file(reading, "the pairs that the model was trained on are taken")
     directory = ModelDirectory.open(locate(model))
     options = as_read(directory.config, reading, pairs or ("-",), nameless="tsv")
     with watcher() as listener:

@@ -19,7 +19,7 @@ from dragoman.cli.flags import flags_of_models
 from dragoman.cli.inputs import InputFile, as_ready, check_output, is_plain_file
 from dragoman.cli.opening import open_model
 from dragoman.cli.output import notice, show_messages, warn, written
-from dragoman.cli.pairs import as_read, check_columns
+from dragoman.cli.pairs import as_read, check_columns, check_no_file
 from dragoman.cli.progress import counting
 from dragoman.cli.sinks import Sink, open_sink
 from dragoman.config import CompanionOptions, EngineOptions, InputOptions, ReadOptions, SearchOptions
@@ -109,9 +109,8 @@ def _check(
     """Find what does not go together; `elsewhere` is whether outputs are to be JSON or in a file."""
     if sentences and input is not None:
         raise OptionError("give sentences or `input`, not both")
-    if sentences and reading.model_fields_set:
-        name = min(reading.model_fields_set)
-        raise OptionError(f"`{name}` tells how a file is read, but sentences are given: leave it out")
+    if sentences:
+        check_no_file(reading, "sentences are given")
     if trace is not None and not sentences:
         raise OptionError(
             "`trace` is for sentences in the command: every step is kept, which a file would make too much"
