@@ -6,6 +6,7 @@ import errno
 import glob
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,6 +73,11 @@ def lock(file: IO[bytes] | int) -> bool | None:
 def through_link(path: Path) -> Path:
     """Where to write what the user wants at `path`: a link stays one, and the file that it names is written."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def is_plain_name(name: object) -> bool:
+    """Whether `name` names a file within a folder: a model from elsewhere must not lead out of its own."""
+    return isinstance(name, str) and re.fullmatch(r"\w[\w.-]*", name) is not None
 
 
 def write_text(path: Path, text: str) -> None:

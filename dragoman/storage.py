@@ -30,7 +30,7 @@ from typing import Any, Final
 
 from dragoman.bundle import Bundle, write_bundle
 from dragoman.errors import StorageError, nearest
-from dragoman.files import atomic, checksum, checksum_of, through_link, write_json
+from dragoman.files import atomic, checksum, checksum_of, is_plain_name, through_link, write_json
 
 FORMAT_VERSION = 1
 """Raised when an older dragoman could no longer read what a newer one writes; see CHANGELOG.md."""
@@ -427,6 +427,9 @@ def _parse_config(path: Path, file: str, content: bytes) -> dict[str, Any]:
     missing += [f"tokenizer.{name}" for name in _TOKENIZER if not missing and name not in config["tokenizer"]]
     if missing:
         raise StorageError(f"{file} is damaged: {missing[0]} is missing")
+    files = config["tokenizer"]["files"]
+    if not isinstance(files, list) or not all(map(is_plain_name, files)):
+        raise StorageError(f"{file} is damaged: tokenizer.files must be names of files, but is {files!r:.80}")
     return config
 
 

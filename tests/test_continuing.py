@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 import dragoman
 from dragoman.config import TrainOptions
-from dragoman.errors import Interrupted, OptionError
+from dragoman.errors import Interrupted, OptionError, StorageError
 from dragoman.storage import ModelDirectory
 from dragoman.training.events import Event, Note
 from dragoman.training.trainer import Trainer
@@ -53,6 +53,16 @@ def test_training_starts_from_the_weights_and_keeps_tokenisers_shape_and_normali
     assert new["data"]["fingerprint"] != old["data"]["fingerprint"]
     for file in old["tokenizer"]["files"]:
         assert (earlier / file).read_text() == (tmp_path / "m" / file).read_text()
+
+
+def test_a_model_from_elsewhere_writes_nothing_outside_of_the_new_one(earlier: Path, tmp_path: Path) -> None:
+    hostile = Path(shutil.copytree(earlier, tmp_path / "hostile"))
+    config = json.loads((hostile / "config.json").read_text())
+    config["tokenizer"]["target"]["name"] = "../written"
+    (hostile / "config.json").write_text(json.dumps(config))
+    with pytest.raises(StorageError, match=r"'\.\./written' is no name of a file"):
+        go_on(hostile, tmp_path / "model", max_steps=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["hostile"]
 
 
 def test_of_the_same_data_the_same_is_held_out_whatever_the_seed(earlier: Path, tmp_path: Path) -> None:

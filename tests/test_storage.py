@@ -87,6 +87,14 @@ def test_a_part_of_the_configuration_that_is_missing_is_named(model: Path, name:
             ModelDirectory.open(model)
 
 
+@pytest.mark.parametrize("files", [["../tokenizer.json"], ["/tokenizer.json"], ["a/b.json"], [".."], [7], "text", None])
+def test_tokenizers_stand_in_the_model_directory(model: Path, files: object) -> None:
+    (model.parent / "tokenizer.json").write_text("{}")
+    (model / "config.json").write_text(json.dumps({**CONFIG, "tokenizer": {**CONFIG["tokenizer"], "files": files}}))
+    with pytest.raises(StorageError, match=r"config\.json is damaged: tokenizer\.files must be names of files"):
+        ModelDirectory.open(model)
+
+
 def test_a_tokenizer_needs_both_sides(model: Path) -> None:
     (model / "config.json").write_text(json.dumps({**CONFIG, "tokenizer": {"files": [], "source": {}}}))
     with pytest.raises(StorageError, match=r"config\.json is damaged: tokenizer\.target is missing$"):

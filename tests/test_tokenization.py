@@ -213,6 +213,14 @@ def test_damaged_files_are_named() -> None:
         Tokenizer.from_files({}, PLAIN["bpe"].files().__getitem__)
 
 
+@pytest.mark.parametrize("name", ["../tokenizer", "/tmp/tokenizer", "a\\b", "..", "", "a\0", None])
+def test_a_configuration_never_leads_out_of_its_folder(name: str | None) -> None:
+    config, files = PLAIN["bpe"].config(), PLAIN["bpe"].files()
+    for other in ({"name": name}, {"files": [name]}):
+        with pytest.raises(StorageError, match="is no name of a file"):
+            Tokenizer.from_files({**config, **other}, lambda _: next(iter(files.values())))
+
+
 def test_impossible_requests_are_named() -> None:
     with pytest.raises(OptionError, match="`vocab_size` must be at least 264 with these options, but is 100"):
         learn(TEXTS, method="bpe", vocab_size=100, byte_fallback=True)

@@ -27,6 +27,7 @@ import tokenizers
 
 from dragoman.config import TokenizerMethod
 from dragoman.errors import DataError, StorageError
+from dragoman.files import is_plain_name
 
 PAD, UNK, BOS, EOS = range(4)
 """Ids of `<pad>`, `<unk>`, `<s>` and `</s>` in every vocabulary."""
@@ -204,6 +205,9 @@ class Tokenizer:
                 raise StorageError(f"the tokenizer's method {method!r} is not known to this version")
         if not fields:
             raise StorageError("the tokenizer's configuration names no file")
+        for each in (name, *files):  # a new model's files are called by the name
+            if not is_plain_name(each):
+                raise StorageError(f"the tokenizer's configuration is damaged: {each!r} is no name of a file")
         return cls([TokenizerColumn(m, bool(j), _load(f, read(f))) for f, m, j in fields], name=str(name))
 
     def _file_names(self) -> list[str]:
