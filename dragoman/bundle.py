@@ -10,6 +10,7 @@ The checksum is of every byte before the comment, so that a bundle is whole or r
 from __future__ import annotations
 
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ _COMMENT = re.compile(rb"dragoman-bundle (\d{3}) crc32=([0-9a-f]{8})")
 _COMMENT_SIZE = len(b"dragoman-bundle 001 crc32=00000000")
 _WRITTEN = (1980, 1, 1, 0, 0, 0)
 """One date for all, so that the same members give the same bytes."""
+_NO_ARCHIVE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, struct.error)
+"""What the library raises for an archive that is not as we write them."""
 
 
 class Bundle:
@@ -47,9 +50,13 @@ class Bundle:
         if version < 1 or expected != found:
             raise _damaged(path, "its checksum is another")
         try:
-            return cls(path, zipfile.ZipFile(path))
-        except (OSError, zipfile.BadZipFile) as error:
+            archive = zipfile.ZipFile(path)
+        except _NO_ARCHIVE as error:
             raise _damaged(path, str(error)) from None
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED:  # and may be a thousand times as large as it looks
+                raise _damaged(path, f"{member.filename} is compressed")
+        return cls(path, archive)
 
     def __contains__(self, name: str) -> bool:
         return name in self._archive.namelist()
@@ -60,8 +67,8 @@ class Bundle:
             return self._archive.read(name)
         except KeyError:
             raise StorageError(f"{self.path} is incomplete: {name} is missing") from None
-        except (OSError, zipfile.BadZipFile) as error:
-            raise _damaged(self.path, str(error)) from None
+        except _NO_ARCHIVE as error:
+            raise _damaged(self.path, str(error) or type(error).__name__) from None
 
 
 def write_bundle(path: Path, members: Mapping[str, bytes]) -> None:

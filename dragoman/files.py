@@ -91,6 +91,14 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text; a `ValueError` says what is wrong, too deep a nesting included."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("its values are nested too deeply") from None
+
+
 def checksum(path: Path) -> str:
     """A file's length and CRC-32: against accidents, not against forgers, and fast enough for every start."""
     value, size = 0, 0

@@ -30,7 +30,7 @@ from typing import Any, Final
 
 from dragoman.bundle import Bundle, write_bundle
 from dragoman.errors import StorageError, nearest
-from dragoman.files import atomic, checksum, checksum_of, is_plain_name, through_link, write_json
+from dragoman.files import atomic, checksum, checksum_of, is_plain_name, parse_json, through_link, write_json
 
 FORMAT_VERSION = 1
 """Raised when an older dragoman could no longer read what a newer one writes; see CHANGELOG.md."""
@@ -244,8 +244,10 @@ class ModelDirectory:
             raise StorageError(f"{self.path} has no shortlist; make it with: {command}")
         try:
             with np.load(io.BytesIO(self._read(SHORTLIST)), allow_pickle=False) as archive:
+                if any(member.compress_type != zipfile.ZIP_STORED for member in archive.zip.infolist()):
+                    raise ValueError("it is compressed")  # and may be a thousand times as large as it looks
                 arrays = {name: archive[name] for name in archive.files}
-            facts = json.loads(str(arrays.pop("facts")))
+            facts = parse_json(str(arrays.pop("facts")))
             version, vocabularies = int(facts["format_version"]), facts["vocabularies"]
             arrays = {name: arrays[name] for name in ("offsets", "ids", "frequent", "vocab_size")}
         except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, *_NO_ARCHIVE) as error:
@@ -307,7 +309,7 @@ class ModelDirectory:
     def _graph_list(self) -> dict[str, Any]:
         file = self.graphs / GRAPH_LIST
         try:
-            listed = json.loads(self._read(f"{GRAPHS}/{GRAPH_LIST}"))
+            listed = parse_json(self._read(f"{GRAPHS}/{GRAPH_LIST}"))
             version = int(listed["format_version"])
             missing = {"weights", "architecture", "default", "precisions"} - set(listed)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -317,9 +319,9 @@ class ModelDirectory:
                 f"the ONNX graphs of {self.path} were written by a newer dragoman; {self.renewal}, or upgrade with: "
                 "pip install --upgrade dragoman"
             )
-        if version == GRAPHS_VERSION and (missing or not isinstance(listed["precisions"], dict)):
+        if version == GRAPHS_VERSION and (missing or not _lists_graphs(listed["precisions"], listed["default"])):
             raise StorageError(f"{file} is damaged: it does not say what the graphs are; {self.renewal}")
-        return dict(listed)
+        return listed | {"format_version": version}
 
     def write_bundle(self, path: Path, *, precision: str) -> None:
         """Write one file of what translating needs: configuration, tokenisers, the graphs of one precision, a shortlist."""
@@ -362,7 +364,7 @@ class ModelDirectory:
     def check_json(self, name: str) -> None:
         """Raise `StorageError` unless a JSON file of the directory is whole."""
         try:
-            json.loads(self.read_text(name))
+            parse_json(self.read_text(name))
         except ValueError as error:
             raise StorageError(f"{self.path / name} is damaged: {error}") from None
 
@@ -371,7 +373,7 @@ class ModelDirectory:
         if not (self.path / TEST).exists():
             return []
         try:
-            rows = [json.loads(line) for line in self.read_text(TEST).split("\n") if line]
+            rows = [parse_json(line) for line in self.read_text(TEST).split("\n") if line]
             return [(str(row["source"]), str(row["target"])) for row in rows]
         except (ValueError, KeyError, TypeError) as error:
             raise StorageError(f"{self.path / TEST} is damaged: {type(error).__name__}: {error}") from None
@@ -413,7 +415,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _parse_config(path: Path, file: str, content: bytes) -> dict[str, Any]:
     try:
-        config = json.loads(content)
+        config = parse_json(content)
     except ValueError as error:
         raise StorageError(f"{file} is damaged: {error}") from None
     if not isinstance(config, dict) or not isinstance(config.get("format_version"), int):
@@ -431,6 +433,15 @@ def _parse_config(path: Path, file: str, content: bytes) -> dict[str, Any]:
     if not isinstance(files, list) or not all(map(is_plain_name, files)):
         raise StorageError(f"{file} is damaged: tokenizer.files must be names of files, but is {files!r:.80}")
     return config
+
+
+def _lists_graphs(precisions: Any, default: Any) -> bool:
+    """Whether `precisions` names files by precision, and `default` may be one of them."""
+    return (
+        isinstance(precisions, dict)
+        and all(map(is_plain_name, [default, *precisions]))
+        and all(isinstance(known, dict) and isinstance(known.get("files"), dict) for known in precisions.values())
+    )
 
 
 def graph_names(precision: str) -> tuple[str, str]:
@@ -451,10 +462,10 @@ def check_safetensors(path: Path) -> None:
             (header_size,) = struct.unpack("<Q", file.read(8))
             if header_size > size:
                 raise ValueError("it ends within its header")
-            header = json.loads(file.read(header_size))
+            header = parse_json(file.read(header_size))
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        expected = 8 + header_size + max(ends, default=0)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
         raise StorageError(f"{path} is damaged: {error}") from None
-    expected = 8 + header_size + max(ends, default=0)
     if size != expected:
         raise StorageError(f"{path} is damaged: it has {size:,} bytes of {expected:,}; copy or train it again")

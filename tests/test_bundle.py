@@ -149,6 +149,33 @@ def test_a_whole_archive_that_is_no_model_is_a_named_error(tmp_path: Path) -> No
         dragoman.load(tmp_path / "text")
 
 
+def sealed(path: Path) -> Path:
+    """A ZIP archive with a bundle's checksum."""
+    size = len(b"dragoman-bundle 001 crc32=00000000")
+    content = path.read_bytes()[:-2] + size.to_bytes(2, "little")
+    path.write_bytes(content + b"dragoman-bundle %03d crc32=%08x" % (BUNDLE_VERSION, zlib.crc32(content)))
+    return path
+
+
+def test_a_bundle_that_would_grow_when_it_is_read_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", b" " * 10_000_000)
+    assert (tmp_path / "bomb").stat().st_size < 20_000
+    assert "config.json is compressed" in refused(sealed(tmp_path / "bomb"))
+
+
+@pytest.mark.parametrize(("place", "value"), [(6, 99), (8, 1), (10, 12)])
+def test_an_archive_whose_directory_is_not_true_is_a_named_error(tmp_path: Path, place: int, value: int) -> None:
+    """The directory's entry of a member says what reading it takes, whether it is encrypted and how it is packed."""
+    with zipfile.ZipFile(tmp_path / "other", "w") as archive:
+        archive.writestr("config.json", b"{}")
+    content = bytearray((tmp_path / "other").read_bytes())
+    content[content.index(b"PK\x01\x02") + place] = value
+    (tmp_path / "other").write_bytes(content)
+    with pytest.raises(StorageError, match="is damaged"):
+        ModelDirectory.open(sealed(tmp_path / "other"))
+
+
 def test_any_zip_tool_can_read_a_bundle_and_the_same_members_give_the_same_bytes(bundle: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(bundle) as archive:
         assert archive.testzip() is None

@@ -355,10 +355,20 @@ def flip_a_bit(file: Path) -> None:
     file.write_bytes(content)
 
 
+def relist(model: Path, **changes: object) -> None:
+    listed = json.loads((model / "onnx/graphs.json").read_text())
+    (model / "onnx/graphs.json").write_text(json.dumps(listed | changes))
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no list": (lambda p: (p / "onnx/graphs.json").unlink(), "has no ONNX graphs; make them with: dragoman export"),
     "cut list": (lambda p: (p / "onnx/graphs.json").write_text("{"), r"graphs\.json is damaged"),
     "empty list": (lambda p: (p / "onnx/graphs.json").write_text("{}"), r"graphs\.json is damaged"),
+    "deep list": (lambda p: (p / "onnx/graphs.json").write_text("[" * 100_000), r"graphs\.json is damaged"),
+    "no files": (lambda p: relist(p, precisions={"float32": {}}), r"graphs\.json is damaged: it does not say"),
+    "numbers": (lambda p: relist(p, precisions={"float32": 7}), r"graphs\.json is damaged: it does not say"),
+    "elsewhere": (lambda p: relist(p, precisions={"../x": {"files": {}}}), r"graphs\.json is damaged: it does not say"),
+    "no default": (lambda p: relist(p, default=["float32"]), r"graphs\.json is damaged: it does not say"),
     "newer": (
         lambda p: (p / "onnx/graphs.json").write_text(json.dumps({"format_version": GRAPHS_VERSION + 1})),
         "written by a newer dragoman",

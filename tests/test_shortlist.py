@@ -354,6 +354,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "one bit": (flip_a_bit, "is damaged"),
     "no archive": (lambda p: p.write_bytes(b"something else"), "is damaged"),
     "lacking": (lambda p: np.savez(p, facts=np.array('{"format_version": 1, "vocabularies": ""}')), "is damaged"),
+    "compressed": (lambda p: np.savez_compressed(p, **np.load(p)), "is damaged: it is compressed"),
     "newer": (lambda p: rewrite(p, format_version=SHORTLIST_VERSION + 1), "was written by a newer dragoman"),
     "other words": (lambda p: rewrite(p, vocabularies="1-0"), "is for other vocabularies"),
 }

@@ -79,6 +79,13 @@ DAMAGES = {
 }
 
 
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
+def test_values_nested_too_deeply_are_damage(model: Path, name: str) -> None:
+    (model / name).write_text("[" * 100_000)
+    with pytest.raises(StorageError, match=rf"{name} is damaged: its values are nested too deeply"):
+        ModelDirectory.open(model)
+
+
 @pytest.mark.parametrize("name", [name for name in CONFIG if name != "format_version"])
 def test_a_part_of_the_configuration_that_is_missing_is_named(model: Path, name: str) -> None:
     for config in ({key: CONFIG[key] for key in CONFIG if key != name}, {**CONFIG, name: None}):
@@ -128,7 +135,16 @@ def test_weights_of_any_cut_length_are_refused(model: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "header", [b"[]", b'{"a": []}', b'{"a": {"data_offsets": []}}', b'{"a": {"data_offsets": [0]}}']
+    "header",
+    [
+        b"[]",
+        b'{"a": []}',
+        b'{"a": {"data_offsets": []}}',
+        b'{"a": {"data_offsets": [0]}}',
+        b'{"a": {"data_offsets": [0, "x"]}}',
+        b'{"a": {"data_offsets": [0, null]}}',
+        b"[" * 100_000,
+    ],
 )
 def test_weights_with_a_header_of_another_kind_are_damaged(tmp_path: Path, header: bytes) -> None:
     path = tmp_path / "model.safetensors"
