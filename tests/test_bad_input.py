@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shlex
@@ -179,6 +180,39 @@ def test_a_truncated_model_directory(tmp_path: Path, trained: Path, run: Run, na
     if damage == "gone":
         file.unlink()
     assert str(model) in run("translate", model, "source 3").error()
+
+
+def test_tokenizers_of_another_model_are_a_named_error(
+    tmp_path: Path, trained: Path, inflecting: Path, run: Run
+) -> None:
+    model = Path(shutil.copytree(trained, tmp_path / "model"))
+    shutil.copyfile(inflecting / "tokenizer.target.json", model / "tokenizer.target.json")
+    for words in (["translate", model, "source 3"], ["train", "no.tsv", "--from", model, "--out", tmp_path / "new"]):
+        assert "the target tokenizer has" in run(*words).error()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"cell": "x"}, {"cell": None}, {"hidden_size": 0}, {"attention": "x"}, {"attention_heads": 3}, {"layers": 1}],
+)
+def test_an_architecture_that_is_none_is_a_named_error(
+    tmp_path: Path, trained: Path, run: Run, changes: dict[str, object]
+) -> None:
+    model = Path(shutil.copytree(trained, tmp_path / "model"))
+    config = json.loads((model / "config.json").read_text())
+    config["architecture"] |= changes
+    (model / "config.json").write_text(json.dumps(config))
+    message = "config.json describes no model of this version"
+    assert message in run("translate", model, "source 3", "--engine", "torch").error()
+
+
+def test_a_model_that_is_said_to_be_enormous_takes_no_memory(tmp_path: Path, trained: Path, run: Run) -> None:
+    model = Path(shutil.copytree(trained, tmp_path / "model"))
+    config = json.loads((model / "config.json").read_text())
+    config["architecture"]["hidden_size"] = 4 * 10**6
+    (model / "config.json").write_text(json.dumps(config))
+    message = "model.safetensors does not fit the configuration beside it"
+    assert message in run("translate", model, "source 3", "--engine", "torch").error()
 
 
 def test_no_model_at_all(tmp_path: Path, trained: Path, run: Run) -> None:

@@ -210,6 +210,20 @@ class Tokenizer:
                 raise StorageError(f"the tokenizer's configuration is damaged: {each!r} is no name of a file")
         return cls([TokenizerColumn(m, bool(j), _load(f, read(f))) for f, m, j in fields], name=str(name))
 
+    @classmethod
+    def of_model(cls, config: dict[str, Any], side: str, read: Callable[[str], str]) -> Tokenizer:
+        """The tokenizer of a model's `side`, source or target; `config` is the model's.
+
+        Raises `StorageError` as `from_files` does, and if it is not the one that the model was trained with.
+        """
+        tokenizer = cls.from_files(config["tokenizer"][side], read)
+        words = config["architecture"].get(f"{side}_vocab_size")
+        if tokenizer.vocab_size != words:
+            raise StorageError(
+                f"the {side} tokenizer has {tokenizer.vocab_size} tokens, but the model has {words}: they are not of one training"
+            )
+        return tokenizer
+
     def _file_names(self) -> list[str]:
         if len(self._columns) == 1:
             return [f"{self._name}.json"]

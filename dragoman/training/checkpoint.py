@@ -61,14 +61,19 @@ def model_weights(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
-def load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
-    """Put back what `model_weights` gave; `path` is named if it does not fit the model."""
+def check_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Raise a `StorageError` that names `path` unless `weights` are what `model_weights` gives of such a model."""
     own = model_weights(model)
     unlike = [name for name, value in own.items() if name not in weights or weights[name].shape != value.shape]
     if unlike or len(weights) != len(own):
         raise StorageError(f"{path} does not fit the configuration beside it (first at {[*unlike, *weights][0]})")
+
+
+def load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Put back what `model_weights` gave; `path` is named if it does not fit the model."""
+    check_weights(model, weights, path)
     with torch.no_grad():
-        for name, value in own.items():
+        for name, value in model_weights(model).items():
             value.copy_(weights[name])
 
 

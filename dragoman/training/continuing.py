@@ -117,11 +117,11 @@ class Earlier:
 
 def tokenizers_of(directory: ModelDirectory) -> tuple[Tokenizer, Tokenizer]:
     """The tokenisers of a model directory: the same object twice with a shared vocabulary."""
-    config = directory.config["tokenizer"]
-    source = Tokenizer.from_files(config["source"], directory.read_text)
-    if config["source"] == config["target"]:
+    config = directory.config
+    source = Tokenizer.of_model(config, "source", directory.read_text)
+    if config["tokenizer"]["source"] == config["tokenizer"]["target"]:
         return source, source
-    return source, Tokenizer.from_files(config["target"], directory.read_text)
+    return source, Tokenizer.of_model(config, "target", directory.read_text)
 
 
 def unknown_share(pairs: EncodedPairs) -> float:

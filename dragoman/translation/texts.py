@@ -48,12 +48,12 @@ class Texts:
     @cached_property
     def source_tokenizer(self) -> Tokenizer:
         """Text to ids on the source side."""
-        return Tokenizer.from_files(self._config["tokenizer"]["source"], self._read)
+        return Tokenizer.of_model(self._config, "source", self._read)
 
     @cached_property
     def target_tokenizer(self) -> Tokenizer:
         """Ids to text on the target side."""
-        return Tokenizer.from_files(self._config["tokenizer"]["target"], self._read)
+        return Tokenizer.of_model(self._config, "target", self._read)
 
     @property
     def normalization(self) -> Normalization:
