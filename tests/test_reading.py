@@ -164,6 +164,9 @@ def test_a_pattern_needs_two_groups(tmp_path):
         read(path, pattern="(.*) b")
     with pytest.raises(OptionError, match="is no regular expression: missing"):
         read(path, pattern="(a")
+    for pattern in ("(a{99999999999})(b)", "(" * 5000 + ")" * 5000):
+        with pytest.raises(OptionError, match="is no regular expression"):
+            read(path, pattern=pattern)
 
 
 def test_tsv_is_not_quoted_but_csv_is(tmp_path):

@@ -324,7 +324,7 @@ def _pattern(pattern: str | None) -> re.Pattern[str] | None:
         return None
     try:
         compiled = re.compile(pattern)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise OptionError(f'`pattern` "{pattern}" is no regular expression: {error}') from None
     if compiled.groups != 2:
         raise OptionError(f"`pattern` must have two groups, source and target, but has {compiled.groups}")
