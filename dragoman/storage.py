@@ -44,6 +44,9 @@ GRAPHS, GRAPH_LIST = "onnx", "graphs.json"
 GRAPHS_VERSION = 2
 """Raised when an older dragoman could no longer run what a newer one exports."""
 _PARTS: Final[dict[str, type]] = {
+    "name": str,
+    "dragoman_version": str,
+    "parameters": int,
     "architecture": dict,
     "tokenizer": dict,
     "writing": str,
@@ -51,6 +54,8 @@ _PARTS: Final[dict[str, type]] = {
     "options": dict,
     "recipe": dict,
     "data": dict,
+    "scores": dict,
+    "run": dict,
 }
 """What every configuration has."""
 _TOKENIZER = ("files", "source", "target")
@@ -321,7 +326,7 @@ class ModelDirectory:
             )
         if version == GRAPHS_VERSION and (missing or not _lists_graphs(listed["precisions"], listed["default"])):
             raise StorageError(f"{file} is damaged: it does not say what the graphs are; {self.renewal}")
-        return listed | {"format_version": version}
+        return {**listed, "format_version": version}
 
     def write_bundle(self, path: Path, *, precision: str) -> None:
         """Write one file of what translating needs: configuration, tokenisers, the graphs of one precision, a shortlist."""

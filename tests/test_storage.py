@@ -27,9 +27,9 @@ from dragoman.storage import FORMAT_VERSION, ModelDirectory, check_safetensors
 CONFIG: dict[str, Any] = {
     "format_version": FORMAT_VERSION,
     "tokenizer": {"files": ["tokenizer.json"], "source": {}, "target": {}},
-    "writing": "spaced",
-    "normalization": "nfc",
-    **{name: {} for name in ("architecture", "options", "recipe", "data")},
+    "parameters": 7,
+    **dict.fromkeys(("name", "dragoman_version", "writing", "normalization"), "text"),
+    **{name: {} for name in ("architecture", "options", "recipe", "data", "scores", "run")},
 }
 
 
