@@ -124,6 +124,12 @@ def test_dev_batches_hold_every_pair_once_in_order_of_length(most: int | None) -
     assert all(same(a, b) for a, b in zip(batches, dev_batches(pairs, batch_tokens=300, most=most), strict=True))
 
 
+def test_source_lengths_do_not_jump_where_the_target_length_changes() -> None:
+    pairs = EncodedPairs.of([([4] * source, [4] * target) for target in (1, 2, 3) for source in range(1, 21)])
+    lengths = np.concatenate([batch.source_lengths for batch in dev_batches(pairs, batch_tokens=60)])
+    assert np.abs(np.diff(lengths)).max() == 1
+
+
 def test_no_pairs_make_no_batches() -> None:
     assert list(BatchPlan(EncodedPairs.of([]), batch_tokens=10, seed=1).epoch(0)) == []
     assert list(dev_batches(EncodedPairs.of([]), batch_tokens=10)) == []
