@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -154,3 +155,9 @@ class Seq2Seq(nn.Module):
     def logits(self, features: Tensor) -> Tensor:
         """The dense output layer: (..., feature_size) -> (..., target_vocab_size)."""
         return self.decoder.output(features)  # type: ignore[no-any-return]
+
+
+def outline(architecture: Mapping[str, Any]) -> Seq2Seq:
+    """A model of this architecture, the arguments of `Seq2Seq`, that has shapes but no numbers, and so takes no memory."""
+    with torch.device("meta"):
+        return Seq2Seq(**architecture)

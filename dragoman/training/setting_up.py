@@ -18,7 +18,7 @@ from dragoman.corpus.subword_dropout import check_subword_dropout
 from dragoman.corpus.vectors import read_vector_words
 from dragoman.errors import OptionError
 from dragoman.files import write_text
-from dragoman.model.seq2seq import Seq2Seq
+from dragoman.model.seq2seq import Seq2Seq, outline
 from dragoman.storage import CARD, FORMAT_VERSION, TEST, ModelDirectory
 from dragoman.training.card import model_card
 from dragoman.training.continuing import Earlier
@@ -65,8 +65,7 @@ def set_up(
         "source_embedding_size": source_width,
     }
     architecture = earlier.architecture(architecture) if earlier else architecture
-    with torch.device("meta"):  # counted before it is made
-        check_weights_fit(recipe, Seq2Seq(**architecture).parameter_count, device)
+    check_weights_fit(recipe, outline(architecture).parameter_count, device)  # counted before it is made
     model = new_model(architecture, options, prepared, listener, seed=recipe.seed, earlier=earlier)
     files = prepared.source_tokenizer.files() | prepared.target_tokenizer.files()
     for file, text in files.items():
