@@ -462,6 +462,12 @@ def test_patterns_are_pythons(pattern: str, written: list[str]) -> None:
         assert accepts(automaton, texts, text) == (re.fullmatch(pattern, text) is not None)
 
 
+def test_only_ascii_digits_count_repetitions_as_in_python() -> None:
+    texts = [None, "?", None, None, *"a{٣}"]
+    for text in ("aaa", "a{٣}"):
+        assert accepts(compile_pattern("a{٣}", texts), texts, text) == (re.fullmatch("a{٣}", text) is not None)
+
+
 def test_the_first_token_may_have_another_text() -> None:
     inside, first = [None, None, None, None, " a", "b"], [None, None, None, None, "a", "b"]
     automaton = compile_pattern("a( ab)*", inside, first_texts=first)

@@ -68,7 +68,7 @@ class _Reader:
         return Node("cat", tuple(parts))
 
     def repeated(self, node: Node) -> Node:
-        counted = re.compile(r"\{(\d*)(,?)(\d*)\}").match(self.pattern, self.at)
+        counted = re.compile(r"\{([0-9]*)(,?)([0-9]*)\}").match(self.pattern, self.at)
         if self.peek() in ("*", "+", "?"):
             least, most = {"*": (0, None), "+": (1, None), "?": (0, 1)}[self.peek()]
             self.at += 1

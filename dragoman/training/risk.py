@@ -157,7 +157,8 @@ class MinimumRisk:
 def output_log_probs(model: Seq2Seq, pool: Pool, *, bfloat16: bool = False, recompute: bool = False) -> Tensor:
     """(outputs,): the log-probability of every output, in one teacher-forced pass, whose products may be in `bfloat16`.
 
-    With `recompute` the backward pass computes the activations within layers again. In training, dropout's masks are those of the source: its outputs are compared under one model.
+    With `recompute` the backward pass computes the activations within layers again. In training, dropout's masks are
+    those of the source: its outputs are compared under one model.
     """
     device = model.decoder.embedding.weight.device
     length = max(len(ids) for ids in pool.outputs)
