@@ -9,6 +9,7 @@ import pytest
 
 from dragoman.config import TrainOptions
 from dragoman.errors import OptionError
+from dragoman.evaluation.metrics import score
 from dragoman.presets import PRESETS, find_preset
 from dragoman.training.recipe import HURRIED, DataSummary, Recipe, choose
 
@@ -174,3 +175,12 @@ def test_every_preset_says_what_it_is_and_where_it_departs() -> None:
         assert preset.paper
         assert preset.departs
         TrainOptions(**preset.values)  # every value is a legal option
+
+
+def test_targets_too_short_for_four_words_in_a_row_are_not_scored_by_bleu() -> None:
+    """BLEU of "Yes." and "No." is 0 however good a model is: the first of all evaluations would be kept."""
+    assert score(["Yes.", "No."] * 9, [["Yes."], ["No."]] * 9).bleu == 0
+    assert recipe(data(target_tokens=2.0)).metric == "chrf"
+    assert recipe(data(target_tokens=4.0)).metric == "bleu"
+    assert recipe(data(target_tokens=2.0, kind="symbols")).metric == "exact_match"
+    assert recipe(data(target_tokens=2.0), metric="bleu").metric == "bleu"

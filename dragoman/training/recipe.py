@@ -243,7 +243,7 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         "clip_norm": (1.0, ""),
         "label_smoothing": (0.1, "outputs are less certain of themselves"),
         "average_decay": (0.999 if pairs >= 2_000 else 0.99, "the kept model is a running average of the weights"),
-        "metric": (("exact_match" if symbols else "chrf" if data.unspaced else "bleu"), f"targets are {data.kind}"),
+        "metric": _metric(data),
         "patience": (10, "evaluations without progress"),
         "seed": (1, ""),
         "accumulate": (1, ""),
@@ -271,6 +271,13 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
             else (EMBEDDINGS_LEARN / rate, "each row is seen now and then only, and begins at random")
         ),
     }
+
+
+def _metric(data: DataSummary) -> tuple[str, str]:
+    """The score that chooses the weights to keep, and why."""
+    if data.kind == "text" and not data.unspaced and data.target_tokens < 4:
+        return "chrf", "targets are text, most of it too short for BLEU, which counts four words in a row"
+    return "exact_match" if data.kind == "symbols" else "chrf" if data.unspaced else "bleu", f"targets are {data.kind}"
 
 
 def _check(values: dict[str, Any], data: DataSummary) -> None:
