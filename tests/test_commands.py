@@ -204,6 +204,19 @@ def test_chat_answers_line_by_line(trained: Path, out: Any, monkeypatch: pytest.
     assert answers[0] == out("translate", trained, "source 3", *SHORT).rstrip("\n")
 
 
+def test_the_prompt_of_a_chat_is_no_answer(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("source 3\n"))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    assert main(["chat", str(trained), *SHORT]) == 0
+    shown = capfd.readouterr()
+    assert main(["translate", str(trained), "source 3", *SHORT]) == 0
+    assert shown.out == capfd.readouterr().out
+    assert shown.err.startswith("Say something; Ctrl-D ends.\n> ")
+    assert shown.err.endswith("> \n")
+
+
 def test_inspect_shows_tables_json_and_a_picture(trained: Path, tmp_path: Path, out: Any) -> None:
     assert "Encoder" in out("inspect", trained, "source 3")
     shown = json.loads(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 
@@ -36,16 +37,16 @@ def _lines() -> Iterator[str]:
         for number, line in enumerate(sys.stdin):
             yield (line if number else line.removeprefix("\ufeff")).rstrip("\r\n")
         return
-    import contextlib
-
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401  (history and editing at the prompt)
     notice("Say something; Ctrl-D ends.")
+    prompting = sys.stdout if sys.stdout.isatty() else sys.stderr  # answers that go into a file are all that does
     while True:
         try:
-            line = input("> ")
+            with contextlib.redirect_stdout(prompting):
+                line = input("> ")
         except EOFError:
-            print()
+            print(file=prompting)
             return
         if line.strip():
             yield line
