@@ -219,6 +219,10 @@ def test_the_prompt_of_a_chat_is_no_answer(
 
 def test_inspect_shows_tables_json_and_a_picture(trained: Path, tmp_path: Path, out: Any) -> None:
     assert "Encoder" in out("inspect", trained, "source 3")
+    long = out("inspect", trained, "source 3 " + 30 * "w", "cible 3 " + 30 * "m", "--candidates", 12)
+    rows = [line for line in long.splitlines() if " 0." in line]
+    assert all(re.match(r" +\d+ ", line) for line in rows)  # in a file no row is broken, whatever its length
+    assert max(map(len, rows)) > 100
     shown = json.loads(
         out("inspect", trained, "source 3", "cible 3", "--json", "--candidates", 2, "--svg", tmp_path / "a.svg")
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,9 @@ from dragoman.cli.flags import flags_of_models
 from dragoman.cli.output import notice, show_messages, written
 from dragoman.config import MachineOptions
 from dragoman.errors import OptionError
+
+_NARROWEST, _UNLIMITED = 80, 10_000
+"""Columns that tables take at least, and where nothing bounds them."""
 
 
 @flags_of_models
@@ -64,6 +68,8 @@ def inspect(
 
     from dragoman.evaluation.tables import inspection_tables
 
-    console = Console(highlight=False)
+    # What is no terminal has room for whole rows, and on a very narrow one it is better that lines break than numbers.
+    width = max(Console().width, _NARROWEST) if sys.stdout.isatty() else _UNLIMITED
+    console = Console(highlight=False, width=width)
     for table in inspection_tables(inspection):
         console.print(table)

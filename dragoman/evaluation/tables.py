@@ -23,7 +23,8 @@ def table(title: str, *headers: str, right: Sequence[str] = ()) -> Table:
     """An empty table in our style; the columns named in `right` are aligned to the right."""
     result = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for header in headers:
-        result.add_column(Text(header), justify="right" if header in right else "left", overflow="fold")
+        number = header in right
+        result.add_column(Text(header), justify="right" if number else "left", no_wrap=number, overflow="fold")
     return result
 
 
