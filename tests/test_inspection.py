@@ -230,6 +230,7 @@ def test_inspections_become_json_and_tables(shape: str) -> None:
     assert again["source_tokens"] == ["▁나", "는", "[학교]", "에"]
     assert len(again["forced"]) == len(again["decoder_gradients"]) == 4
     assert again["forced"][0]["expected"] == "간다"
+    assert again["gradient_left"] == seen.gradient_left.tolist()
     console = Console(width=160, file=io.StringIO())
     for part in inspection_tables(seen):
         console.print(part)

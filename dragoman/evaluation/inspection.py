@@ -133,7 +133,12 @@ class Inspection:
                 result[name] = value.tolist()
             else:
                 result[name] = [asdict(part) for part in value] if isinstance(value, tuple) else value
-        return result | {"source_tokens": list(self.source_tokens), "output": list(self.output)}
+        left = self.gradient_left
+        return result | {
+            "source_tokens": list(self.source_tokens),
+            "output": list(self.output),
+            "gradient_left": None if left is None else left.tolist(),
+        }
 
 
 def inspect(
