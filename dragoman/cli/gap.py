@@ -75,7 +75,7 @@ def _in_words(found: Gap) -> str:
         (str(i + 1), f"{found.counts[i]:,}", _percent(found.forced_accuracy[i]), _percent(found.free_accuracy[i]), _percent(found.first_error[i]))
         for i in range(shown)
     ]  # fmt: skip
-    header = ("position", "words", "fed the truth", "fed itself", "first error here")
+    header = ("position", "words", "fed the reference", "fed its own words", "first error here")
     after = [
         (f"+{i + 1}", f"{count:,}", _percent(found.forced_after_error[i]), _percent(found.free_after_error[i]))
         for i, count in enumerate(found.after_error_counts)
@@ -86,7 +86,11 @@ def _in_words(found: Gap) -> str:
         tables[0] += f"\n(the first {shown} of {len(found.counts)} positions; --json and --svg have all)"
     if after:
         tables.append(
-            table(after, header=("after the first error", "words", "fed the truth", "fed itself"), right=range(4))
+            table(
+                after,
+                header=("after the first error", "words", "fed the reference", "fed its own words"),
+                right=range(4),
+            )
         )
     return "\n\n".join(["\n".join(lines), *tables])
 
