@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -17,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import dragoman
 from dragoman.cli import main
@@ -26,6 +29,7 @@ from dragoman.cli.progress import counting
 from dragoman.config import SearchOptions
 from dragoman.corpus.lines import survey
 from dragoman.errors import DataError, StorageError
+from dragoman.training.events import Progress
 from dragoman.translation import batches as batching
 from dragoman.translation.batches import BATCH_TOKENS, SHORTEST, batches, windows
 from dragoman.translation.outputs import Translation
@@ -645,3 +649,15 @@ def test_progress_is_shown_after_two_seconds_with_speed_and_time_left(
         now += 9
         count(5)
         assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("width", [30, 40, 80])
+def test_a_narrow_terminal_shows_how_long_training_still_takes(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=width)
+    monkeypatch.setattr(progress_module, "console", lambda: terminal)
+    with progress_module.Bar() as bar:
+        bar(Progress(1234, 12.3, 0.4, 3.211, 3331.0, 1e-3, seconds=121.0, seconds_left=315.0))
+    assert isinstance(terminal.file, io.StringIO)
+    shown = " ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", " ", terminal.file.getvalue()).split())
+    assert "5 min 15 s left" in shown
+    assert "training" in shown

@@ -102,12 +102,14 @@ class Bar:
     def __init__(self) -> None:
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress
+        from rich.table import Column
 
+        terminal = console()
         self._bar = RichProgress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[text]}"),
-            console=console(),
+            BarColumn(bar_width=min(24, terminal.width // 8)),
+            TextColumn("{task.fields[text]}", table_column=Column()),  # wraps: the time left stands at its end
+            console=terminal,
             transient=True,
             refresh_per_second=4,
         )
