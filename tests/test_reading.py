@@ -125,6 +125,14 @@ def test_several_source_columns_are_joined_by_tab_and_groups_are_kept(tmp_path):
     ]
 
 
+def test_columns_that_a_file_does_not_have_are_not_blamed_on_its_separator(tmp_path):
+    path = write(tmp_path / "a.tsv", "a, b\tc\nd, e\tf\n")
+    report = ReadReport()
+    assert read(path, source=("3",), report=report) == []
+    with pytest.raises(DataError, match=r"too few columns: lines 1, 2\); they have 2; choose columns with --source"):
+        require_usable(report)
+
+
 def test_named_columns_source_and_target_are_the_default(tmp_path):
     path = write(tmp_path / "a.jsonl", '{"id": 1, "source": "a", "target": "b"}\n')
     assert read(path) == [("a", "b")]

@@ -240,6 +240,11 @@ def _likely_separator(samples: list[str], report: ReadReport) -> str:
         return "try --pattern '{} (.*) {} (.*)'".format(*map(re.escape, labels.pop()))
     if report.format == "pattern":
         return "the pattern must match the whole line"
+    if report.separator and samples:
+        counts = Counter(sample.count(report.separator) for sample in samples)
+        number, frequency = counts.most_common(1)[0]
+        if number and frequency >= 0.8 * len(samples):
+            return f"they have {number + 1}; choose columns with --source and --target"
     return "columns are separated by TAB unless --separator or --pattern says otherwise"
 
 
