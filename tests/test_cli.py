@@ -46,6 +46,14 @@ def test_every_command_has_a_help(name: str, capsys: pytest.CaptureFixture[str])
     assert not shown.err
 
 
+def test_help_names_options_as_they_are_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["translate", "--help"])
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for words in ("What --rerank mbr measures", "Implies --replace-unknown.", "--num-hypotheses have (first)"):
+        assert words in shown
+    assert shown.index("─ Search ─") < shown.index("─ Sampling ─") < shown.index("─ Constraints ─")
+
+
 def test_train_has_a_flag_for_every_option_and_help_groups_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert {flag(name) for name in TrainOptions.model_fields} <= set(flags_of(command("train")))
     main(["train", "--help"])

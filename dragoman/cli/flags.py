@@ -25,7 +25,18 @@ from dragoman.errors import DataError, OptionError, nearest
 Command = TypeVar("Command", bound=Callable[..., None])
 Model = TypeVar("Model", bound=Options)
 
-_GROUPS = ("Data", "Tokenisation", "Embeddings", "Model", "Training", "Search", "Constraints", "Choosing", "Machine")
+_GROUPS = (
+    "Data",
+    "Tokenisation",
+    "Embeddings",
+    "Model",
+    "Training",
+    "Search",
+    "Sampling",
+    "Constraints",
+    "Choosing",
+    "Machine",
+)
 _LOOKS_LIKE_A_FLAG = re.compile(r"--[A-Za-z][\w-]*(=.*)?", re.DOTALL)
 _METAVARS = {int: "INT", float: "NUMBER"}
 
@@ -76,9 +87,10 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     notes = [f"Choices: {', '.join(choices)}."] if choices else []
     if field.default not in (None, (), False):
         notes.append(f"Default: {field.default}.")
+    words = re.sub(r"`([a-z_]+)`", lambda other: flag(other[1]), field.description or "")
     description = Parameter(
         name=flag(name),
-        help=" ".join([field.description or "", *notes]),
+        help=" ".join([words, *notes]),
         group=Group(group, sort_key=_GROUPS.index(group) + 1 if group in _GROUPS else len(_GROUPS) + 1),
         metavar=next((word for kind, word in _METAVARS.items() if kind in kinds), "TEXT"),
         negative=None if bool in kinds else (),

@@ -108,7 +108,7 @@ class SearchOptions(Options):
         Literal["full", "first", "exact"],
         option(
             "Search",
-            description="When beam search ends: every place of the beam has finished (full), num_hypotheses have (first),"
+            description="When beam search ends: every place of the beam has finished (full), `num_hypotheses` have (first),"
             " or no unfinished output can win any more (exact; slow).",
         ),
     ] = "full"

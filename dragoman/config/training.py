@@ -192,7 +192,7 @@ class TrainOptions(ReadOptions, MachineOptions):
     max_steps: Annotated[int | None, option("Training", description="Most optimiser steps.", ge=1)] = None
     max_minutes: Annotated[float | None, option("Training", description="Most minutes of training.", gt=0)] = None
     batch_tokens: Annotated[
-        int | None, option("Training", description="Target tokens per batch, padding included.", ge=1)
+        int | None, option("Training", description="Most tokens of a batch on either side, padding included.", ge=1)
     ] = None
     accumulate: Annotated[
         int | None,
