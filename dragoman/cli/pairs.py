@@ -100,7 +100,18 @@ def read_rows(
     found = group_rows(rows)
     require_usable(report)
     (warn if report.unusable else notice)(report.summary())
+    if pairs:
+        _warn_of_seen(translator, found[0])
     return found
+
+
+def _warn_of_seen(translator: Translator, sources: list[str]) -> None:
+    """Say how many sources of a file the model was trained on, as long as its directory tells."""
+    from dragoman.training.seen import seen_in_training
+
+    seen = seen_in_training(translator.directory, translator.source_tokenizer.encode_batch(sources)) or []
+    if any(seen):
+        warn(f"the model was trained on {sum(seen):,} of the {len(seen):,} sources: scores on them flatter")
 
 
 def read_outputs(translator: Translator, path: str, sources: Sequence[str]) -> list[str]:
