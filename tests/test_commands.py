@@ -296,6 +296,12 @@ def wait_for(happens: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def test_every_row_of_the_model_card_has_the_cells_of_its_table(trained: Path) -> None:
+    rows = re.findall(r"^\|.*$", (trained / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert any("nrefs:" in row for row in rows)
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
+
+
 def test_the_model_card_holds_the_command(trained: Path) -> None:
     assert "- command: `dragoman train " in (trained / "README.md").read_text(encoding="utf-8")
 

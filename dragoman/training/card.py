@@ -27,7 +27,8 @@ def _scores(scores: dict[str, Any]) -> str:
         how = f"{score['items']:,} sources, {score['references']:,} references, {score['search']}"
         for name in ("bleu", "chrf", "exact_match", "cer", "wer"):
             if name in score:
-                signature = score.get("signatures", {}).get(name)
+                # A bare | would end the cell, within back-quotes too.
+                signature = score.get("signatures", {}).get(name, "").replace("|", r"\|")
                 rows.append(f"| {part} | {name} | {score[name]:.2f} | {how}{f', `{signature}`' if signature else ''} |")
     return "\n".join(rows) if len(rows) > 2 else "None yet: training was stopped before it was scored."
 
@@ -91,5 +92,5 @@ def _run(run: dict[str, Any], config: dict[str, Any]) -> str:
     if config.get("command"):
         rows.append(f"- command: `{config['command']}`")
     given = ", ".join(f"{name}={value}" for name, value in config["options"].items())
-    rows.append(f"- options given: {given or 'none'}")
+    rows.append(f"- options given: {f'`{given}`' if given else 'none'}")
     return "\n".join(rows)
