@@ -399,6 +399,7 @@ def usable_error(path, **options) -> str:
         ("привет\thello\n".encode("cp1251"), {}, "--encoding cp1251"),
         ("ありがとう\tthanks\n".encode("shift_jis"), {}, "--encoding shift_jis"),
         ("Go.\tVa !\n".encode("utf-16"), {}, "--encoding utf-16"),
+        ("Go.\tVa !\r\nRun!\tCours !\r\n".encode("utf-16"), {}, "--encoding utf-16"),
         ("Go.;Va !\nRun!;Cours !\n", {}, "--separator ';'"),
         ("Go. ||| Va !\nRun! ||| Cours !\n", {}, "--separator ' ||| '"),
         ("Go.\tVa !\n", {"separator": ";"}, r"--separator '\t'"),

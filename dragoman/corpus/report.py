@@ -175,7 +175,7 @@ def _likely_cause(report: ReadReport, reason: str) -> str:
     if reason == cleaning.UNDECODABLE:
         encoding = _likely_encoding(samples, report.encoding)
         return f"try --encoding {encoding}" if encoding else "give its encoding, for example --encoding latin-1"
-    if any(re.search(r"\r[^\r\n]", sample) for sample in samples):
+    if any(re.search(r"\r[^\r\n\x00]", sample) for sample in samples):  # CR and NUL are a CR in UTF-16
         return CR_ALONE
     if reason == cleaning.CONTROL:
         if any("\x00" in sample for sample in samples):
