@@ -661,3 +661,10 @@ def test_a_narrow_terminal_shows_how_long_training_still_takes(width: int, monke
     shown = " ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", " ", terminal.file.getvalue()).split())
     assert "5 min 15 s left" in shown
     assert "training" in shown
+
+
+@pytest.mark.parametrize(("term", "kind"), [("dumb", progress_module.Lines), ("xterm", progress_module.Bar)])
+def test_a_terminal_that_cannot_redraw_gets_lines(term: str, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert isinstance(progress_module.watcher(), kind)

@@ -29,7 +29,12 @@ def watcher() -> AbstractContextManager[Listener]:
     """A bar if stderr is a terminal, otherwise lines; silence in all processes but the main one."""
     if not launched().main:
         return nullcontext(ignore)
-    return Bar() if sys.stderr.isatty() else Lines()
+    return Bar() if _redraws() else Lines()
+
+
+def _redraws() -> bool:
+    """Whether stderr is a terminal that can draw a line anew, as that of an editor (TERM=dumb) cannot."""
+    return sys.stderr.isatty() and not console().is_dumb_terminal
 
 
 def duration(seconds: float) -> str:
@@ -153,7 +158,7 @@ def counting(name: str, *, total: int | None, done: int, shown: bool) -> Iterato
     count = _Count(name, total, done)
     if not shown:
         yield count.add
-    elif not sys.stderr.isatty():
+    elif not _redraws():
         yield count.say
     else:
         with count.bar():
