@@ -96,6 +96,8 @@ def export(
     threads = ThreadOptions(threads=threads).threads  # or an error
     directory = ModelDirectory.open(path)
     directory.require_folder("exporting")
+    if bundle is not None and Path(bundle).is_dir():
+        raise StorageError(f"{bundle} is a directory; give a file to write the bundle to")
     texts = Texts(directory.config, directory.read_text)
     model = load_model(directory, device="cpu", threads=threads)
     sample = check_sample(

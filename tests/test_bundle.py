@@ -99,6 +99,13 @@ def test_a_bundle_cannot_be_saved_as_a_directory(bundle: Path, tmp_path: Path) -
     assert not (tmp_path / "copy").exists()
 
 
+def test_a_directory_in_the_place_of_a_bundle_is_said_before_any_work(trained: Path, tmp_path: Path) -> None:
+    before = {file: file.stat().st_mtime_ns for file in trained.rglob("*")}
+    with pytest.raises(StorageError, match="is a directory; give a file"):
+        dragoman.export(trained, bundle=tmp_path)
+    assert {file: file.stat().st_mtime_ns for file in trained.rglob("*")} == before
+
+
 def refused(path: Path) -> str:
     with pytest.raises(StorageError) as caught:
         Bundle.open(path)
