@@ -229,6 +229,11 @@ def _likely_separator(samples: list[str], report: ReadReport) -> str:
         return "choose the columns with --source and --target"
     if samples and all(sample.lstrip().startswith("{") for sample in samples):
         return "try --format jsonl"
+    if report.separator and samples:
+        counts = Counter(sample.count(report.separator) for sample in samples)
+        number, frequency = counts.most_common(1)[0]
+        if number and frequency >= 0.8 * len(samples):
+            return f"they have {number + 1}; choose columns with --source and --target"
     for separator in ("\t", " ||| ", "||", ";", "|", ",", "  ", " - ", " = ", "="):
         counts = Counter(sample.strip().count(separator) for sample in samples)
         number, frequency = counts.most_common(1)[0] if counts else (0, 0)
@@ -240,11 +245,6 @@ def _likely_separator(samples: list[str], report: ReadReport) -> str:
         return "try --pattern '{} (.*) {} (.*)'".format(*map(re.escape, labels.pop()))
     if report.format == "pattern":
         return "the pattern must match the whole line"
-    if report.separator and samples:
-        counts = Counter(sample.count(report.separator) for sample in samples)
-        number, frequency = counts.most_common(1)[0]
-        if number and frequency >= 0.8 * len(samples):
-            return f"they have {number + 1}; choose columns with --source and --target"
     return "columns are separated by TAB unless --separator or --pattern says otherwise"
 
 
