@@ -51,6 +51,22 @@ def test_more_data_wants_less_dropout(kind: str) -> None:
     assert shares[0] > shares[1] > shares[2] > 0
 
 
+@pytest.mark.parametrize("kind", ["text", "symbols"])
+def test_few_passes_want_no_dropout(kind: str) -> None:
+    """Ten tokens in each of 100,000 targets: a pass is a million tokens, four minutes of a thread, 1,334 batches of 750."""
+    summary = data(kind=kind, pairs=100_000, target_tokens=10.0)
+    usual = recipe(summary).dropout
+    assert usual > 0
+    for brief, long in (({"max_steps": 4_000}, {"max_steps": 20_000}), ({"epochs": 3}, {"epochs": 10})):
+        assert (recipe(summary, **brief).dropout, recipe(summary, **long).dropout) == (0, usual)
+        assert recipe(summary, **brief, dropout=0.4).dropout == 0.4
+        assert recipe(summary, **brief, r_drop=1).dropout == usual  # two passes without dropout would be the same
+    assert recipe(replace(summary, processor_minutes=10)).dropout == 0
+    assert recipe(replace(summary, processor_minutes=10, pairs=10_000)).dropout > 0
+    _, reasons = choose(TrainOptions(epochs=3), summary)
+    assert "few passes" in next(reason.why for reason in reasons if reason.name == "dropout")
+
+
 def test_embeddings_learn_fast_unless_they_have_learned_or_the_preset_is_a_papers() -> None:
     for summary in (data(), data(pairs=500_000), data(kind="symbols", pairs=3_000)):
         chosen = recipe(summary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -18,6 +19,12 @@ EMBEDDINGS_LEARN = 8e-3
 
 HURRIED = 45
 """Minutes of one processor thread below which a narrow model gets further (benchmarks/recipes: eng-fra.md, symbols.md)."""
+
+FEW = 8
+"""Passes over the data in which nothing can be learned by heart that should not (benchmarks/recipes: eng-fra.md, symbols.md)."""
+
+TOKENS_A_MINUTE = 250_000
+"""Target tokens, about, that one processor thread trains a model of 256 units on in a minute; a wider one is slower."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +144,7 @@ def choose(options: TrainOptions, data: DataSummary) -> tuple[Recipe, list[Reaso
     Contradictions between the values are `OptionError`s. The reasons leave out what the user set.
     """
     preset = find_preset(options.preset)
-    fitted = fit_to_data(data)
+    fitted = fit_to_data(data, options)
     values: dict[str, Any] = {}
     reasons: list[Reason] = []
     for field in fields(Recipe):
@@ -193,8 +200,8 @@ def _settle_risk(options: TrainOptions, values: dict[str, Any], reasons: list[Re
         reasons.append(Reason("learning_rate", values["learning_rate"], "a tenth, as a trained model is refined"))
 
 
-def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
-    """What the default preset chooses from the data: name -> (value, reason)."""
+def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any, str]]:
+    """What the default preset chooses from the data, and from the limits in `options`: name -> (value, reason)."""
     pairs, symbols = data.pairs, data.kind == "symbols"
     size = f"{pairs:,} pairs"
     small, large = pairs < 8_000, pairs >= 40_000
@@ -210,8 +217,10 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
     batch = 1_500 if pairs >= 400_000 and not hurried else 750 if pairs >= 8_000 else 500 if pairs >= 2_000 else 300
     tie = "all" if data.shared_vocabulary and not symbols else "target"
     rate = 1e-3 if width == 512 else 2e-3
-    of_symbols, of_text = 0.5 if small else 0.2 if large else 0.3, 0.3 if small else 0.2 if pairs < 100_000 else 0.1
-    dropout = of_symbols if symbols else of_text
+    of_symbols, of_text = 0.5 if small else 0.1 if large else 0.3, 0.3 if small else 0.2 if pairs < 100_000 else 0.1
+    dropout, words, masked = of_symbols if symbols else of_text, 0.1 if small and not symbols else 0.0, size
+    if _passes(data, options, width=width, batch_tokens=batch) < FEW and not options.r_drop:  # which compares two masks
+        dropout, words, masked = 0.0, 0.0, "there is time for few passes over the data, too few to learn it by heart"
     return {
         "cell": ("lstm", "the strongest of the cells in print"),
         "encoder_layers": (2, "two layers, the first bidirectional over the words, the second over the first"),
@@ -231,8 +240,8 @@ def fit_to_data(data: DataSummary) -> dict[str, tuple[Any, str]]:
         "tie_embeddings": (tie, "one vocabulary for both sides" if tie == "all" else "fewer parameters"),
         "layer_norm": (True, "steadier training"),
         "residual": (True, "steadier training"),
-        "dropout": (dropout, size),
-        "word_dropout": (0.1 if small and not symbols else 0.0, size),
+        "dropout": (dropout, masked),
+        "word_dropout": (words, masked),
         "epochs": (epochs, f"at most; {size}"),
         "batch_tokens": (batch, size),
         "optimizer": ("adamw", ""),
@@ -278,6 +287,17 @@ def _metric(data: DataSummary) -> tuple[str, str]:
     if data.kind == "text" and not data.unspaced and data.target_tokens < 4:
         return "chrf", "targets are text, most of it too short for BLEU, which counts four words in a row"
     return "exact_match" if data.kind == "symbols" else "chrf" if data.unspaced else "bleu", f"targets are {data.kind}"
+
+
+def _passes(data: DataSummary, options: TrainOptions, *, width: int, batch_tokens: int) -> float:
+    """About how often the limits of a run let every pair be seen; width and batches are the data's unless set."""
+    tokens = (options.batch_tokens or batch_tokens) * (options.accumulate or 1)
+    within = [
+        data.processor_minutes and data.processor_minutes * TOKENS_A_MINUTE * 256 / (options.hidden_size or width),
+        options.max_steps and options.max_steps * tokens,
+    ]
+    passes = [limit / (data.pairs * data.target_tokens) for limit in within if limit]
+    return min([*passes, options.epochs or math.inf])
 
 
 def _check(values: dict[str, Any], data: DataSummary) -> None:
