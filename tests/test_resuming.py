@@ -99,8 +99,9 @@ def test_waiting_for_the_other_processes_to_begin_takes_no_time_of_the_training(
     assert made.config["run"]["finished"] == "1 steps"
 
 
-def test_a_landing_has_the_time_left_that_it_takes(tmp_path: Path) -> None:
+def test_a_landing_has_the_time_left_that_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Event] = []
+    monkeypatch.setattr(clock, "REPORT_SECONDS", 0)  # after every step, however fast the machine
     still = options(max_steps=1000, patience=3, eval_every=10, optimizer="sgd", learning_rate=1e-9)
     session.start(
         reversed_words(200), tmp_path / "m", still, overwrite=False, listener=seen.append, command=None

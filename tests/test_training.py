@@ -57,9 +57,16 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 VARIANTS = {
-    "default": {},
+    "default": {"dropout": 0.3, "word_dropout": 0.1},  # as for long runs
     "adam, plateau": {"optimizer": "adam", "schedule": "plateau", "preset": "textbook"},
-    "sgd, cosine": {"optimizer": "sgd", "schedule": "cosine", "cell": "gru", "learning_rate": 0.1, "epochs": 3},
+    "sgd, cosine": {
+        "optimizer": "sgd",
+        "schedule": "cosine",
+        "cell": "gru",
+        "learning_rate": 0.1,
+        "epochs": 3,
+        "dropout": 0.3,
+    },
     "accumulated": {"accumulate": 2, "dropout": 0.1},
     "two passes": {"r_drop": 2.0, "dropout": 0.2, "bptt": 3},
     "truncated": {"bptt": 2, "dropout": 0.1},
@@ -143,7 +150,8 @@ def test_resuming_takes_the_stored_options_and_refuses_conflicts(tmp_path: Path)
     assert same(checkpoint(tmp_path / "m"), checkpoint(tmp_path / "straight"))
 
 
-OPEN_END = {"patience": 0, "epochs": 100_000, "schedule": "inverse_sqrt"}
+OPEN_END = {"patience": 0, "epochs": 100_000, "schedule": "inverse_sqrt", "dropout": 0.1, "word_dropout": 0.1}
+"""What limits do not decide: the schedule's end, and how much dropout there is."""
 
 _CHILD = """
 import sys
