@@ -18,7 +18,7 @@ from dragoman.generation.best_first import Queue
 from dragoman.generation.constraints import Constraints, contains
 from dragoman.generation.plan import make_plan
 from dragoman.generation.randomness import absorb, source_keys, uniform
-from dragoman.generation.sampling import draw, draw_several, normalize, shape
+from dragoman.generation.sampling import draw, draw_several, shape, weigh
 from dragoman.generation.search import search
 from dragoman.generation.stepper import BOS, EOS, PAD, UNK, Floats
 from dragoman.generation.stochastic import highest
@@ -195,9 +195,9 @@ def test_what_rules_leave_is_drawn_however_improbable(method: str) -> None:
 # Shaping the distribution
 
 
-def shaped(values: Floats, **options: float) -> Floats:
+def shaped(values: Floats, *, temperature: float = 1.0, **options: float) -> Floats:
     """What `shape` leaves, as probabilities."""
-    left = shape(values, **options)
+    left = shape(weigh(values, temperature=temperature), **options)
     return left / left.sum(axis=1, keepdims=True)
 
 
@@ -219,7 +219,7 @@ def test_top_p_keeps_the_fewest_that_have_so_much_together() -> None:
 @settings(max_examples=100, deadline=None)
 def test_top_p_is_the_shortest_beginning_of_the_whole_vocabulary_sorted(seed: int, size: int, top_p: float) -> None:
     values = np.random.default_rng(seed).normal(size=(4, size)) * [[0.1], [1], [4], [8]]  # from flat to peaked
-    for row, kept in zip(normalize(values), shape(values, top_p=top_p) > 0, strict=True):
+    for row, kept in zip(shaped(values), shaped(values, top_p=top_p) > 0, strict=True):
         order = (-row).argsort()
         needed = int(np.searchsorted(row[order].cumsum(), top_p)) + 1
         assert set(np.flatnonzero(kept)) == set(order[:needed])
@@ -250,9 +250,9 @@ def test_at_the_edge_sampling_is_greedy(options: dict[str, float]) -> None:
 
 def test_a_row_without_any_probability_is_survived() -> None:
     nothing = np.full((1, 3), -np.inf)
-    assert normalize(nothing).tolist() == [[0, 0, 0]]
-    assert shape(nothing, top_k=1, top_p=0.5, min_p=0.1).tolist() == [[0, 0, 0]]
-    assert draw(normalize(nothing), np.array([0.5])).shape == (1,)
+    assert weigh(nothing).tolist() == [[0, 0, 0]]
+    assert shape(weigh(nothing), top_k=1, top_p=0.5, min_p=0.1).tolist() == [[0, 0, 0]]
+    assert draw(weigh(nothing), np.array([0.5])).shape == (1,)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.floats(0, 1, exclude_min=True, exclude_max=True))
@@ -311,7 +311,7 @@ def test_perturbed_values_are_gumbel_variables_drawn_from_the_top_down() -> None
     """Law: places and values, drawn one after another below a Gumbel variable, are those of independent noise."""
     random, rows = np.random.default_rng(4), 20_000
     weights = np.array([0.6, 0.0, 0.3, 0.1])
-    columns, left = draw_several(np.tile(weights, (rows, 1)), random.random((rows, 3)))
+    columns, _, left = draw_several(np.tile(weights, (rows, 1)), random.random((rows, 3)))
     values = highest(np.log(left), -np.log(-np.log(random.random(rows))), random.random((rows, 2)))
     assert (np.diff(values, axis=1) < 0).all()
     for column in (0, 2, 3):
@@ -322,8 +322,8 @@ def test_perturbed_values_are_gumbel_variables_drawn_from_the_top_down() -> None
 
 
 def test_after_everything_was_drawn_nothing_is_left() -> None:
-    columns, left = draw_several(np.array([[0.0, 2.0, 1.0]]), np.array([[0.9, 0.9, 0.9]]))
-    assert columns[0, :2].tolist() == [2, 1]
+    columns, drawn, left = draw_several(np.array([[0.0, 2.0, 1.0]]), np.array([[0.9, 0.9, 0.9]]))
+    assert (columns[0, :2].tolist(), drawn.tolist()) == ([2, 1], [[1, 2, 0]])
     assert left.tolist() == [[3, 2, 0]]
     with np.errstate(divide="ignore"):
         assert highest(np.log(left), np.zeros(1), np.array([[0.5, 0.5]]))[0, 2] == -np.inf

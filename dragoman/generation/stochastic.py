@@ -26,7 +26,7 @@ from dragoman.generation.history import History
 from dragoman.generation.hypothesis import Hypothesis
 from dragoman.generation.plan import Plan
 from dragoman.generation.randomness import absorb, source_keys, uniform
-from dragoman.generation.sampling import draw_several, normalize
+from dragoman.generation.sampling import draw_several, weigh
 from dragoman.generation.stepper import BOS, EOS, Bools, Floats, Ints, State, Stepper
 
 _NOISE = 2**32
@@ -106,13 +106,15 @@ class StochasticBeam:
     def advance(self) -> bool:
         """One step of all beams; False when every output has ended."""
         answer = ask(self.stepper, self.state, self.last_ids, plan=self.plan, rules=self.rules, top_k=None)
-        weights = normalize(answer.values / self.plan.options.temperature)
+        temperature, ruled = self.plan.options.temperature, self.rules is not None
+        weights = weigh(answer.values, temperature=temperature, ruled=ruled)
         width = min(self.width, weights.shape[1])
         numbers = uniform(absorb(absorb(self.keys, _NOISE)[:, None], np.arange(2 * width)))
-        columns_of, left = draw_several(weights, numbers[:, ::2])
-        with np.errstate(divide="ignore"):
-            log_q = self.log_q[:, None] + np.log(np.take_along_axis(weights, columns_of, axis=1), dtype=np.float64)
-            perturbed = highest(self.log_q[:, None] + np.log(left), self.perturbed, numbers[:, 3::2])
+        columns_of, drawn, left = draw_several(weights, numbers[:, ::2])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scale = self.log_q[:, None] - np.log(left[:, :1])
+            log_q, locations = scale + np.log(drawn), scale + np.log(left)
+        perturbed = highest(locations, self.perturbed, numbers[:, 3::2])
         perturbed = np.where(left > 0, perturbed, -np.inf)  # nothing was left to draw
         self._set_aside(np.flatnonzero(perturbed[:, 0] == -np.inf), CUT)  # these rows may choose nothing
         rows, ranks = self._choose(perturbed)
