@@ -49,8 +49,10 @@ def test_every_command_has_a_help(name: str, capsys: pytest.CaptureFixture[str])
 def test_help_names_options_as_they_are_typed(capsys: pytest.CaptureFixture[str]) -> None:
     main(["translate", "--help"])
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    for words in ("What --rerank mbr measures", "Implies --replace-unknown.", "--num-hypotheses have (first)"):
+    for words in ("Similarity that --rerank mbr uses", "Implies --replace-unknown.", "--num-hypotheses have (first)"):
         assert words in shown
+    assert "Whether <unk> may be chosen. Default: yes." in shown
+    assert "of an output, as a multiple of the source's tokens. Default: 0." in shown
     assert shown.index("─ Search ─") < shown.index("─ Sampling ─") < shown.index("─ Constraints ─")
 
 

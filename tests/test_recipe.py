@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from dragoman.cli.flags import shown
 from dragoman.config import TrainOptions
 from dragoman.errors import OptionError
 from dragoman.evaluation.metrics import score
@@ -21,6 +22,20 @@ def data(**more: object) -> DataSummary:
 
 def recipe(summary: DataSummary | None = None, **options: object) -> Recipe:
     return choose(TrainOptions(**options), summary or data())[0]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "name",
+    (
+        "cell bidirectional attention attention_heads layer_norm residual optimizer learning_rate schedule warmup_steps "
+        "weight_decay clip_norm label_smoothing average_decay average_checkpoints patience accumulate bptt r_drop "
+        "minimum_risk risk_metric risk_candidates risk_sharpness scheduled_sampling sampling_curve sampling_steps "
+        "embedding_size subword_dropout"
+    ).split(),
+)
+def test_help_states_the_default_that_a_recipe_takes(name: str) -> None:
+    help_text = TrainOptions.model_fields[name].description or ""
+    assert f"Default: {shown(getattr(recipe(), name))}" in help_text
 
 
 def test_a_flag_wins_over_the_preset_and_the_preset_over_the_data() -> None:

@@ -22,11 +22,11 @@ MadeModel = Annotated[
     Path | None,
     Parameter(
         name="--out",
-        help="Directory for the model; must not exist, or see --overwrite. Without it the pairs are made, and nothing trained.",
+        help="Directory for the model; must not exist, or see --overwrite. Without it the pairs are only made, not trained on.",
     ),
 ]
 WritePairs = Annotated[
-    Path | None, Parameter(name="--write", help="TSV file for the pairs that are made. Default: OUT.synthetic.tsv.")
+    Path | None, Parameter(name="--write", help="TSV file for the made pairs. Default: OUT.synthetic.tsv.")
 ]
 OverwriteMade = Annotated[
     bool,

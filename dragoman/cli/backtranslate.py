@@ -18,23 +18,25 @@ from dragoman.errors import OptionError
 @flags_of_models
 def backtranslate(
     reverse_model: Annotated[str, Parameter(help="A model from target to source: directory or Hugging Face Hub name.")],
-    texts: Annotated[str, Parameter(help="A file of lines in the target language, also gzipped.")],
+    texts: Annotated[str, Parameter(help="Text file in the target language, one text per line; may be gzipped.")],
     /,
     *pairs: TruePairs,
     out: MadeModel = None,
     write: WritePairs = None,
-    repeat: Annotated[int, Parameter(help="How often each true pair counts beside the made ones. Default: 1.")] = 1,
+    repeat: Annotated[
+        int, Parameter(help="How often each true pair is repeated beside the made ones. Default: 1.")
+    ] = 1,
     overwrite: OverwriteMade = False,
     config: TrainingFile = None,
     options: TrainOptions,
     search: SearchOptions,
     others: CompanionOptions,
 ) -> None:
-    """Train on true pairs, and on ones whose sources a reverse model makes.
+    """Train on your pairs and on target text that a reverse model translates back.
 
-    REVERSE_MODEL translates every line of TEXTS, which are in the target language, back to a source (Sennrich et al. 2016). Dev
-    and test are true pairs, split off before; lines that are targets of theirs are left out. With --num-hypotheses every
-    output is a pair. What was stopped goes on with the same command.
+    REVERSE_MODEL translates every line of TEXTS, which are in the target language, into a source (Sennrich et al. 2016). Dev
+    and test are split off PAIRS first; lines of TEXTS that are targets in them are left out. With --num-hypotheses N every
+    line gives N pairs. If the command is interrupted, give it again to continue.
     """
     if not pairs:
         raise OptionError(

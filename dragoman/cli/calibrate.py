@@ -28,10 +28,11 @@ def calibrate(
     search: SearchOptions,
     machine: MachineOptions,
 ) -> None:
-    """Fit a model's confidence on pairs that it was not trained on, and keep it with the model.
+    """Fit a model's confidence to how often it is right, on pairs that it was not trained on.
 
-    Fitted on half of the outputs (right or wrong: exact match) and judged on the other half. From then on
-    `dragoman translate --json` gives every output its confidence, and --min-confidence rather says nothing.
+    The fit uses one half of the outputs, where right means an exact match, and is tested on the other half. It is kept in
+    the model directory: `dragoman translate --json` then gives every output its confidence, and --min-confidence leaves out
+    uncertain outputs.
     """
     show_messages()
     from dragoman import load

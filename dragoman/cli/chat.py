@@ -15,9 +15,10 @@ from dragoman.config import EngineOptions, SearchOptions
 
 @flags_of_models
 def chat(model: ModelPath, /, *, search: SearchOptions, machine: EngineOptions) -> None:
-    """Talk to a model.
+    """Chat with a model, line by line.
 
-    On a terminal there is a prompt, and Ctrl-D ends the talk; otherwise every line of standard input gets a line.
+    On a terminal there is a prompt, and Ctrl-D ends the chat. Otherwise there is one line of output for every line of
+    standard input.
     """
     show_messages()
     translator = open_model(model, machine)

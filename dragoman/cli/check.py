@@ -25,16 +25,18 @@ def check(
         list[str] | None,
         Parameter(help="A file that should share no source with PAIRS, such as the test data.", negative=()),
     ] = None,
-    write: Annotated[Path | None, Parameter(help="Write a clean copy as TSV, without the rows marked *.")] = None,
+    write: Annotated[
+        Path | None, Parameter(help="Write a clean copy to this TSV file, without the rows marked *.")
+    ] = None,
     overwrite: Annotated[bool, Parameter(help="Replace the file given by --write.", negative=())] = False,
     as_json: AsJson = False,
     reading: ReadOptions,
 ) -> None:
-    """Check a file of pairs for what spoils training.
+    """Check a file of pairs for faults that spoil training.
 
-    Counts, lengths, duplicates, conflicting targets, untranslated copies, odd length ratios, mixed scripts, lines that have
-    slipped, and sources shared with another file. What is found is for you to look at; only rows marked * are surely
-    useless, and --write leaves them out.
+    Reports counts, lengths, duplicates, conflicting targets, untranslated copies, odd length ratios, mixed scripts, shifted
+    lines, and sources shared with another file. Most findings are for you to judge. Only rows marked * are surely useless, and
+    --write leaves them out.
     """
     show_messages()
     from dragoman.corpus.checking import check_pairs

@@ -32,17 +32,18 @@ def compare(
     ],
     /,
     *pairs: TestPairs,
-    resamples: Annotated[int, Parameter(help="Test sets drawn anew. Default: 1000.")] = 1000,
+    resamples: Annotated[int, Parameter(help="Test sets that the paired bootstrap draws. Default: 1000.")] = 1000,
     as_json: AsJson = False,
     reading: ReadOptions,
     search: SearchOptions,
     machine: MachineOptions,
 ) -> None:
-    """Say whether one model is better than another, or whether it was luck.
+    """Test whether one model is significantly better than another.
 
-    Both translate the same sources with the same search (outputs of another search or system come from a file), and a paired bootstrap
-    tells how often the difference stands when the test set is drawn anew. A difference is called significant if p is below 0.05 and the 95 % interval leaves out 0.
-    The file is read as the training data of the first model was.
+    Both translate the same sources with the same search; outputs of another search or system come from a file. A paired
+    bootstrap then draws new test sets from this one, and counts in how many of them the difference holds. A difference is
+    called significant if p is below 0.05 and the 95 % interval excludes 0. PAIRS is read as the training data of BASELINE
+    was, unless an option says otherwise.
     """
     show_messages()
     if resamples < 1:

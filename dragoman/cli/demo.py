@@ -102,9 +102,11 @@ def demo(
     ] = "translator",
     /,
     *,
-    overwrite: Annotated[bool, Parameter(help="Train again even if the demo's model is there.", negative=())] = False,
+    overwrite: Annotated[
+        bool, Parameter(help="Train again; the model of an earlier demo is kept as OUT.old.", negative=())
+    ] = False,
     quick: Annotated[
-        bool, Parameter(help="A tiny model that learns nothing, thrown away: checks an installation.", negative=())
+        bool, Parameter(help="Only test the installation: train a tiny model for seconds, and delete it.", negative=())
     ] = False,
     machine: MachineOptions,
 ) -> None:

@@ -25,12 +25,12 @@ def distill(
     search: SearchOptions,
     others: CompanionOptions,
 ) -> None:
-    """Train a student on what a teacher makes of the sources.
+    """Train a student model on the outputs of a teacher model.
 
-    TEACHER translates every source of the training part, and a model of any shape is trained on its outputs, which are easier
-    to learn than what people wrote (sequence-level knowledge distillation, Kim and Rush 2016). Dev and test are the true
-    pairs, split as in the teacher's training. With --num-hypotheses every output is a pair. What was stopped goes on with the
-    same command.
+    TEACHER translates every source of the training part. A model of any shape is then trained on these outputs, which are
+    easier to learn than what people wrote (sequence-level knowledge distillation, Kim and Rush 2016). Dev and test remain
+    true pairs, split as in the teacher's training. With --num-hypotheses N every source gives N pairs. If the command is
+    interrupted, give it again to continue.
     """
     if not pairs:
         raise OptionError("PAIRS is missing; for example: dragoman distill teacher pairs.tsv --out student")

@@ -34,13 +34,15 @@ def evaluate(
     *pairs: TestPairs,
     output: Annotated[
         Path | None,
-        Parameter(help="Also write every source and its output here, as JSON lines: `dragoman compare` takes them."),
+        Parameter(
+            help="Also write every source and its output to this file, as JSON lines, which `dragoman compare` can read."
+        ),
     ] = None,
     as_json: AsJson = False,
     details: Annotated[
         bool,
         Parameter(
-            help="Also show the perplexity of the right answers, and score parts of the test set: by length, and sources that were trained on or not; show the worst "
+            help="Also show the perplexity of the references, scores by length and for sources seen or not seen in training, and the worst "
             "sentences.",
             negative=(),
         ),
@@ -52,9 +54,9 @@ def evaluate(
 ) -> None:
     """Score a model on a file of pairs.
 
-    A source that stands in several rows has several right answers, and all of them count; it is one source all the same. The exact
-    match of rows counts every row, and only its own target as right. The file is read as the
-    training data was, unless an option says otherwise.
+    Rows with the same source are one item with several right answers, and any of them counts as right. If rows repeat, the
+    exact match of rows is shown too: it counts every row, and only the row's own target is right. PAIRS is read as the training
+    data was, unless an option says otherwise.
     """
     show_messages()
     check_output(output, pairs)

@@ -22,7 +22,7 @@ def export(
     *,
     precision: Annotated[
         Literal["auto", "float32", "int8", "float16"],
-        Parameter(help="What the numbers in the graphs are; auto makes float32 and int8."),
+        Parameter(help="Number format of the graphs; auto makes float32 and int8."),
     ] = "auto",
     bundle: Annotated[
         Path | None,
@@ -31,11 +31,11 @@ def export(
     as_json: AsJson = False,
     machine: ThreadOptions,
 ) -> None:
-    """Write a model's ONNX graphs into its directory, so that it translates without PyTorch.
+    """Write a model's ONNX graphs, with which it translates without PyTorch.
 
-    Training ends with this. Do it again if the weights were changed since, or for a model of an earlier version. The graphs
-    are kept only if they give what PyTorch gives, which is checked on sentences of the development data. A file that --bundle wrote can
-    be given to other commands in place of the model directory.
+    Training already ends with this step. Repeat it if the weights have changed since, or for a model of an earlier version.
+    The graphs are kept only if they agree with PyTorch, which is tested on sentences of the development data. The commands
+    that translate take the file that --bundle writes in place of a model directory.
     """
     show_messages()
     from dragoman.making import export as export_model

@@ -85,8 +85,8 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     group = str(extra.get("group", "Options"))
     notes = [f"Choices: {', '.join(choices)}."] if choices else []
-    if field.default not in (None, (), False):
-        notes.append(f"Default: {field.default}.")
+    if field.default not in (None, ()) and field.default is not False:
+        notes.append(f"Default: {shown(field.default)}.")
     words = re.sub(r"`([a-z_]+)`", lambda other: flag(other[1]), field.description or "")
     description = Parameter(
         name=flag(name),
@@ -99,6 +99,11 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[hint, description]
     )
+
+
+def shown(value: Any) -> str:
+    """A default as people type it: 1 for 1.0, yes for a switch that is on."""
+    return "yes" if value is True else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _kinds(hint: Any) -> Iterator[Any]:

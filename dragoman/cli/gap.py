@@ -28,17 +28,18 @@ def gap(
     /,
     *pairs: TestPairs,
     horizon: Annotated[
-        int, cyclopts.Parameter(help="Words after the first error that are followed. Default: 10.")
+        int, cyclopts.Parameter(help="How many words to follow after the first error. Default: 10.")
     ] = 10,
     svg: Annotated[Path | None, cyclopts.Parameter(help="Write the picture to this file.")] = None,
     as_json: AsJson = False,
     reading: ReadOptions,
     machine: MachineOptions,
 ) -> None:
-    """Measure the teacher-forcing gap: what a model loses by reading its own words.
+    """Measure the teacher-forcing gap: what a model loses by reading its own outputs.
 
-    Shows the accuracy by position when the model is fed the right words (as in training) and when it is fed its own (as in use,
-    with greedy search), what follows the first error, and how often and how fast the output comes back.
+    Shows the accuracy by position when the model is fed the reference (as in training) and when it is fed its own words (as
+    in use, with greedy search). Also shows what follows the first error, and how often and how fast the output returns to the
+    reference.
     """
     show_messages()
     if horizon < 1:

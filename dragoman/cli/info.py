@@ -12,7 +12,7 @@ from dragoman.cli.output import table
 
 @flags_of_models
 def info(model: ModelPath, /, *, as_json: AsJson = False) -> None:
-    """Say what a model is: sizes, options, data, scores.
+    """Show what a model is: sizes, options, data, scores.
 
     No weights are loaded.
     """

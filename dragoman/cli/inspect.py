@@ -35,9 +35,9 @@ def inspect(
 ) -> None:
     """Look inside a model while it translates one sentence.
 
-    Shows the context vector and, for each step of the decoder, its input, the best next words with their softmax probabilities,
-    and the attention. With REFERENCE also teacher-forced against free-running, and the gradient norm of each step's loss at every
-    earlier state of encoder and decoder.
+    Shows the context vector and, for each step of the decoder, its input, the best next words with their softmax
+    probabilities, and the attention. With REFERENCE it also compares teacher forcing with free running, and shows the gradient
+    norm of each step's loss at every earlier state of encoder and decoder.
     """
     show_messages()
     from dragoman import load

@@ -35,10 +35,11 @@ def score(
     reading: ReadOptions,
     machine: EngineOptions,
 ) -> None:
-    """Say how probable a model finds given pairs.
+    """Compute how probable a model finds given pairs.
 
-    There is a line for every pair: its line number, the log-probability of the whole target, its mean per token, and every token
-    with its own, separated by TAB. The perplexity of all pairs together comes last: on stderr, or with --json as a line of its own.
+    Prints one line per pair, with columns separated by TAB: line number, log-probability of the whole target, its mean per
+    token, and every token with its own. The perplexity of all pairs together comes last: on stderr, or with --json on a line
+    of its own.
     """
     show_messages()
     from dragoman.corpus.reading import ReadReport, read_pairs, require_usable

@@ -25,17 +25,20 @@ def shortlist(
         ),
     ],
     best: Annotated[
-        int, Parameter(help="Likely translations of a source token that are candidates. Default: 50.")
+        int, Parameter(help="Likeliest translations kept as candidates for each source token. Default: 50.")
     ] = 50,
-    frequent: Annotated[int, Parameter(help="Most frequent target tokens that always are. Default: 100.")] = 100,
+    frequent: Annotated[
+        int, Parameter(help="Most frequent target tokens, which are always candidates. Default: 100.")
+    ] = 100,
     as_json: AsJson = False,
     reading: ReadOptions,
 ) -> None:
-    """Learn which words translate which, so that a model need not weigh all of its vocabulary.
+    """Make a lexical shortlist, with which a large vocabulary is searched faster.
 
-    Word translation probabilities are learned from pairs (IBM Model 1), and kept in the model directory. From then on
-    `dragoman translate MODEL --shortlist` makes a source's output only of words that are likely for it, which is faster where vocabulary
-    and beam are large. Compare what it says with `dragoman evaluate MODEL`, with and without --shortlist.
+    Word translation probabilities are learned from pairs (IBM Model 1), and kept in the model directory. Then
+    `dragoman translate MODEL --shortlist` considers only the target words that are likely for a source. This is faster where
+    the vocabulary and the beam are large. Run `dragoman evaluate MODEL` with and without --shortlist to see what it costs in
+    quality.
     """
     show_messages()
     from dragoman.cli.pairs import as_read, check_no_file

@@ -29,13 +29,13 @@ def train(
         bool, Parameter(help="Replace the model at --out; it is kept as OUT.old.", negative=())
     ] = False,
     resume: Annotated[
-        Path | None, Parameter(help="Go on with a stopped training in this directory, exactly where it stopped.")
+        Path | None, Parameter(help="Continue the training in this model directory exactly where it stopped.")
     ] = None,
     verify_resume: Annotated[
         bool,
         Parameter(
-            help="Only prove that this training can be stopped and resumed: train 20 steps straight, and again with a stop "
-            "in between, and compare all weights bit for bit.",
+            help="Only test that this training resumes exactly: train 20 steps twice, once with a stop in between, and "
+            "compare all weights bit for bit.",
             negative=(),
         ),
     ] = False,
@@ -45,8 +45,8 @@ def train(
 ) -> None:
     """Train a model from a file of pairs.
 
-    Only PAIRS and --out are needed: what is not given is chosen from the preset and the data, and printed. A flag
-    overrides the file given by --config, which overrides the preset.
+    Only PAIRS and --out are needed. Everything else is chosen from the preset and the data, and printed with its reason.
+    Flags override the file given by --config, which overrides the preset.
     """
     options = with_file(options, config)
     if verify_resume:

@@ -35,22 +35,22 @@ if TYPE_CHECKING:
 def translate(
     model: ModelPath,
     /,
-    *sentences: Annotated[str, Parameter(help="What to translate; after -- even what looks like an option.")],
+    *sentences: Annotated[str, Parameter(help="Sentences to translate. Put -- before one that looks like an option.")],
     input: Annotated[Path | None, Parameter(help="Text file to translate line by line; - is standard input.")] = None,
-    output: Annotated[Path | None, Parameter(help="Where to write. Default: standard output.")] = None,
+    output: Annotated[Path | None, Parameter(help="File to write to. Default: standard output.")] = None,
     as_json: AsJson = False,
     growing: Annotated[
         bool,
         Parameter(
             name="--stream",
-            help="Show the text as it becomes certain, word by word; one source at a time.",
+            help="Show each word as soon as it is certain; one source at a time.",
             negative=(),
         ),
     ] = False,
     trace: Annotated[
         Path | None,
         Parameter(
-            help="Write every step of the beam for SENTENCES as JSON: candidates, scores, what was pruned and why."
+            help="Write every step of beam search to this file, as JSON: candidates, scores, what was pruned and why. Needs SENTENCES."
         ),
     ] = None,
     reading: InputOptions,
@@ -61,11 +61,11 @@ def translate(
     """Translate sentences, a file or standard input.
 
     Without SENTENCES and --input, standard input is read. There is one line of output for every line of input, in the
-    same order; a line that cannot be used gives an empty line and a warning. With --num-hypotheses every output stands on a
-    line of its own: line number, score and text, separated by TAB.
+    same order; a line that cannot be used gives an empty line and a warning. With --num-hypotheses every output has a line of
+    its own: line number, score and text, separated by TAB.
 
-    From a file to a file (--input and --output) the output grows as OUTPUT.part until it is whole; if that is interrupted, the same
-    command goes on where it stopped.
+    With --input and --output the output grows as OUTPUT.part until it is complete. If the command is interrupted, give it
+    again to continue.
     """
     _check(sentences, input, reading, search, growing=growing, trace=trace, elsewhere=as_json or output is not None)
     show_messages()

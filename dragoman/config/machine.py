@@ -10,9 +10,9 @@ from dragoman.config.base import Options, option
 class ThreadOptions(Options):
     """How many processors are used."""
 
-    threads: Annotated[int | None, option("Machine", description="Processor threads. Default: all.", ge=1, le=1024)] = (
-        None
-    )
+    threads: Annotated[
+        int | None, option("Machine", description="Processor threads to use. Default: all.", ge=1, le=1024)
+    ] = None
 
 
 class MachineOptions(ThreadOptions):
@@ -20,7 +20,7 @@ class MachineOptions(ThreadOptions):
 
     device: Annotated[
         str,
-        option("Machine", description="Where to compute: cpu, cuda, cuda:1, mps; auto takes a GPU if there is one."),
+        option("Machine", description="Where to compute: cpu, cuda, cuda:1 or mps; auto takes a GPU if there is one."),
     ] = "auto"
 
 
@@ -31,22 +31,20 @@ class EngineOptions(MachineOptions):
         str,
         option(
             "Machine",
-            description="Where to compute: cpu, cuda, cuda:1, mps; auto is the CPU for onnx, and for torch a GPU if there is one.",
+            description="Where to compute: cpu, cuda, cuda:1 or mps. auto is the CPU for onnx; for torch it is a GPU if there is one.",
         ),
     ] = "auto"
     engine: Annotated[
         Literal["auto", "onnx", "torch"],
         option(
             "Machine",
-            description="What runs the model: onnx (ONNX Runtime, on the CPU, without PyTorch) or torch; auto takes onnx "
-            "if the model has graphs for it.",
+            description="What runs the model: onnx (ONNX Runtime on the CPU, without PyTorch) or torch. auto takes onnx if the model has current graphs.",
         ),
     ] = "auto"
     precision: Annotated[
         Literal["auto", "float32", "int8", "float16"],
         option(
             "Machine",
-            description="Which of the model's graphs onnx runs; auto takes int8, which is several times as fast, where the "
-            "export found that it loses little.",
+            description="Number format of the graphs that onnx runs. auto takes int8, which is several times as fast, if the export found the loss small.",
         ),
     ] = "auto"

@@ -17,15 +17,14 @@ class CompanionOptions(Options):
         tuple[str, ...],
         option(
             "Choosing",
-            description="Another model with the same vocabularies, whose probabilities are averaged in; give it again for"
-            " several.",
+            description="Another model with the same vocabularies; probabilities are averaged over all models. Repeat it for more.",
         ),
     ] = ()
     reverse: Annotated[
         str | None,
         option(
             "Choosing",
-            description="A model from target to source: outputs from which it finds the source again rank higher.",
+            description="Model from target to source; outputs from which it recovers the source well rank higher.",
             min_length=1,
         ),
     ] = None
@@ -54,8 +53,7 @@ class SearchOptions(Options):
         Literal["beam", "sample", "stochastic_beam", "best_first"],
         option(
             "Search",
-            description="How outputs are found: the most probable ones (beam), drawn at random (sample), drawn without"
-            " replacement (stochastic_beam), or the proven best (best_first; slow).",
+            description="How outputs are found: beam search, random samples, samples without replacement (stochastic_beam), or the proven best (best_first; slow).",
         ),
     ] = "beam"
     beam_size: Annotated[
@@ -66,27 +64,31 @@ class SearchOptions(Options):
         int | None,
         option(
             "Search",
-            description="Most tokens in an output, its end (</s>) included. Default: 3 x source + 50, or twice the minimum"
-            " if that is more.",
+            description="Maximum tokens of an output, its end (</s>) included. Default: 3 x source + 50, or twice the minimum if that is more.",
             ge=1,
             le=100_000,
         ),
     ] = None
     max_length_ratio: Annotated[
         float | None,
-        option("Search", description="Most tokens in an output, as a multiple of the source's.", gt=0, le=1000),
+        option(
+            "Search", description="Maximum tokens of an output, as a multiple of the source's tokens.", gt=0, le=1000
+        ),
     ] = None
     min_length: Annotated[
-        int, option("Search", description="Fewest tokens in an output, its end (</s>) included.", ge=0, le=100_000)
+        int, option("Search", description="Minimum tokens of an output, its end (</s>) included.", ge=0, le=100_000)
     ] = 0
     min_length_ratio: Annotated[
-        float, option("Search", description="Fewest tokens in an output, as a multiple of the source's.", ge=0, le=1000)
+        float,
+        option(
+            "Search", description="Minimum tokens of an output, as a multiple of the source's tokens.", ge=0, le=1000
+        ),
     ] = 0.0
     length_penalty: Annotated[
         float,
         option(
             "Search",
-            description="Exponent a of the length normalisation: score / length^a. 0 ranks by the bare score, 1 by the mean.",
+            description="Exponent a of the length normalisation: score / length^a. 0 ranks by the plain score, 1 by the mean per token.",
             ge=0,
             le=10,
         ),
@@ -99,7 +101,7 @@ class SearchOptions(Options):
         float,
         option(
             "Search",
-            description="Weight of GNMT's coverage term: outputs that left source tokens without attention rank lower.",
+            description="Weight of GNMT's coverage term, which ranks outputs lower that leave source tokens without attention; 0.2 is usual.",
             ge=0,
             le=100,
         ),
@@ -108,84 +110,96 @@ class SearchOptions(Options):
         Literal["full", "first", "exact"],
         option(
             "Search",
-            description="When beam search ends: every place of the beam has finished (full), `num_hypotheses` have (first),"
-            " or no unfinished output can win any more (exact; slow).",
+            description="When beam search ends: every place of the beam has finished (full), `num_hypotheses` have (first), or no unfinished output can win any more (exact; slow).",
         ),
     ] = "full"
     max_expansions: Annotated[
-        int, option("Search", description="Steps of the model per source after which best_first gives up.", ge=1)
+        int,
+        option(
+            "Search",
+            description="Model steps per source after which best_first gives up and returns the best so far.",
+            ge=1,
+        ),
     ] = 2000
     temperature: Annotated[
         float,
         option(
-            "Sampling", description="Below 1 sampling prefers probable tokens, above 1 it evens them out.", gt=0, le=100
+            "Sampling",
+            description="Below 1, sampling prefers probable tokens; above 1, it evens them out.",
+            gt=0,
+            le=100,
         ),
     ] = 1.0
     top_k: Annotated[
-        int | None, option("Sampling", description="Sample from so many most probable tokens only.", ge=1)
+        int | None,
+        option("Sampling", description="Sample from this many most probable tokens only. Default: from all.", ge=1),
     ] = None
     top_p: Annotated[
         float | None,
         option(
-            "Sampling", description="Sample from the fewest tokens that have so much probability together.", gt=0, le=1
+            "Sampling",
+            description="Sample from the fewest tokens that together have this probability. Default: from all.",
+            gt=0,
+            le=1,
         ),
     ] = None
     min_p: Annotated[
         float | None,
         option(
             "Sampling",
-            description="Sample from tokens with at least so much of the best one's probability.",
+            description="Sample from tokens that have at least this share of the best token's probability. Default: from all.",
             ge=0,
             le=1,
         ),
     ] = None
-    seed: Annotated[int, option("Sampling", description="Seed of the draws.", ge=0, lt=2**31)] = 1
+    seed: Annotated[int, option("Sampling", description="Seed of the random draws.", ge=0, lt=2**31)] = 1
     shortlist: Annotated[
         bool,
         option(
             "Search",
-            description="Make outputs of the words only that usually translate the source's, which is faster; needs"
-            " `dragoman shortlist` first, and engine onnx.",
+            description="Choose only among words that usually translate the source's, which is faster; needs `dragoman shortlist` first, and onnx.",
         ),
     ] = False
     beam_groups: Annotated[
         int,
         option(
-            "Search", description="Groups that the beam is split into; each shuns what those before it chose.", ge=1
+            "Search",
+            description="Groups that the beam is split into, for different candidates: each avoids what earlier groups chose.",
+            ge=1,
         ),
     ] = 1
     diversity_penalty: Annotated[
         float | None,
         option(
             "Search",
-            description="What a token loses each time an earlier group chose it at the same step. Default: 0.5.",
+            description="What a token's log-probability loses for each earlier group that chose it at the same step. Default: 0.5.",
             gt=0,
             le=100,
         ),
     ] = None
 
     allow_unknown: Annotated[bool, option("Constraints", description="Whether <unk> may be chosen.")] = True
-    prefix: Annotated[str | None, option("Constraints", description="Text that every output begins with.")] = None
+    prefix: Annotated[str | None, option("Constraints", description="Text that every output must begin with.")] = None
     require: Annotated[
         tuple[str, ...],
-        option("Constraints", description="Word or phrase that every output must hold; give it again for several."),
+        option("Constraints", description="Word or phrase that every output must contain; repeat it for several."),
     ] = ()
     forbid: Annotated[
         tuple[str, ...],
-        option("Constraints", description="Word or phrase that no output may hold; give it again for several."),
+        option("Constraints", description="Word or phrase that no output may contain; repeat it for several."),
     ] = ()
     choices: Annotated[
-        str | None, option("Constraints", description="File of the outputs that are allowed, one a line.", min_length=1)
+        str | None, option("Constraints", description="File with the allowed outputs, one per line.", min_length=1)
     ] = None
     match: Annotated[
         str | None,
-        option("Constraints", description="Regular expression that every whole output matches.", min_length=1),
+        option("Constraints", description="Regular expression that every output must match as a whole.", min_length=1),
     ] = None
     no_repeat_ngram: Annotated[
         int,
         option(
             "Constraints",
-            description="No run of so many tokens comes twice in an output; 0 sets no limit.",
+            description="Length of token sequences that may not occur twice in an output; 0 sets no limit.",
             ge=0,
             le=100,
         ),
@@ -194,7 +208,7 @@ class SearchOptions(Options):
         float,
         option(
             "Constraints",
-            description="What a token that the output holds already loses in log-probability.",
+            description="What a token's log-probability loses if the output already contains the token.",
             ge=0,
             le=100,
         ),
@@ -204,20 +218,18 @@ class SearchOptions(Options):
         Literal["mbr"] | None,
         option(
             "Choosing",
-            description="Put the outputs that were found in another order: the one most like all the others first"
-            " (mbr, minimum Bayes risk).",
+            description="Reorder the candidates: mbr (minimum Bayes risk) puts the one first that is most like all the others.",
         ),
     ] = None
     utility: Annotated[
         Literal["chrf", "bleu", "edit"] | None,
-        option("Choosing", description="What `rerank` mbr measures likeness by. Default: chrf."),
+        option("Choosing", description="Similarity that `rerank` mbr uses. Default: chrf."),
     ] = None
     num_candidates: Annotated[
         int | None,
         option(
             "Choosing",
-            description="Outputs that are found for `rerank` or a reverse model to choose from."
-            " Default: the beam size, or 32 samples.",
+            description="Outputs to find for `rerank` or `reverse` to choose from. Default: the beam size, or 32 samples.",
             ge=1,
             le=1000,
         ),
@@ -226,7 +238,7 @@ class SearchOptions(Options):
         float | None,
         option(
             "Choosing",
-            description="What the reverse model's opinion counts against the model's own. Default with a reverse model: 0.5.",
+            description="Weight of the reverse model's score, beside 1 for the model's own. Default with `reverse`: 0.5.",
             ge=0,
             le=100,
         ),
@@ -235,7 +247,7 @@ class SearchOptions(Options):
         float | None,
         option(
             "Choosing",
-            description="Rather give nothing than an output of less confidence; needs `dragoman calibrate` first.",
+            description="Give an empty line instead of an output with less confidence (0 to 1); needs `dragoman calibrate` first.",
             ge=0,
             le=1,
         ),
@@ -245,15 +257,14 @@ class SearchOptions(Options):
         bool,
         option(
             "Choosing",
-            description="Put the source word that the model looked at most in the place of <unk>; needs attention.",
+            description="Replace each <unk> by the source word with the most attention; needs a model with attention.",
         ),
     ] = False
     phrase_table: Annotated[
         str | None,
         option(
             "Choosing",
-            description="File of source words and what to put in the place of <unk> for each; others are copied. Implies"
-            " `replace_unknown`.",
+            description="File of source words and their replacements for <unk>, separated by TAB; other words are copied. Implies `replace_unknown`.",
             min_length=1,
         ),
     ] = None

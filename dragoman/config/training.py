@@ -22,22 +22,22 @@ class TrainOptions(ReadOptions, MachineOptions):
         tuple[str, ...],
         option(
             "Data",
-            description="Development data: a file (two if aligned), or how much to hold out, as sources (2000) or a share (0.05).",
+            description="Development data: a file (two if aligned), a number of sources to hold out (2000) or a share (0.05). Default: 5 %, at most 2000.",
         ),
     ] = ()
     test: Annotated[
         tuple[str, ...],
         option(
             "Data",
-            description="Test data, scored once at the end: a file (two if aligned), or how much to hold out. Default: none.",
+            description="Test data, scored once at the end: a file (two if aligned), or how much to hold out, as for `dev`. Default: none.",
         ),
     ] = ()
-    seed: Annotated[int, option("Data", description="Seed of every random choice.", ge=0, lt=2**31)] = 1
+    seed: Annotated[int, option("Data", description="Seed of all random choices.", ge=0, lt=2**31)] = 1
     split_seed: Annotated[
         int | None,
         option(
             "Data",
-            description="Seed of what is held out and what tokenisers learn from: models of one ensemble share it. Default: the seed.",
+            description="Seed of the split and of the tokenisers; models of one ensemble must share it. Default: the value of `seed`.",
             ge=0,
             lt=2**31,
         ),
@@ -45,37 +45,54 @@ class TrainOptions(ReadOptions, MachineOptions):
 
     # Tokenisation
     tokenizer: Annotated[
-        TokenizerMethod | None, option("Tokenisation", description="How both sides are split into tokens.")
+        TokenizerMethod | None,
+        option("Tokenisation", description="How both sides are split into tokens. Default: chosen from the data."),
     ] = None
     source_tokenizer: Annotated[
         tuple[TokenizerMethod, ...],
-        option("Tokenisation", description="How the source is split; give it again for each source column."),
+        option(
+            "Tokenisation",
+            description="How the source is split, if not as `tokenizer` says; repeat it for each source column.",
+        ),
     ] = ()
     target_tokenizer: Annotated[
-        TokenizerMethod | None, option("Tokenisation", description="How the target is split.")
+        TokenizerMethod | None,
+        option("Tokenisation", description="How the target is split, if not as `tokenizer` says."),
     ] = None
     vocab_size: Annotated[
-        int | None, option("Tokenisation", description="Largest vocabulary, special tokens included.", ge=8)
+        int | None,
+        option(
+            "Tokenisation",
+            description="Maximum size of a vocabulary, special tokens included. Default for subwords: 1000 to 32000, by the number of pairs.",
+            ge=8,
+        ),
     ] = None
-    shared_vocabulary: Annotated[bool | None, option("Tokenisation", description="One vocabulary for both sides.")] = (
-        None
-    )
+    shared_vocabulary: Annotated[
+        bool | None,
+        option(
+            "Tokenisation",
+            description="Use one vocabulary for both sides. Default: if both are split alike and share most of their letters.",
+        ),
+    ] = None
     byte_fallback: Annotated[
         bool | None,
-        option("Tokenisation", description="Spell unknown characters in bytes instead of <unk> (bpe and unigram)."),
+        option(
+            "Tokenisation",
+            description="Spell unknown characters as bytes instead of <unk> (bpe and unigram). Default: for text of over 1000 different characters.",
+        ),
     ] = None
     jamo: Annotated[
         bool | None,
         option(
-            "Tokenisation", description="Decompose Hangul syllables into jamo, and compose them back in the output."
+            "Tokenisation",
+            description="Decompose Hangul syllables into letters (jamo), and compose them again in the output. Default: for most Korean text.",
         ),
     ] = None
     subword_dropout: Annotated[
         float | None,
         option(
             "Tokenisation",
-            description="Share of merges left out when training texts are split, anew in every epoch (bpe; Provilkov et al. "
-            "2020); 0 always splits alike.",
+            description="Share of BPE merges to leave out at random in training; regularises small data (Provilkov et al. 2020). Default: 0.",
             ge=0,
             lt=1,
         ),
@@ -84,76 +101,99 @@ class TrainOptions(ReadOptions, MachineOptions):
     # Embeddings
     source_vectors: Annotated[
         str | None,
-        option("Embeddings", description="word2vec, GloVe or fastText file to start the source embeddings from."),
+        option(
+            "Embeddings",
+            description="File of word vectors (word2vec, GloVe or fastText) to initialise the source embeddings with.",
+        ),
     ] = None
     target_vectors: Annotated[
         str | None,
-        option("Embeddings", description="word2vec, GloVe or fastText file to start the target embeddings from."),
+        option(
+            "Embeddings",
+            description="File of word vectors (word2vec, GloVe or fastText) to initialise the target embeddings with.",
+        ),
     ] = None
     freeze_source_vectors: Annotated[
-        bool, option("Embeddings", description="Keep the source embeddings as the file has them.")
+        bool, option("Embeddings", description="Do not train the source embeddings: keep the vectors of the file.")
     ] = False
     freeze_target_vectors: Annotated[
-        bool, option("Embeddings", description="Keep the target embeddings as the file has them.")
+        bool, option("Embeddings", description="Do not train the target embeddings: keep the vectors of the file.")
     ] = False
 
     # Model
     preset: Annotated[
         str,
         option(
-            "Model", description="Named model: default, textbook, sutskever2014, cho2014, bahdanau2015 or luong2015."
+            "Model",
+            description="Architecture: default, textbook, sutskever2014, cho2014, bahdanau2015 or luong2015. The defaults shown below are those of default.",
         ),
     ] = "default"
-    cell: Annotated[Cell | None, option("Model", description="Recurrent cell of encoder and decoder.")] = None
+    cell: Annotated[
+        Cell | None, option("Model", description="Recurrent cell of encoder and decoder. Default: lstm.")
+    ] = None
     layers: Annotated[
-        int | None, option("Model", description="Recurrent layers of the encoder and of the decoder.", ge=1, le=16)
+        int | None, option("Model", description="Recurrent layers on each side. Default: 2.", ge=1, le=16)
     ] = None
     encoder_layers: Annotated[
         int | None,
-        option("Model", description="Recurrent layers of the encoder, if unlike the decoder's.", ge=1, le=16),
+        option("Model", description="Recurrent layers of the encoder, if they differ from `layers`.", ge=1, le=16),
     ] = None
     decoder_layers: Annotated[
         int | None,
-        option("Model", description="Recurrent layers of the decoder, if unlike the encoder's.", ge=1, le=16),
+        option("Model", description="Recurrent layers of the decoder, if they differ from `layers`.", ge=1, le=16),
     ] = None
-    embedding_size: Annotated[int | None, option("Model", description="Width of the embeddings.", ge=1, le=16384)] = (
-        None
-    )
-    hidden_size: Annotated[
+    embedding_size: Annotated[
         int | None,
         option(
             "Model",
-            description="Width of the recurrent layers (a bidirectional layer halves it per direction).",
+            description="Width of the embeddings. Default: 256 (128 below 2000 pairs), or the width of the vectors file.",
             ge=1,
             le=16384,
         ),
     ] = None
-    bidirectional: Annotated[bool | None, option("Model", description="Read the source in both directions.")] = None
+    hidden_size: Annotated[
+        int | None,
+        option(
+            "Model",
+            description="Width of a recurrent layer; each direction of a bidirectional one has half. Default: 256 to 512, by data and time limit.",
+            ge=1,
+            le=16384,
+        ),
+    ] = None
+    bidirectional: Annotated[
+        bool | None, option("Model", description="Read the source in both directions. Default: yes.")
+    ] = None
     attention: Annotated[
-        AttentionKind | None, option("Model", description="How the decoder looks back at the source.")
+        AttentionKind | None, option("Model", description="How the decoder attends to the source. Default: multihead.")
     ] = None
     attention_heads: Annotated[
-        int | None, option("Model", description="Heads of multi-head attention.", ge=1, le=64)
+        int | None,
+        option(
+            "Model", description="Heads of multi-head attention. Default: 4, if that divides the width.", ge=1, le=64
+        ),
     ] = None
     attention_inside: Annotated[
         bool | None,
         option(
             "Model",
-            description="Attend inside the recurrence: the previous state asks, and the answer feeds the cell (Bahdanau et al. 2015).",
+            description="Attend inside the recurrence: the previous state is the query, the result enters the cell (Bahdanau et al. 2015). Slower.",
         ),
     ] = None
     input_feeding: Annotated[
         bool | None,
-        option("Model", description="Feed the attentional output to the next step's input (Luong et al. 2015)."),
+        option(
+            "Model", description="Feed the attentional vector into the next step's input (Luong et al. 2015). Slower."
+        ),
     ] = None
     peek: Annotated[
-        bool | None, option("Model", description="Show the context vector to the decoder at every step.")
+        bool | None,
+        option("Model", description="Give the context vector to the decoder at every step (Cho et al. 2014)."),
     ] = None
     copying: Annotated[
         bool | None,
         option(
             "Model",
-            description="Let words be copied from where attention points, of tokens that both sides share (See et al. 2017).",
+            description="Let the model copy source tokens that the target vocabulary also has (pointer-generator; See et al. 2017).",
         ),
     ] = None
     reverse_source: Annotated[
@@ -163,20 +203,33 @@ class TrainOptions(ReadOptions, MachineOptions):
         Literal["none", "target", "all"] | None,
         option(
             "Model",
-            description="Share the target embeddings with the output layer (target), and with the source too (all).",
+            description="Share the target embeddings with the output layer (target), or with the source as well (all). Default: all with one vocabulary of text, else target.",
         ),
     ] = None
     layer_norm: Annotated[
-        bool | None, option("Model", description="Normalise the output of every recurrent layer.")
+        bool | None, option("Model", description="Normalise the output of every recurrent layer. Default: yes.")
     ] = None
     residual: Annotated[
-        bool | None, option("Model", description="Add a recurrent layer's input to its output where sizes agree.")
+        bool | None,
+        option("Model", description="Add a recurrent layer's input to its output where the sizes agree. Default: yes."),
     ] = None
     dropout: Annotated[
-        float | None, option("Model", description="Share of values dropped between layers in training.", ge=0, lt=1)
+        float | None,
+        option(
+            "Model",
+            description="Share of activations dropped between layers in training. Default: 0.1 to 0.5 by data; 0 in runs of few epochs.",
+            ge=0,
+            lt=1,
+        ),
     ] = None
     word_dropout: Annotated[
-        float | None, option("Model", description="Share of whole input words dropped in training.", ge=0, lt=1)
+        float | None,
+        option(
+            "Model",
+            description="Share of whole input tokens dropped in training. Default: 0.1 below 8000 pairs of text, else 0.",
+            ge=0,
+            lt=1,
+        ),
     ] = None
 
     # Training
@@ -184,28 +237,58 @@ class TrainOptions(ReadOptions, MachineOptions):
         str | None,
         option(
             "Training",
-            description="Start from the weights and tokenisers of this model (a directory, or a name on the hub).",
+            description="Start from the weights and tokenisers of this model, to fine-tune it: a directory, or a name on the Hugging Face Hub.",
             min_length=1,
         ),
     ] = None
-    epochs: Annotated[int | None, option("Training", description="Most passes over the training data.", ge=1)] = None
-    max_steps: Annotated[int | None, option("Training", description="Most optimiser steps.", ge=1)] = None
-    max_minutes: Annotated[float | None, option("Training", description="Most minutes of training.", gt=0)] = None
+    epochs: Annotated[
+        int | None,
+        option(
+            "Training",
+            description="Maximum number of passes over the training data. Default: 10 to 200, more for less data.",
+            ge=1,
+        ),
+    ] = None
+    max_steps: Annotated[
+        int | None, option("Training", description="Maximum number of optimiser steps. Default: no limit.", ge=1)
+    ] = None
+    max_minutes: Annotated[
+        float | None, option("Training", description="Time limit of training, in minutes. Default: no limit.", gt=0)
+    ] = None
     batch_tokens: Annotated[
-        int | None, option("Training", description="Most tokens of a batch on either side, padding included.", ge=1)
+        int | None,
+        option(
+            "Training",
+            description="Maximum tokens of a batch on either side, padding included; lower it to save memory. Default: 300 to 1500, by the number of pairs.",
+            ge=1,
+        ),
     ] = None
     accumulate: Annotated[
         int | None,
-        option("Training", description="Batches whose gradients are summed for one optimiser step.", ge=1, le=10_000),
+        option(
+            "Training",
+            description="Batches whose gradients are summed for one optimiser step; gives large batches in little memory. Default: 1.",
+            ge=1,
+            le=10_000,
+        ),
     ] = None
-    optimizer: Annotated[Literal["adamw", "adam", "sgd"] | None, option("Training", description="Optimiser.")] = None
-    learning_rate: Annotated[float | None, option("Training", description="Highest learning rate.", gt=0)] = None
+    optimizer: Annotated[
+        Literal["adamw", "adam", "sgd"] | None, option("Training", description="Optimiser. Default: adamw.")
+    ] = None
+    learning_rate: Annotated[
+        float | None,
+        option(
+            "Training",
+            description="Highest learning rate, reached at the end of the warm-up. Default: 0.002 (0.001 for much data).",
+            gt=0,
+        ),
+    ] = None
     embedding_rate: Annotated[
         float | None,
         # Less is a rate of its own, given by mistake.
         option(
             "Training",
-            description="The learning rate of the embeddings, as a multiple of that of the rest.",
+            description="Learning rate of the embeddings, as a multiple of `learning_rate`. Default: 4 or 8, which makes 0.008.",
             ge=0.05,
             le=1000,
         ),
@@ -214,24 +297,42 @@ class TrainOptions(ReadOptions, MachineOptions):
         Literal["constant", "inverse_sqrt", "linear", "cosine", "plateau"] | None,
         option(
             "Training",
-            description="How the learning rate falls after the warm-up (plateau: halved when the dev loss stops falling).",
+            description="How the learning rate falls after the warm-up; plateau halves it when the dev loss stops falling. Default: linear.",
         ),
     ] = None
     warmup_steps: Annotated[
-        int | None, option("Training", description="Steps over which the learning rate rises.", ge=0)
+        int | None,
+        option(
+            "Training",
+            description="Steps over which the learning rate rises from 0; under linear and cosine at most a fifth of the run. Default: 400 or 800, by data.",
+            ge=0,
+        ),
     ] = None
-    weight_decay: Annotated[float | None, option("Training", description="Weight decay (adamw).", ge=0)] = None
+    weight_decay: Annotated[
+        float | None, option("Training", description="Weight decay, for adamw. Default: 0.01.", ge=0)
+    ] = None
     clip_norm: Annotated[
-        float | None, option("Training", description="Largest gradient norm; 0 clips nothing.", ge=0)
+        float | None,
+        option(
+            "Training",
+            description="Gradients with a larger norm are scaled down to it; 0 turns this off. Default: 1.",
+            ge=0,
+        ),
     ] = None
     label_smoothing: Annotated[
-        float | None, option("Training", description="Probability mass spread over the whole vocabulary.", ge=0, lt=1)
+        float | None,
+        option(
+            "Training",
+            description="Share of the target probability that is spread over the whole vocabulary. Default: 0.1.",
+            ge=0,
+            lt=1,
+        ),
     ] = None
     average_decay: Annotated[
         float | None,
         option(
             "Training",
-            description="Decay per step of the running average of weights that is kept as the model; 0 averages nothing.",
+            description="Keep a running average of the weights as the model, with this decay per step; 0 turns it off. Default: 0.999 (0.99 below 2000 pairs).",
             ge=0,
             lt=1,
         ),
@@ -240,8 +341,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         int | None,
         option(
             "Training",
-            description="Keep as the model the mean of the weights at so many last evaluations, instead of a running average; "
-            "0 averages nothing.",
+            description="Keep the mean of the weights at this many latest evaluations as the model, instead of the running average. Default: 0 (off).",
             ge=0,
             le=100,
         ),
@@ -250,15 +350,14 @@ class TrainOptions(ReadOptions, MachineOptions):
         Literal["float32", "bfloat16"] | None,
         option(
             "Training",
-            description="What matrix products are computed in; weights, optimiser and sums stay in float32.",
+            description="Number format of matrix products; all else stays in float32. Default: bfloat16 where the processor has instructions for it.",
         ),
     ] = None
     r_drop: Annotated[
         float | None,
         option(
             "Training",
-            description="Weight of the divergence between two passes with different dropout (R-Drop, Liang et al. 2021); "
-            "0 makes one pass.",
+            description="Weight of R-Drop, the divergence between two passes with different dropout (Liang et al. 2021). Default: 0 (off).",
             ge=0,
             le=100,
         ),
@@ -267,8 +366,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         float | None,
         option(
             "Training",
-            description="Share of the loss that is the expected cost of outputs that the model draws itself (minimum risk, "
-            "Shen et al. 2016), the rest being cross-entropy; needs a trained model to start from.",
+            description="Share of the loss that is the expected cost of the model's own outputs (Shen et al. 2016); needs `from_model`. Default: 0 (off).",
             ge=0,
             le=1,
         ),
@@ -277,20 +375,23 @@ class TrainOptions(ReadOptions, MachineOptions):
         Literal["bleu", "edit", "exact_match"] | None,
         option(
             "Training",
-            description="What an output costs: 1 - sentence BLEU, the share of tokens to edit, or 1 unless it is right; all in "
-            "tokens. Default: bleu for text, edit for symbols.",
+            description="Cost of an output: 1 - sentence BLEU, the share of tokens to edit, or 0 if right and 1 if not. Default: bleu for text, edit for symbols.",
         ),
     ] = None
     risk_candidates: Annotated[
         int | None,
-        option("Training", description="Different outputs that are drawn for every pair. Default: 8.", ge=2, le=1000),
+        option(
+            "Training",
+            description="Different outputs drawn for every pair, for `minimum_risk`. Default: 8.",
+            ge=2,
+            le=1000,
+        ),
     ] = None
     risk_sharpness: Annotated[
         float | None,
         option(
             "Training",
-            description="Exponent of the outputs' probabilities in the expected cost; below 1 improbable ones count more. "
-            "Default: 1.",
+            description="Exponent on the probabilities of the drawn outputs; below 1 the improbable ones count more. Default: 1.",
             gt=0,
             le=100,
         ),
@@ -299,8 +400,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         int | None,
         option(
             "Training",
-            description="Steps of the decoder that a gradient flows back through at most: its activations are held for so "
-            "many at a time; 0 sets no limit.",
+            description="Truncate back-propagation through time to this many decoder steps, to save memory on long targets. Default: 0 (off).",
             ge=0,
         ),
     ] = None
@@ -308,36 +408,47 @@ class TrainOptions(ReadOptions, MachineOptions):
         bool | None,
         option(
             "Training",
-            description="Compute the activations within layers again in the backward pass instead of holding them: less "
-            "memory, more time.",
+            description="Recompute activations in the backward pass instead of storing them: much less memory, about a third more time.",
         ),
     ] = None
     scheduled_sampling: Annotated[
         float | None,
         option(
             "Training",
-            description="Share of the decoder's inputs that the model draws itself in training, once the curve is up "
-            "(Bengio et al. 2015); 0 is teacher forcing.",
+            description="Final share of decoder inputs that the model draws itself instead of the reference (Bengio et al. 2015). Default: 0 (teacher forcing).",
             ge=0,
             le=1,
         ),
     ] = None
     sampling_curve: Annotated[
         Literal["linear", "exponential", "sigmoid", "constant"] | None,
-        option("Training", description="How scheduled sampling rises from 0 to its share."),
+        option("Training", description="How scheduled sampling rises from 0 to its final share. Default: linear."),
     ] = None
     sampling_steps: Annotated[
-        int | None, option("Training", description="Steps until scheduled sampling has its whole share.", ge=1)
+        int | None,
+        option("Training", description="Steps until scheduled sampling reaches its final share. Default: 4000.", ge=1),
     ] = None
     metric: Annotated[
         Literal["bleu", "chrf", "exact_match", "loss"] | None,
-        option("Training", description="What decides on the best checkpoint and on early stopping."),
+        option(
+            "Training",
+            description="Score on dev that chooses the best checkpoint and stops early. Default: bleu or chrf for text, exact_match for symbols.",
+        ),
     ] = None
-    eval_every: Annotated[int | None, option("Training", description="Steps between evaluations on dev.", ge=1)] = None
+    eval_every: Annotated[
+        int | None,
+        option(
+            "Training",
+            description="Steps between evaluations on dev. Default: a 25th of the run, but 50 to 1000.",
+            ge=1,
+        ),
+    ] = None
     patience: Annotated[
         int | None,
         option(
-            "Training", description="Evaluations without a better dev score before stopping; 0 never stops early.", ge=0
+            "Training",
+            description="Evaluations without a better dev score after which training stops; 0 never stops early. Default: 10.",
+            ge=0,
         ),
     ] = None
 
