@@ -1,10 +1,10 @@
-"""What products in bfloat16 gain on this processor, part by part and for whole steps of training.
+"""How much faster bfloat16 is than float32 on this processor, part by part and for whole training steps.
 
     python benchmarks/bf16.py [--threads 1] [--repeats 15]
 
-Every part is timed in float32 and in bfloat16 by turns, forward and backward, so a machine that is busy with something
-else slows both. The times are the shortest of all turns: what else runs can only lengthen them. `--precision bfloat16` uses
-bfloat16 in exactly these parts.
+Every part is timed forward and backward, in float32 and in bfloat16 by turns, so that other work on the machine slows both. A
+time is the shortest of all turns, as other work can only lengthen it. `--precision bfloat16` uses bfloat16 in exactly these
+parts.
 """
 
 from __future__ import annotations
@@ -112,8 +112,10 @@ def shortest(part: Part, repeats: int) -> tuple[float, float]:
 def main() -> None:
     """Print a line per part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=1, help="processor threads (default: %(default)s)")
+    parser.add_argument(
+        "--repeats", type=int, default=15, help="turns of each part; the shortest counts (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(1)

@@ -4,10 +4,10 @@
     python benchmarks/corpus_memory.py --pairs 20000 --epochs 8
     python benchmarks/corpus_memory.py FILE.tsv ...
 
-Each file (made up by read_memory.py unless given) is trained on in a process of its own, with the default recipe and one
-thread, but the same vocabulary and width for all. The process is looked at twenty times a second, and the most that it held in each stage is printed: anonymous memory,
-which is what it needs, and the pages of mapped files that were at hand, which the system takes back when it wants to. The
-last line compares the peaks of anonymous memory.
+Each file is trained on in a process of its own, with the default recipe and one thread, but with the same vocabulary and width
+for all files. `--pairs` makes such files as read_memory.py does. Twenty times a second the memory of the process is read, and
+its peak in each stage is printed: the anonymous memory, which the process needs, and the resident pages of mapped files, which
+the system may reclaim at any time. The last line compares the peaks of anonymous memory.
 """
 
 from __future__ import annotations
@@ -94,10 +94,12 @@ def _parted(line: str) -> tuple[str, str, str]:
 def main() -> None:
     """Train on every file and print what each stage held."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="*", type=Path)
-    parser.add_argument("--pairs", nargs="*", type=int, default=[])
+    parser.add_argument("files", nargs="*", type=Path, help="TSV files of pairs to train on")
+    parser.add_argument(
+        "--pairs", nargs="*", type=int, default=[], help="also make files of this many pairs, and train on each"
+    )
     parser.add_argument("--steps", type=int, help="optimiser steps (300, unless epochs are given)")
-    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--epochs", type=int, help="passes over the data, in place of steps")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:

@@ -1,15 +1,16 @@
-"""Pairs in four small formal languages, to ask what the settings for SCAN's length split do elsewhere.
+"""Make pairs in four small formal languages, to test the settings for SCAN's length split on other tasks.
 
     python benchmarks/formal_languages.py FOLDER
 
-For each language it writes 10,000 pairs to train on (`NAME.train.tsv`), 1,000 others of the same lengths (`NAME.test.tsv`) and 1,000
-longer ones (`NAME.long.tsv`); no source comes twice. The files are always the same. benchmarks/recipes/symbols.md has what was found.
+For each language it writes 10,000 training pairs (`NAME.train.tsv`), 1,000 test pairs of the same lengths (`NAME.test.tsv`) and
+1,000 longer ones (`NAME.long.tsv`). No source occurs twice, and the files are the same in every run. The results are in
+benchmarks/recipes/symbols.md.
 """
 
 from __future__ import annotations
 
+import argparse
 import random
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,9 +142,11 @@ def write(folder: Path, language: Callable[..., Pair], draw: random.Random, *, l
 
 def main() -> None:
     """Write all files."""
-    if len(sys.argv) != 2:
-        sys.exit("usage: python benchmarks/formal_languages.py FOLDER")
-    folder = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="folder to write to; it is made if it does not exist"
+    )
+    folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     draw = random.Random(7)
     for language in (number, infix, edit):

@@ -2,8 +2,9 @@
 
     python benchmarks/padding.py --data DIR [--batch-tokens 4096] [--windows 50 200 1000]
 
-DIR holds `translation/eng-fra.txt.gz`, English TAB French (manythings.org/anki, CC BY 2.0 FR). A second table makes the
-plan of five million pairs with the same lengths, and shows its time and peak memory.
+DIR holds `translation/eng-fra.txt.gz`, English TAB French (manythings.org/anki, CC BY 2.0 FR). A table shows the share of padding
+for each size of a batch and of the sorting window. The last line plans an epoch of five million pairs with the same lengths, and
+shows the time and the peak memory of that.
 """
 
 from __future__ import annotations
@@ -53,9 +54,21 @@ def padding(pairs: EncodedPairs, plan: BatchPlan) -> tuple[int, float, float, fl
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--batch-tokens", type=int, nargs="+", default=[1024, 2048, 4096])
-    parser.add_argument("--windows", type=int, nargs="+", default=[20, 50, 100, 200, 1000])
+    parser.add_argument("--data", type=Path, required=True, help="folder of the public files")
+    parser.add_argument(
+        "--batch-tokens",
+        type=int,
+        nargs="+",
+        default=[1024, 2048, 4096],
+        help="sizes of a batch to measure, in tokens (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--windows",
+        type=int,
+        nargs="+",
+        default=[20, 50, 100, 200, 1000],
+        help="sizes of the sorting window to measure, in batches (default: %(default)s)",
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         pairs = encode(arguments.data / "translation" / "eng-fra.txt.gz", folder)

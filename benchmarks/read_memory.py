@@ -1,10 +1,10 @@
 """How much memory and time reading, checking and splitting a large TSV takes.
 
-    python benchmarks/read_memory.py --pairs 5000000
+    python benchmarks/read_memory.py [--pairs 5000000]
 
-makes such a file in a temporary folder (about 60 bytes a pair, one source in ten repeated), then runs each stage in a
-process of its own and prints its time and its highest resident memory. Memory-mapped pages of the store count in
-full, although the system may drop them at any time.
+It makes such a file in a temporary folder, with about 60 bytes a pair and one source in ten repeated. Then it runs each stage in
+a process of its own, and prints its time and its peak resident memory. Memory-mapped pages of the store count in full, although
+the system may drop them at any time.
 """
 
 from __future__ import annotations
@@ -60,8 +60,10 @@ def run(stage: str, folder: Path) -> None:
 
 def main() -> None:
     """Make the file and run every stage."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=5_000_000)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--pairs", type=int, default=5_000_000, help="pairs in the file that is made (default: %(default)s)"
+    )
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()

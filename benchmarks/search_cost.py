@@ -1,14 +1,14 @@
-"""What search costs beyond the model's own steps, and what a beam costs against greedy search.
+"""What each kind of search costs against greedy search, and how much of it is not spent in the model.
 
     python benchmarks/search_cost.py [--engine torch] [--threads 1] [--repeats 7] [--model DIR --input FILE]
 
-It measures models with random weights: two LSTM layers of 256 and of 512, a vocabulary of
-8,000, multi-head attention; outputs are cut at 20 tokens, so that every search does the same number of steps. "Own share"
-is the part of the time that is not spent inside the model's three operations (start, step, select). `--engine` float32 or int8
-measures the same models as ONNX graphs: the faster the model's steps, the larger the search's share.
+The models have random weights: two LSTM layers of 256 or of 512, a vocabulary of 8,000 and multi-head attention. Outputs are
+cut at 20 tokens, so that every search takes the same number of steps. "Own share" is the part of the time that is not spent
+inside the model's three operations (start, step, select). `--engine float32` and `--engine int8` measure the same models as ONNX
+graphs: the faster a step of the model, the larger the search's share.
 
-With `--model` it measures a trained model on lines of a file instead, sorted by length as `translate` sorts them: 16 single ones and
-two batches, spread evenly over it. Its outputs end where the model ends them.
+`--model` measures a trained model on the lines of a file instead. They are sorted by length, as `translate` sorts them; 16 single
+lines and two batches, spread evenly over the file, are measured. Outputs end where the model ends them.
 """
 
 from __future__ import annotations
@@ -147,11 +147,18 @@ def spread(sources: Sources, batch: int) -> list[Sources]:
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine", choices=("torch", "float32", "int8"), default="torch")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--model", metavar="DIR")
-    parser.add_argument("--input", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--engine",
+        choices=("torch", "float32", "int8"),
+        default="torch",
+        help="what runs the model (default: %(default)s)",
+    )
+    parser.add_argument("--threads", type=int, default=1, help="processor threads (default: %(default)s)")
+    parser.add_argument(
+        "--repeats", type=int, default=7, help="turns of each search; the shortest counts (default: %(default)s)"
+    )
+    parser.add_argument("--model", metavar="DIR", help="measure this trained model instead; needs --input")
+    parser.add_argument("--input", type=Path, metavar="FILE", help="text file with one source per line")
     arguments = parser.parse_args()
     if bool(arguments.model) != bool(arguments.input):
         parser.error("--model and --input need each other")

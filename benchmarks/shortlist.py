@@ -1,12 +1,12 @@
-"""How much faster a lexical shortlist makes the int8 graphs, in one process, turn by turn.
+"""How much faster a lexical shortlist makes the int8 graphs: the same sources with and without it, by turns.
 
     python benchmarks/shortlist.py [--vocab 8000] [--rounds 7]
     python benchmarks/shortlist.py --model DIR --input FILE
 
-Without a model: the one of translate_speed.py, with random weights; words are drawn log-uniformly by rank, as Zipf's law has it, 14 to
-a source, and so are the 50 candidates of each source word; outputs are forced to 14. With a model that has a shortlist: the
-lines of a file, sorted by length as `translate` sorts them, and the model's own outputs. One thread; CPU seconds; the median of the
-rounds, each of which translates the same sources with both. `own` are the candidates of a source, `union` those of a batch.
+Without --model it measures the model of translate_speed.py, with random weights. A source has 14 words, drawn log-uniformly by rank,
+as Zipf's law has it, and each word has 50 candidates drawn the same way; outputs are forced to 14 words. --model measures a model
+that has a shortlist, on the lines of a file, sorted by length as `translate` sorts them; its outputs end where the model ends them.
+Times are CPU seconds of one thread, and medians over the rounds. `own` counts the candidates of a source, `union` those of a batch.
 """
 
 from __future__ import annotations
@@ -34,10 +34,14 @@ Sources = list[list[int]]
 def main() -> None:
     """Print a table of both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vocab", type=int, default=8000)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--model", metavar="DIR")
-    parser.add_argument("--input", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--vocab", type=int, default=8000, help="words in the vocabulary of the random model (default: %(default)s)"
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="rounds to take the median of (default: %(default)s)")
+    parser.add_argument(
+        "--model", metavar="DIR", help="measure this trained model, which has a shortlist, instead; needs --input"
+    )
+    parser.add_argument("--input", type=Path, metavar="FILE", help="text file with one source per line")
     options = parser.parse_args()
     if options.model:
         whole, short, sources = trained(options.model, options.input)

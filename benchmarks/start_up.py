@@ -7,6 +7,7 @@ Prints the median and the fastest of 20 fresh processes each, the interpreter's 
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import subprocess
 import sys
@@ -31,6 +32,7 @@ def seconds(arguments: list[str]) -> float:
 
 def main() -> None:
     """Print a table."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print(f"Python {sys.version.split()[0]}, {RUNS} runs each, seconds")
     for name, arguments in COMMANDS.items():
         times = [seconds(arguments) for _ in range(RUNS)]

@@ -1,9 +1,10 @@
-"""What splitting texts anew costs, beside the training it is for, and how much longer the texts get.
+"""What BPE dropout costs: the time to split an epoch's texts anew, against training on them, and how much longer they get.
 
     python benchmarks/subword_dropout_cost.py [--share 0.1] [--batches 30]
 
-The bundled English-French pairs, a shared BPE vocabulary, and a model of the sizes that the default preset has for many
-pairs. All is processor time of one thread, so that other programs on the machine matter little; means over the batches.
+It uses the bundled English-French pairs, a shared BPE vocabulary, and a model of the size that the default preset has for many
+pairs. Times are processor time of one thread, so that other programs on the machine matter little; they are means over the
+batches.
 """
 
 from __future__ import annotations
@@ -31,10 +32,12 @@ SAMPLE = "dragoman/samples/eng-fra.tsv.gz"
 def main() -> None:
     """Print milliseconds and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--share", type=float, default=0.1)
-    parser.add_argument("--batches", type=int, default=30)
-    parser.add_argument("--batch-tokens", type=int, default=750)
-    parser.add_argument("--vocab-size", type=int, default=4_000)
+    parser.add_argument(
+        "--share", type=float, default=0.1, help="share of the merges that is left out (default: %(default)s)"
+    )
+    parser.add_argument("--batches", type=int, default=30, help="batches to take the mean of (default: %(default)s)")
+    parser.add_argument("--batch-tokens", type=int, default=750, help="tokens of a batch (default: %(default)s)")
+    parser.add_argument("--vocab-size", type=int, default=4_000, help="tokens in the vocabulary (default: %(default)s)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows = [(pair.source, pair.target) for pair in read_pairs([SAMPLE], ReadOptions(), report=ReadReport())]

@@ -2,18 +2,19 @@
 
     python benchmarks/time_to_quality.py --joeynmt PYTHON --data FILE [--minutes 30] [--threads 2] [--ours 8]
 
-FILE has a pair per line, such as eng-fra.txt.gz of manythings.org (Tatoeba). 500 sources of it with all their targets are split off as
-dev, as `dragoman train` does; both are trained on the rest.
+FILE has a pair per line, such as eng-fra.txt.gz of manythings.org (Tatoeba). 500 sources with all their targets are split off as dev,
+as `dragoman train` does it. Both toolkits are trained on the rest.
 
-- JoeyNMT (`PYTHON` is an interpreter that has it; train_peer.py says how): the recurrent settings of its configs/iwslt_deen_bahdanau.yaml
-  (LSTMs of 256, a bidirectional encoder, Luong attention, input feeding, Adam at 0.001, 64 sentences a batch), with a joint vocabulary
-  of 8,000 (sentencepiece) and cased text. Its learning rate stays as it is: the config halves it when dev gets worse, with an
-  argument that PyTorch no longer knows. Its minutes begin with its first epoch; reading and splitting into pieces are not counted.
-- ours: `dragoman train` with no option but the time. Its minutes begin with the first line that is read: the tokeniser, the
-  plan and the evaluations are in them.
+- JoeyNMT (`PYTHON` is an interpreter that has it; train_peer.py says how to install it) has the recurrent settings of its
+  configs/iwslt_deen_bahdanau.yaml: LSTMs of 256, a bidirectional encoder, Luong attention, input feeding, Adam at 0.001, 64 sentences
+  a batch. The vocabulary is joint, of 8,000 tokens (sentencepiece), and the text is cased. The learning rate stays constant: the
+  config halves it when dev gets worse, but with an argument that PyTorch no longer accepts. Its minutes begin with its first epoch;
+  reading and tokenising are not counted.
+- Ours is `dragoman train` with no option but the time. Its minutes begin with the first line that is read, so they include the
+  tokeniser, the plan and the evaluations.
 
-Both are judged by greedy translations of all dev sources, as plain text, by the same function: cased BLEU (sacrebleu) with all references.
-Ours is planned to end after `--ours` minutes; the score at the end counts as any other.
+The same function scores both, on greedy translations of all dev sources as plain text: cased BLEU (sacrebleu) with all references.
+Ours is planned to end after `--ours` minutes. The score at its end counts like any other.
 """
 
 from __future__ import annotations
@@ -173,11 +174,19 @@ def ours(folder: Path, minutes: float, threads: int) -> list[tuple[float, float]
 def main() -> None:
     """Train both and print the minutes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--joeynmt", required=True, metavar="PYTHON")
-    parser.add_argument("--data", required=True, type=Path)
-    parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--ours", type=float, default=8, metavar="MINUTES")
+    parser.add_argument(
+        "--joeynmt", required=True, metavar="PYTHON", help="interpreter of an environment that has JoeyNMT"
+    )
+    parser.add_argument("--data", required=True, type=Path, help="file with one pair per line, separated by TAB")
+    parser.add_argument("--minutes", type=float, default=30, help="minutes that JoeyNMT trains (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="processor threads of both (default: %(default)s)")
+    parser.add_argument(
+        "--ours",
+        type=float,
+        default=8,
+        metavar="MINUTES",
+        help="minutes that ours is planned for (default: %(default)s)",
+    )
     parser.add_argument("--every", type=int, default=500, help="JoeyNMT's updates between two evaluations")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

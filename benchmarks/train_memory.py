@@ -1,9 +1,9 @@
-"""The memory and the time of a training step, and what the options that save memory give for which time.
+"""The memory and the time of a training step, without and with each option that saves memory.
 
     python benchmarks/train_memory.py [--target-length 100] [--batch-tokens 2000] [--repeats 5]
 
-Memory is the most bytes that tensors made in the step hold at once, forward and backward, gradients included; the weights,
-which are there before, and what kernels take for themselves are not counted. Times are the shortest of all turns.
+Memory is the most bytes that tensors made in a step hold at once, in the forward and the backward pass, gradients included.
+Neither the weights nor the working memory of kernels are counted. Times are the shortest of all turns.
 """
 
 from __future__ import annotations
@@ -91,11 +91,15 @@ def peak(model: Seq2Seq, batch: Batch, objective: Objective) -> int:
 def main() -> None:
     """Print a line per way."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--target-length", type=int, default=100)
-    parser.add_argument("--batch-tokens", type=int, default=2_000)
-    parser.add_argument("--hidden-size", type=int, default=384)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--target-length", type=int, default=100, help="tokens of every source and target (default: %(default)s)"
+    )
+    parser.add_argument("--batch-tokens", type=int, default=2_000, help="tokens of a batch (default: %(default)s)")
+    parser.add_argument("--hidden-size", type=int, default=384, help="width of the layers (default: %(default)s)")
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="turns of each step; the shortest counts (default: %(default)s)"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="processor threads (default: %(default)s)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     batch = batch_of(arguments.target_length, arguments.batch_tokens)

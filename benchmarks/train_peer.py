@@ -2,10 +2,10 @@ r"""A training step of another toolkit, for train_speed.py, which runs this file
 
     PYTHON benchmarks/train_peer.py NAME BATCHES.npz SIZE VOCAB THREADS
 
-Every line on stdin is a turn through all batches; its seconds are the answer on stdout. The layers are those that
-train_speed.py measures: a bidirectional LSTM encoder of two times half of SIZE (JoeyNMT knows no other), an LSTM decoder,
-general attention, a tanh layer, no dropout. `joeynmt` and `opennmt` feed the attention's result into the decoder's next step, as both do unless told otherwise; `joeynmt-plain` and
-`opennmt-plain` do not. Loss, clipping and Adam are what each toolkit's trainer calls.
+For every line on stdin it trains once on all batches, and prints the seconds on stdout. The layers are those that train_speed.py
+measures: a bidirectional LSTM encoder with half of SIZE in each direction (JoeyNMT has no other), an LSTM decoder, general
+attention, a tanh layer, no dropout. `joeynmt` and `opennmt` use input feeding, which is the default of both; `joeynmt-plain` and
+`opennmt-plain` do not. Loss, clipping and Adam are those that each toolkit's trainer calls.
 
 Environments that work with today's PyTorch (neither toolkit's own requirements can be met any more):
 
@@ -17,6 +17,7 @@ Environments that work with today's PyTorch (neither toolkit's own requirements 
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 import time
@@ -100,16 +101,24 @@ def opennmt(size: int, vocab: int, *, feeding: bool) -> Step:
     return step
 
 
+MAKERS = {"joeynmt": joeynmt, "opennmt": opennmt}
+
+
 def main() -> None:
     """Answer turns."""
-    name, path, size, vocab, threads = sys.argv[1:]
-    torch.set_num_threads(int(threads))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", metavar="NAME", choices=[kind + end for kind in MAKERS for end in ("", "-plain")])
+    parser.add_argument("path", metavar="BATCHES.npz", help="padded batches that train_speed.py wrote")
+    parser.add_argument("size", type=int, metavar="SIZE", help="width of the decoder")
+    parser.add_argument("vocab", type=int, metavar="VOCAB", help="words on each side")
+    parser.add_argument("threads", type=int, metavar="THREADS", help="processor threads")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
     torch.manual_seed(1)
     logging.disable(logging.INFO)
-    toolkit, _, plain = name.partition("-")
-    make = {"joeynmt": joeynmt, "opennmt": opennmt}[toolkit]
-    step = make(int(size), int(vocab), feeding=not plain)
-    arrays = np.load(path)
+    toolkit, _, plain = given.name.partition("-")
+    step = MAKERS[toolkit](given.size, given.vocab, feeding=not plain)
+    arrays = np.load(given.path)
     batches = [
         [torch.from_numpy(arrays[f"{field}{number}"]) for field in ("source", "lengths", "target")]
         for number in range(len(arrays.files) // 3)

@@ -11,9 +11,10 @@ embeddings, a bidirectional LSTM encoder (two times half the width), an LSTM dec
   token after the other, as tutorials do; the same clipping and AdamW
 - floor: forward and backward of the bare nn.LSTM layers, and of the bare products of attention and output layer; no
   embeddings, no loss, no optimiser
-- peers: other toolkits' steps in processes of their own, under the interpreters that have them (train_peer.py, which says how)
+- peers: the steps of other toolkits, each in a process of its own with the interpreter that has it (train_peer.py says how to
+  install them)
 
-They take turns, so a machine that is busy with something else slows all of them; medians are over the turns.
+All take turns, so that other work on the machine slows all of them. Figures are medians over the turns.
 """
 
 from __future__ import annotations
@@ -204,14 +205,25 @@ def measure(turns: dict[str, Turn], tokens: int, repeats: int) -> dict[str, list
 def main() -> None:
     """Print medians and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--hidden-size", type=int, default=512)
-    parser.add_argument("--vocab-size", type=int, default=8_000)
-    parser.add_argument("--batch-tokens", type=int, default=1_000)
-    parser.add_argument("--batches", type=int, default=4)
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1, help="processor threads (default: %(default)s)")
+    parser.add_argument(
+        "--hidden-size",
+        type=int,
+        default=512,
+        help="width of the decoder; each direction of the encoder has half (default: %(default)s)",
+    )
+    parser.add_argument("--vocab-size", type=int, default=8_000, help="words on each side (default: %(default)s)")
+    parser.add_argument("--batch-tokens", type=int, default=1_000, help="tokens of a batch (default: %(default)s)")
+    parser.add_argument("--batches", type=int, default=4, help="batches in a turn (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=7, help="turns to take the median of (default: %(default)s)")
     parser.add_argument("--copy", action="store_true", help="measure ours with --copy too")
-    parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON", help="measure this too")
+    parser.add_argument(
+        "--peer",
+        action="append",
+        default=[],
+        metavar="NAME=PYTHON",
+        help="also measure NAME (joeynmt, joeynmt-plain, opennmt, opennmt-plain) with the interpreter that has it; repeatable",
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(1)

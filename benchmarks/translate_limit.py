@@ -2,14 +2,14 @@
 
     python benchmarks/translate_limit.py [--seconds 2]
 
-The model of `translate_speed.py`, one thread, greedy. A step of one sentence reads every weight of the decoder once: it cannot take
-less time than the processor needs to read so many bytes. A step of 64 sentences multiplies every weight 64 times: it cannot take less than so
-many 8-bit multiply-accumulates do. Both limits are measured here, beside the steps: the reading with NumPy's sum of products over
-as many bytes, again and again (which finds them in the cache, if they fit) and over 512 MB (which are not in it), and the products with
-ONNX Runtime's largest product of its kind.
+It measures the model of `translate_speed.py` with one thread and greedy search. A step for one sentence reads every weight of the
+decoder once, so it takes at least the time to read that many bytes. A step for 64 sentences multiplies every weight 64 times, so it
+takes at least the time of that many 8-bit multiply-accumulates. Both limits are measured beside the steps. Reading is measured with
+NumPy's dot product, over as many bytes again and again (which are in the cache, if they fit) and over 512 MB (which are not).
+Multiplying is measured with a large integer product in ONNX Runtime.
 
-What fills the rest is told apart by the operators of the decoder's graph, as ONNX Runtime's own profile times them. Profiling takes time itself
-and part of the cache, so only their shares of the graph's time are given.
+The rest of a step is broken down by the operators of the decoder's graph, with ONNX Runtime's profiler. Profiling itself costs time and
+cache, so only shares of the graph's time are printed.
 """
 
 from __future__ import annotations

@@ -2,12 +2,12 @@
 
     python benchmarks/translate_speed.py [--threads 1] [--rounds 5] [--ctranslate2 OTHER/bin/python]
 
-Random weights. Ours: a bidirectional LSTM encoder of two layers (2 x 256 units each, so 512 wide), a decoder of two LSTM layers of
-512 with dot attention, embeddings of 256, tied to an output over 8,000 words. Theirs: 3 + 3 layers of 256 and of 512, and 6 + 6 of 512,
-feed-forward layers four times as wide, the same vocabulary, int8. Sources of 14 tokens; every output is forced to 14. Encoding
-is part of every figure; tokenisation is part of none. CTranslate2 is not one of dragoman's dependencies: `--ctranslate2` names
-the interpreter of an environment that has it (`python -m venv OTHER && OTHER/bin/pip install ctranslate2`); without, only ours is
-measured.
+All weights are random. Ours: a bidirectional LSTM encoder of two layers (2 x 256 units each, so 512 wide), a decoder of two LSTM
+layers of 512 with dot attention, embeddings of 256, tied to an output layer over 8,000 words. Theirs: 3 + 3 layers of 256 and of 512,
+and 6 + 6 of 512, feed-forward layers four times as wide, the same vocabulary, int8. Sources have 14 tokens; every output is forced to
+14. Every figure includes encoding and excludes tokenisation. CTranslate2 is not one of dragoman's dependencies: `--ctranslate2`
+names the interpreter of an environment that has it (`python -m venv OTHER && OTHER/bin/pip install ctranslate2`). Without it only ours
+is measured.
 
 Each engine runs in a process of its own, one after the other, `rounds` times over, so that a machine that is busy with something
 else slows all of them; figures are medians over the rounds. With one thread CPU seconds are counted, with more
@@ -44,9 +44,9 @@ Translate = Callable[[list[list[int]], int], object]
 def main() -> None:
     """Measure every engine in turns and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--ctranslate2", metavar="PYTHON")
+    parser.add_argument("--threads", type=int, default=1, help="processor threads (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds to take the median of (default: %(default)s)")
+    parser.add_argument("--ctranslate2", metavar="PYTHON", help="interpreter of an environment that has CTranslate2")
     parser.add_argument("--engines", nargs="*", help="only these")
     parser.add_argument("--model", metavar="DIR", help="measure the start of the command with this model instead")
     parser.add_argument("--worker", nargs=3, metavar=("ENGINE", "FOLDER", "THREADS"), help=argparse.SUPPRESS)

@@ -103,3 +103,9 @@ def test_only_the_front_ends_print_or_exit(file: Path) -> None:
 def test_every_file_says_what_it_is_for(file: Path) -> None:
     tree = parsed(file)
     assert not tree.body or ast.get_docstring(tree), f"{file} has no header"
+
+
+@pytest.mark.parametrize("file", sorted((PACKAGE.parent / "benchmarks").glob("*.py")), ids=lambda file: file.name)
+def test_every_benchmark_says_with_help_what_it_measures(file: Path) -> None:
+    calls = [ast.unparse(node) for node in ast.walk(parsed(file)) if isinstance(node, ast.Call)]
+    assert any(call.startswith("argparse.ArgumentParser(description=__doc__,") for call in calls)
