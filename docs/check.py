@@ -3,13 +3,14 @@
     python docs/check.py            is everything as it should be?
     python docs/check.py --write    write docs/commands.md anew
 
-Links lead somewhere; every `dragoman` command shown in a Markdown file or an example has a command and flags that exist;
+Links lead to files and headings that exist; every `dragoman` command shown in a Markdown file or an example has a command and flags that exist;
 docs/commands.md is what --help says.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import re
@@ -38,9 +39,17 @@ def pages() -> list[Path]:
 def broken_links(line: str, page: Path) -> Iterator[str]:
     """The links of one line that lead nowhere."""
     for link in LINK.findall(line):
-        path = link.partition("#")[0]
-        if path and "://" not in path and not (page.parent / path).exists():
+        path, _, anchor = link.partition("#")
+        place = page.parent / path if path else page
+        if "://" not in path and not (place.exists() and (not anchor or anchor in anchors(place))):
             yield f"the link leads nowhere: {link}"
+
+
+@functools.cache
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as GitHub spells them in links: `## Byte fallback` is #byte-fallback."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
 
 
 def wrong_commands(line: str) -> Iterator[str]:
