@@ -153,7 +153,7 @@ def _reopened(path: Path, options: TrainOptions, listener: Listener) -> Opened:
             raise OptionError(f"the run at {path} ended with {ended}: to go on, raise `patience` too")
         recipe = _plan(directory, prepared, model, replace(recipe, planned_steps=None), listener, run=run)
         if recipe.schedule in FALLING and _last_step(prepared, recipe) > _last_step(prepared, stored):
-            listener(Note("with other limits the learning rate falls more slowly, and so rises now", warning=True))
+            listener(Note("the limits were raised, so the learning rate falls more slowly: it is higher now than before the stop", warning=True))
     return directory, prepared, model, recipe
 
 
