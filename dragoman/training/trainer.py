@@ -330,7 +330,6 @@ class Trainer:
                 save_tensors(self.keep, model_weights(self.model))
             if self.recipe.patience and run.since_best >= self.recipe.patience and not run.landing:
                 run.landing, run.landing_patience = run.step, self.recipe.patience
-        self._watch_plateau(dev.loss)
         event = Evaluated(
             step=run.step,
             epoch=round(self.epochs_done, 3),
@@ -345,6 +344,7 @@ class Trainer:
             seconds=run.seconds,
             decoding_seconds=dev.seconds,
         )
+        self._watch_plateau(dev.loss)
         run.history.append(asdict(event))
         run.loss_sum, run.loss_tokens = 0.0, 0
         run.risk_sum, run.risk_steps = 0.0, 0

@@ -1,0 +1,182 @@
+"""Laws of the loop itself: what a step is, what an evaluation is given, what its score decides; on a model without a directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_objective import VOCAB, distance, gradients, pairs
+from torch import Tensor
+
+from dragoman.config import TrainOptions
+from dragoman.corpus.batching import BatchPlan
+from dragoman.model.seq2seq import Seq2Seq
+from dragoman.training import trainer as trainer_room
+from dragoman.training.events import ignore
+from dragoman.training.objective import Objective
+from dragoman.training.processes import ALONE, Processes
+from dragoman.training.recipe import DataSummary, choose
+from dragoman.training.trainer import DevScore, Trainer
+
+PLAN = BatchPlan(pairs(60), batch_tokens=40, seed=1)
+DATA = DataSummary(pairs=60, kind="text", unspaced=False, shared_vocabulary=False, target_tokens=5.0)
+
+
+def middling(model: Seq2Seq) -> DevScore:
+    return DevScore(loss=1.0, score=1.0, seconds=0.0)
+
+
+def trainer_of(
+    folder: Path,
+    *,
+    steps: int,
+    evaluate: Callable[[Seq2Seq], DevScore] = middling,
+    processes: Processes = ALONE,
+    **more: object,
+) -> Trainer:
+    """A trainer of a small model in float64, that stops after so many steps."""
+    small = {
+        "embedding_size": 6,
+        "hidden_size": 8,
+        "layers": 1,
+        "dropout": 0.0,
+        "word_dropout": 0.0,
+        "eval_every": 1000,
+    }
+    recipe, _ = choose(TrainOptions(**{**small, **more}), DATA)  # type: ignore[arg-type]
+    torch.manual_seed(2)
+    model = Seq2Seq(source_vocab_size=VOCAB, target_vocab_size=VOCAB, **recipe.model_arguments()).double()
+    made = Trainer(
+        model,
+        recipe,
+        batches=lambda epoch, position: PLAN.epoch(epoch, start=position),
+        batches_per_epoch=PLAN.batches_per_epoch,
+        evaluate=evaluate,
+        folder=folder,
+        keep=folder / "kept.safetensors",
+        listener=ignore,
+        interrupted=lambda: made.run.step >= steps,
+        processes=processes,
+    )
+    return made
+
+
+def weights(model: Seq2Seq) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.named_parameters()}
+
+
+def test_a_step_is_adamw_on_the_clipped_gradient_of_the_next_batch_and_the_average_follows(tmp_path: Path) -> None:
+    """Against the plain way, which has torch's own optimiser, rates written out, and a list of all weights there were."""
+    options = {"clip_norm": 0.3, "learning_rate": 0.02, "warmup_steps": 4, "schedule": "inverse_sqrt"}
+    run = trainer_of(tmp_path, steps=7, average_decay=0.6, weight_decay=0.3, embedding_rate=2.5, **options)
+    plain = trainer_of(tmp_path, steps=0).model
+    names = dict(plain.named_parameters())
+    groups = [[value for name, value in names.items() if ("embedding" in name) is embeds] for embeds in (False, True)]
+    optimizer = torch.optim.AdamW(
+        [{"params": group} for group in groups], betas=(0.9, 0.98), weight_decay=0.3, foreach=False
+    )
+    average, clipped = weights(plain), 0
+    for step, batch in enumerate(list(PLAN.epoch(0))[:7], start=1):
+        gradients(plain, [batch], Objective(label_smoothing=0.1))
+        slopes = [value.grad for value in names.values() if value.grad is not None]
+        norm = float(torch.cat([slope.flatten() for slope in slopes]).norm())
+        for slope in slopes:
+            slope *= min(1.0, 0.3 / norm)
+        clipped += norm > 0.3
+        rate = 0.02 * (step / 4 if step < 4 else (4 / step) ** 0.5)
+        for group, share in zip(optimizer.param_groups, (1.0, 2.5), strict=True):
+            group["lr"] = rate * share
+        optimizer.step()
+        held = min(0.6, (1 + step) / (10 + step))  # the random start is forgotten sooner than what comes after it
+        average = {name: held * average[name] + (1 - held) * value.detach() for name, value in names.items()}
+    run.fit()
+    assert clipped
+    assert distance(weights(run.model), weights(plain)) < 1e-6
+    with run.averaged():
+        assert distance(weights(run.model), average) < 1e-6
+    assert distance(weights(run.model), weights(plain)) < 1e-6
+    assert distance(weights(plain), average) > 1e-3
+
+
+def test_no_two_steps_or_processes_or_seeds_draw_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    original = trainer_room.add_gradients
+
+    def watching(*given: object, **more: object) -> object:
+        seen.append(torch.initial_seed())
+        return original(*given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(trainer_room, "add_gradients", watching)
+    monkeypatch.setattr(Processes, "_sum", lambda *_: None)  # the others have nothing to add
+    for seed, processes in ((1, ALONE), (2, ALONE), (1, Processes(1, 3)), (1, Processes(2, 3))):
+        trainer_of(tmp_path, steps=5, seed=seed, processes=processes).fit()
+    assert len(seen) == len(set(seen)) == 20
+
+
+def test_the_share_of_a_models_own_words_follows_its_curve_through_the_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Objective] = []
+    original = trainer_room.add_gradients
+
+    def watching(*given: object, **more: object) -> object:
+        seen.append(given[3])  # type: ignore[arg-type]
+        return original(*given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(trainer_room, "add_gradients", watching)
+    trainer_of(tmp_path, steps=6, scheduled_sampling=0.8, sampling_steps=4).fit()
+    assert [one.own_share for one in seen] == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8, 0.8])
+
+
+@pytest.mark.parametrize("average", [0.0, 0.7])
+def test_an_evaluation_is_given_what_may_be_kept_without_dropout_and_touches_no_training(
+    tmp_path: Path, average: float
+) -> None:
+    given: list[dict[str, Tensor]] = []
+
+    def evaluate(model: Seq2Seq) -> DevScore:
+        assert not any(module.training for module in model.modules())
+        given.append(weights(model))
+        return DevScore(loss=1.0, score=(1.0, 3.0, 2.0)[len(given) - 1], seconds=0.0)
+
+    often, never = (
+        trainer_of(tmp_path / name, steps=7, evaluate=evaluate, dropout=0.3, average_decay=average, eval_every=every)
+        for name, every in (("often", 2), ("never", 1000))
+    )
+    (tmp_path / "often").mkdir()
+    (tmp_path / "never").mkdir()
+    often.fit()
+    never.fit()
+    assert len(given) == 3
+    assert distance(weights(often.model), weights(never.model)) == 0
+    assert distance(load_file(tmp_path / "often/kept.safetensors"), given[1]) == 0  # the best of three
+    assert (often.run.best, often.run.best_step) == (3.0, 4)
+    straight = trainer_of(tmp_path / "never", steps=4, dropout=0.3, average_decay=average)
+    straight.fit()
+    with straight.averaged():
+        assert distance(weights(straight.model), given[1]) == 0
+
+
+def test_by_loss_the_lowest_is_kept(tmp_path: Path) -> None:
+    losses = iter([3.0, 1.0, 2.0])
+    run = trainer_of(
+        tmp_path, steps=3, evaluate=lambda _: DevScore(next(losses), -1.0, 0.0), metric="loss", eval_every=1
+    )
+    run.fit()
+    assert run.run.best_step == 2
+    assert [row["score"] for row in run.run.history] == [3.0, 1.0, 2.0]
+
+
+def test_on_a_plateau_the_rate_is_halved_after_every_two_evaluations_in_which_the_dev_loss_does_not_fall(
+    tmp_path: Path,
+) -> None:
+    losses = iter([3.0, 2.0, 2.0, 2.5, 2.1, 1.9, 1.9, 1.9])
+    options = {"schedule": "plateau", "learning_rate": 0.008, "warmup_steps": 0, "patience": 0, "eval_every": 1}
+    run = trainer_of(tmp_path, steps=8, evaluate=lambda _: DevScore(next(losses), 0.0, 0.0), **options)
+    run.fit()
+    rates = [row["learning_rate"] for row in run.run.history]  # of the step before each evaluation
+    assert rates == pytest.approx([0.008, 0.008, 0.008, 0.008, 0.004, 0.004, 0.004, 0.004])
+    assert run.rate == pytest.approx(0.002)
