@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dragoman.model.attention import Memory, build_attention
+from dragoman.model.layers import Seam
 from dragoman.model.loss import chunked_cross_entropy
 from dragoman.model.recurrent import CELLS, RecurrentLayer, reverse_within_length
 from dragoman.model.seq2seq import Seq2Seq
@@ -162,6 +163,51 @@ def test_dropout_masks_are_one_per_sequence_in_both_paths(shape: str) -> None:
     assert not torch.equal(masks.layers[0], decoder.masks(memory.context).layers[0])  # type: ignore[arg-type]
 
 
+def test_dropout_stands_after_both_embeddings_and_every_layer_keeps_the_mean_and_ends_with_training() -> None:
+    sizes = {"embedding_size": 60, "hidden_size": 60, "encoder_layers": 2, "decoder_layers": 2}
+    model = build("textbook", "lstm", dropout=0.25, **sizes)
+    layers = [*model.encoder.forward_layers, *model.decoder.layers]
+    read, said = {}, {}
+    for number, layer in enumerate(layers):
+
+        def look(_: object, given: tuple[Tensor, ...], gave: tuple[Tensor, ...], number: int = number) -> None:
+            read[number], said[number] = given[0], gave[0]
+
+        layer.register_forward_hook(look)
+    for training in (True, False):
+        with torch.no_grad():
+            memory, state = model.train(training).encode(*sources())
+            features, _, _ = model.decoder(TARGET, memory, state)
+            source, target = model.encoder.embedding(sources()[0]), model.decoder.embedding(TARGET)
+        seams = [(source, read[0]), (said[0], read[1]), (said[1], memory.states)]
+        seams += [(target, read[2]), (said[2], read[3]), (said[3], features)]
+        for before, after in seams:
+            if not training:
+                assert torch.equal(before, after)
+                continue
+            mask = after[:, 0] / before[:, 0]  # (batch, width); real tokens stand first
+            torch.testing.assert_close(after, before * mask.unsqueeze(1), atol=1e-12, rtol=0)  # the same at every step
+            assert {round(float(value), 6) for value in mask.unique()} == {0.0, round(4 / 3, 6)}
+            assert float(mask.mean()) == pytest.approx(1, abs=0.2)
+            assert not torch.equal(mask[0], mask[1])
+
+
+def test_a_residual_connection_is_never_dropped() -> None:
+    inputs, outputs = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
+    seam = Seam(4, 4, dropout=0.5, layer_norm=False, residual=True)
+    assert torch.equal(seam(inputs, outputs, torch.zeros(2, 4)), inputs)
+    assert torch.equal(seam(inputs, outputs, None), inputs + outputs)
+
+
+def test_recurrence_begins_without_loss_and_an_lstm_remembers() -> None:
+    for cell in CELLS:
+        for gate in torch.split(RecurrentLayer(cell, 3, 8).weights[1], 8):
+            torch.testing.assert_close(gate @ gate.T, torch.eye(8))  # as long as it was, whatever the state
+    layer, cell_state = RecurrentLayer("lstm", 3, 8), torch.randn(2, 8)
+    _, after = layer.step(torch.zeros(2, 3), (torch.zeros(2, 8), cell_state))
+    torch.testing.assert_close(after, torch.sigmoid(torch.tensor(1.0)) * cell_state)  # Jozefowicz et al. 2015
+
+
 def test_word_dropout_removes_whole_words() -> None:
     embedding = build("textbook", "gru", word_dropout=0.5).encoder.embedding.train()
     torch.manual_seed(0)
@@ -169,6 +215,7 @@ def test_word_dropout_removes_whole_words() -> None:
     gone = (vectors == 0).all(dim=2)
     assert gone.float().mean() == pytest.approx(0.5, abs=0.05)
     torch.testing.assert_close(vectors[~gone], (2 * embedding.weight[7]).expand(int((~gone).sum()), -1))
+    assert torch.equal(embedding.eval()(torch.tensor([[7]])), embedding.weight[None, None, 7])
 
 
 @pytest.mark.parametrize("cell", CELLS)
