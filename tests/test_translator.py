@@ -250,23 +250,31 @@ def vectors_file(path: Path, width: int = 6) -> Path:
     return path
 
 
-@pytest.mark.parametrize("frozen", [True, False])
-def test_embeddings_start_from_a_file_and_stay_if_frozen(tmp_path: Path, frozen: bool) -> None:
-    path = vectors_file(tmp_path / "glove.txt")
-    pairs = [(s, s.upper()) for s in sentences(120, seed=8)]
-    notes: list[str] = []
-    options = TrainOptions(
-        source_vectors=str(path), freeze_source_vectors=frozen, max_steps=5, hidden_size=8, threads=1, average_decay=0
+@pytest.mark.parametrize("frozen", ["source", "target"])
+def test_embeddings_of_either_side_start_from_a_file_and_stay_if_frozen_resumed_or_not(
+    tmp_path: Path, frozen: str
+) -> None:
+    path, notes = vectors_file(tmp_path / "glove.txt"), []
+    run = {"source_vectors": str(path), "target_vectors": str(path), f"freeze_{frozen}_vectors": True}
+    dragoman.train(
+        [(s, s.upper()) for s in sentences(120, seed=8)],
+        out=tmp_path / "model",
+        options=TrainOptions(**run, max_steps=2, hidden_size=8, threads=1, schedule="constant", average_decay=0),  # type: ignore[arg-type]
+        listener=lambda event: notes.append(event.text) if isinstance(event, Note) else None,
     )
-    model = dragoman.train(
-        pairs, options=options, listener=lambda e: notes.append(e.text) if isinstance(e, Note) else None
-    )
-    weight = model.model.encoder.embedding.weight.detach().numpy()
-    assert weight.shape[1] == 6
-    row = model.source_tokenizer.surfaces().index("cat")
-    expected = np.array(path.read_text().splitlines()[WORDS.index("cat")].split()[1:], dtype=np.float32)
-    assert np.allclose(weight[row], expected) is frozen
-    assert any("source vectors:" in note and "glove.txt" in note for note in notes)
+    model = dragoman.resume(tmp_path / "model", options=TrainOptions(max_steps=5, threads=1))
+    given = {word: np.array(rest, np.float32) for word, *rest in map(str.split, path.read_text().splitlines())}
+    sides = {
+        "source": (model.source_tokenizer, model.model.encoder.embedding),
+        "target": (model.target_tokenizer, model.model.decoder.embedding),
+    }
+    for side, (tokenizer, embedding) in sides.items():
+        weight = embedding.weight.detach().numpy()
+        rows = {row: given[word.lower()] for row, word in enumerate(tokenizer.surfaces()) if word.lower() in given}
+        assert len(rows) > 5
+        moved = np.abs(weight[list(rows)] - np.stack(list(rows.values()))).max()
+        assert moved == 0 if side == frozen else 0 < moved < 0.1
+        assert any(f"{side} vectors:" in note and "glove.txt" in note for note in notes)
 
 
 def test_damaged_vectors_are_named_with_their_line(tmp_path: Path) -> None:
