@@ -119,9 +119,22 @@ def test_dev_batches_hold_every_pair_once_in_order_of_length(most: int | None) -
     batches = list(dev_batches(pairs, batch_tokens=300, most=most))
     indices = np.concatenate([batch.indices for batch in batches])
     assert len(set(indices.tolist())) == len(indices) == min(most or 3_000, 3_000)
+    apart = np.diff([-1, *np.sort(indices), 3_000])  # spread evenly over the file, which may be sorted
+    assert apart.max() <= 3_000 / len(indices) + 2 or most == 1
     widths = [batch.target_output.shape[1] for batch in batches]
     assert widths == sorted(widths)
     assert all(same(a, b) for a, b in zip(batches, dev_batches(pairs, batch_tokens=300, most=most), strict=True))
+
+
+def test_a_sample_of_batches_is_spread_over_the_epoch_and_ends_with_the_largest() -> None:
+    plan = BatchPlan(many(), batch_tokens=300, seed=1)
+    *spread, largest = plan.sample(9)
+    order = [rows.tolist() for rows in plan.plan(0)]
+    places = [order.index(batch.indices.tolist()) for batch in spread]
+    assert (places[0], places[-1], len(places)) == (0, len(order) - 1, 9)
+    assert max(np.diff(places)) <= len(order) / 8 + 1
+    positions = [batch.source_ids.size + batch.target_output.size for batch in (*plan.epoch(0), largest)]
+    assert positions[-1] == max(positions)
 
 
 def test_source_lengths_do_not_jump_where_the_target_length_changes() -> None:

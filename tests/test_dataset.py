@@ -49,6 +49,9 @@ def test_long_and_empty_pairs_are_left_out_and_counted(tmp_path: Path) -> None:
     )
     assert (len(encoded), encoded.dropped, encoded.empty) == (1, 2, 2)
     assert EncodedPairs.open(tmp_path, "train").dropped == 2
+    batches = [(["abcd", "a", "abcd"], ["ab", "ab cd", "ab cd"])]
+    encoded = EncodedPairs.write(tmp_path, "own", batches, CHARS, WORDS, max_source_length=4, max_target_length=1)
+    assert ([encoded.source(i).tolist() for i in range(len(encoded))], encoded.dropped) == ([CHARS.encode("abcd")], 2)
 
 
 def test_no_pairs_at_all_can_be_written_and_opened(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dragoman.corpus.splitting import HeldOut, default_dev, overlap, parse_held_out, split
+from dragoman.corpus.splitting import HeldOut, _mix_one, _ranks, default_dev, overlap, parse_held_out, split
 from dragoman.errors import DataError, OptionError
 
 KEYS = np.random.default_rng(0).integers(0, 2**64, 5000, dtype=np.uint64)
@@ -46,6 +46,22 @@ def test_the_order_of_rows_and_repeated_rows_change_nothing():
 def test_seeds_give_unlike_parts():
     first, second = (parts(split(KEYS, seed=seed, dev=HeldOut(share=0.5)), KEYS)[1] for seed in (1, 2))
     assert 0.4 < len(first & second) / len(first) < 0.6
+
+
+def test_every_version_holds_out_the_same():
+    """Ranks are splitmix64 (Steele et al. 2014), whose first numbers from the seed 1234567 are published."""
+    published = [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    states = [(1234567 + step * 0x9E3779B97F4A7C15) % 2**64 for step in (1, 2, 3)]
+    assert [_mix_one(state) for state in states] == published
+    for seed in (0, 5):
+        start = _mix_one((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
+        keys = np.array([state ^ start for state in states], np.uint64)
+        assert _ranks(keys, seed).tolist() == published
+
+
+def test_a_share_is_one_source_at_least():
+    held = split(KEYS[:30], seed=1, dev=HeldOut(share=0.01), test=HeldOut(share=0.1))
+    assert (held.dev_sources, held.test_sources) == (1, 3)
 
 
 def test_dev_stays_when_test_grows():
@@ -106,5 +122,5 @@ def test_held_out_files_and_numbers_do_not_mix():
 
 
 def test_overlap_finds_leaked_sources():
-    keys = np.array([1, 5, 2, 5], np.uint64)
-    assert overlap(keys, np.array([5, 9], np.uint64)).tolist() == [False, True, False, True]
+    keys = np.array([1, 5, 2, 9, 5], np.uint64)
+    assert overlap(keys, np.array([5, 9], np.uint64)).tolist() == [False, True, False, True, True]
