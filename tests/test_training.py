@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,13 @@ from safetensors.torch import load_file
 import dragoman
 from dragoman.config import TrainOptions
 from dragoman.errors import Interrupted, OptionError, StorageError, TrainingError
+from dragoman.evaluation.metrics import score
+from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training.events import Evaluated, Event
 from dragoman.training.schedule import SamplingCurve, Schedule
-from dragoman.training.trainer import Trainer
+from dragoman.training.scoring import Evaluator
+from dragoman.training.session import BEAM
+from dragoman.training.trainer import DevScore, Trainer
 
 LETTERS = "abcdefgh"
 
@@ -232,6 +237,37 @@ def test_early_stopping_counts_evaluations_without_a_better_score_and_keeps_the_
     run = json.loads((tmp_path / "m/config.json").read_text())["run"]
     assert run["finished"].startswith("no better dev score")
     assert run["best_step"] == run["steps"]
+
+
+def test_the_scores_that_training_tells_are_those_of_the_model_that_it_keeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured again on the directory, one source at a time; the last weights are not the best."""
+    evaluate, seen = Evaluator.__call__, []
+
+    def ever_worse(self: Evaluator, model: Seq2Seq) -> DevScore:
+        seen.append(evaluate(self, model))
+        return replace(seen[-1], score=-float(len(seen)))
+
+    monkeypatch.setattr(Evaluator, "__call__", ever_worse)
+    run = options(max_steps=60, eval_every=20, learning_rate=0.01, metric="chrf", dev=12, test=9)
+    dragoman.train(reversed_words(120), out=tmp_path / "m", options=run)
+    kept = dragoman.load(tmp_path / "m", device="cpu", threads=1, precision="float32")
+    texts = json.loads((tmp_path / "m/training/data/texts.json").read_text(encoding="utf-8"))
+
+    def measured(part: str, beam: int) -> float:
+        sources, references = texts[part]["sources"], texts[part]["references"]
+        said = [kept.translate(source, beam_size=beam).text for source in sources]
+        return score(said, references, writing=texts["writing"], primary="chrf").primary_value
+
+    for part in ("dev", "test"):
+        assert 0 < measured(part, BEAM.beam_size) < 100
+        assert kept.config["scores"][part]["chrf"] == pytest.approx(measured(part, BEAM.beam_size))
+    assert seen[0].score == pytest.approx(measured("dev", 1))
+    answers = kept.score(texts["dev"]["sources"], [each[0] for each in texts["dev"]["references"]])
+    tokens = [value for answer in answers for value in answer.token_scores]
+    assert seen[0].loss == pytest.approx(-sum(tokens) / len(tokens), abs=1e-5)
+    assert kept.config["run"]["best_step"] == 20
 
 
 def test_a_limit_of_time_stops(tmp_path: Path) -> None:
