@@ -82,6 +82,15 @@ def test_damage_is_named(tmp_path: Path, victim: str, damage: str) -> None:
         EncodedPairs.open(tmp_path, "train")
 
 
+def test_sides_of_different_data_do_not_belong_together(tmp_path: Path) -> None:
+    write(tmp_path / "two", [("abc", "ab"), ("h", "gh ef cd")])
+    write(tmp_path / "one", [("abc", "ab")])
+    for file in (tmp_path / "one").glob("train.source*"):
+        file.replace(tmp_path / "two" / file.name)
+    with pytest.raises(StorageError, match="train are damaged: the files do not belong together"):
+        EncodedPairs.open(tmp_path / "two", "train")
+
+
 def test_an_error_on_the_way_leaves_nothing(tmp_path: Path) -> None:
     def broken() -> Iterator[tuple[list[str], list[str]]]:
         yield ["a"], ["ab"]
@@ -90,6 +99,11 @@ def test_an_error_on_the_way_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="the reader failed"):
         EncodedPairs.write(tmp_path, "train", broken(), CHARS, WORDS)
     assert list(tmp_path.iterdir()) == []
+    write(tmp_path, [("abc", "ab"), ("h", "gh ef cd")])
+    with pytest.raises(RuntimeError, match="the reader failed"):
+        EncodedPairs.write(tmp_path, "train", broken(), CHARS, WORDS)
+    with pytest.raises(StorageError, match="the encoded pairs train are missing"):  # the old ones are not the new ones
+        EncodedPairs.open(tmp_path, "train")
 
 
 def test_a_folder_in_the_way_is_named(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def test_keys_see_through_case_white_space_and_unicode_forms():
 
     assert key("Été à Paris") == key("E\u0301TE\u0301  a\u0300\u202fparis") == key("ÉTÉ\tÀ PARIS")
     assert key("straße") == key("STRASSE")
+    assert key("\u0390") == key("\u0390".upper())  # folding takes it apart, composing puts it together again
     assert key("a") != key("b")
     assert key("a", "dialogue 1") == key("b", "Dialogue 1") != key("a", "dialogue 2")
     assert key("Go.") == 1990796752523390280  # the same on every machine and in every version
