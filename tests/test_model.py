@@ -157,9 +157,8 @@ def test_dropout_masks_are_one_per_sequence_in_both_paths(shape: str) -> None:
     for position in range(TARGET.size(1)):
         feature, _, following = decoder._step(embedded[:, position], memory, following, masks)
         features.append(feature)
-    if decoder.fused:
-        fused, _, _ = decoder._forward_fused(embedded, memory, state, masks)
-        torch.testing.assert_close(fused, torch.stack(features, dim=1), atol=1e-10, rtol=0)
+    forced, _, _ = decoder(TARGET, memory, state, masks=masks)
+    torch.testing.assert_close(forced, torch.stack(features, dim=1), atol=1e-10, rtol=0)
     assert not torch.equal(masks.layers[0], decoder.masks(memory.context).layers[0])  # type: ignore[arg-type]
 
 

@@ -88,7 +88,7 @@ def features_of(model: Seq2Seq, batch: Batch, target_input: Tensor, *, own_share
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_sampling_steps_compute_what_teacher_forcing_does_when_nothing_is_drawn(shape: str) -> None:
-    model, batch = build(**SHAPES[shape]), batch_of(pairs(), range(6))
+    model, batch = build(**SHAPES[shape], dropout=0.3), batch_of(pairs(), range(6))
     true = Tensors.of(batch, CPU).target_input
     tiny = 1e-300  # steps, but draws no word
     forced, stepped = (features_of(model, batch, true, own_share=share) for share in (0.0, tiny))
