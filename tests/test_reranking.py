@@ -242,6 +242,9 @@ def test_a_trace_is_what_happened(
                     ends.add(ids)
                 following = [s for s in steps if s.step == step.step + 1 and s.group == step.group]
                 assert (candidate.fate == "kept") == any(list(ids) in s.outputs for s in following)
+                if candidate.fate == "pruned":
+                    better = sum(c.rank is not None and c.rank > candidate.rank for c in step.candidates)
+                    assert candidate.reason == f"number {better + 1} of the candidates, for {step.places} places"
         assert {h.ids for h in hypotheses} <= ends
 
 

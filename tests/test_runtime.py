@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import shutil
@@ -30,7 +31,7 @@ from dragoman.runtime.encoder_graph import encoder_graph
 from dragoman.runtime.engine import OnnxStepper, fast_products_are_exact, session_options
 from dragoman.runtime.export import check_sample, default_of, export_graphs
 from dragoman.runtime.graph import FLOAT, GraphBuilder
-from dragoman.runtime.parity import MAX_LENGTH, Sample, compare
+from dragoman.runtime.parity import MAX_LENGTH, Parity, Sample, compare, losses
 from dragoman.storage import GRAPHS_VERSION, ModelDirectory
 from dragoman.training.events import Event, Note
 from dragoman.translation.texts import Texts
@@ -316,6 +317,19 @@ def test_int8_runs_by_default_where_it_was_found_to_lose_little() -> None:
     assert default_of({"int8": parity(0.5)}) == "int8"
 
 
+def test_what_graphs_lose_is_above_zero_and_shown_below() -> None:
+    sample = Sample([[4]] * 2, [["a b c d"]] * 2, lambda ids: " ".join("abcde"[i - 4] for i in ids))
+    right, wrong = [(4, 5, 6, 7, EOS)] * 2, [(4, 5, 6, 7, EOS), (4, 5, 6, 7, 8, EOS)]
+    lost, gained = losses(right, wrong, sample), losses(wrong, right, sample)
+    assert lost["exact_match"] == 50.0
+    assert 0 < lost["bleu"] < 50
+    assert gained == {name: -value for name, value in lost.items()}
+    assert default_of({"float32": parity(1.0), "int8": parity(1.0, **lost)}) == "float32"
+    assert default_of({"float32": parity(1.0), "int8": parity(1.0, **gained)}) == "int8"
+    assert "and -50.00 points of exact match on 2 sources" in str(Parity(2, 1, 1.0, 0.1, 2, lost))
+    assert set(losses(right, wrong, dataclasses.replace(sample, writing="symbols"))) == {"exact_match"}
+
+
 def test_a_precision_is_added_to_those_that_are_there(model: Path) -> None:
     with pytest.raises(
         StorageError, match=r"has no float16 graphs, but float32, int8; make them .* --precision float16"
@@ -417,16 +431,19 @@ def test_graphs_that_onnx_runtime_cannot_run_are_a_named_error(model: Path) -> N
     assert "\n" not in str(caught.value)
 
 
-def test_graphs_that_differ_from_torch_are_not_kept(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("shift", [0.01, np.nan])
+def test_graphs_that_differ_from_torch_are_not_kept(
+    model: Path, monkeypatch: pytest.MonkeyPatch, shift: float
+) -> None:
     import dragoman.runtime.export as exporting
 
-    shifted, other = (build("general", "lstm").float().eval() for _ in range(2))
+    expected, other = (build("general", "lstm").float().eval() for _ in range(2))
     with torch.no_grad():
-        shifted.decoder.output.bias[5] += 0.01
+        other.decoder.output.bias[5] += shift
     monkeypatch.setattr(exporting, "decoder_graph", lambda _, precision: decoder_graph(other, precision=precision))
     (model / "onnx" / "graphs.json").unlink()
     with pytest.raises(StorageError, match="are not what PyTorch computes"):
-        export_graphs(ModelDirectory.open(model), shifted, Sample(BATCHES[1]))
+        export_graphs(ModelDirectory.open(model), expected, Sample(BATCHES[1]))
     assert not ModelDirectory.open(model).has_graphs
 
 
