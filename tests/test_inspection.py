@@ -268,6 +268,14 @@ def test_forcing_many_gives_what_forcing_one_gives() -> None:
         assert np.exp(result.log_probs) == pytest.approx([step.expected_probability for step in steps])
 
 
+def test_what_is_looked_at_is_the_model_without_dropout() -> None:
+    """Even in the middle of a training, where dropout is at work."""
+    model = build(dropout=0.5, encoder_layers=2, decoder_layers=2)
+    expected = force(model, [SOURCE], [REFERENCE])[0], look(model).context
+    np.testing.assert_array_equal(force(model.train(), [SOURCE], [REFERENCE])[0].log_probs, expected[0].log_probs)
+    np.testing.assert_array_equal(look(model.train()).context, expected[1])
+
+
 # The teacher-forcing gap
 
 

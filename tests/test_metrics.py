@@ -251,11 +251,11 @@ def made_up_systems(items: int = 120) -> tuple[list[str], list[str], list[list[s
 
 def test_the_vectorised_scores_are_the_public_ones() -> None:
     baseline, system, references = made_up_systems()
-    hypotheses = [*baseline, *system, "", "z", "a b c"]
-    references = [*references, *references, ["a"], ["b c"], ["a b c d e f g h"]]
+    hypotheses = [*baseline, *system, "a b c d", "", "z", "a b c"]
+    references = [*references, *references, ["a b c d e"], ["a"], ["b c"], ["a b c d e f g h"]]
     for name in significance.ADDITIVE:
         rows = significance.sentence_statistics(name, hypotheses, references)
-        for part in (slice(None), slice(3), slice(-3, None), slice(-2, -1), slice(-3, -2)):
+        for part in (slice(None), slice(3), slice(-3, None), slice(-2, -1), slice(-3, -2), slice(-4, -3)):
             expected = score(hypotheses[part], references[part], metrics=[name]).value(name)
             assert significance.corpus_score(name, rows[part].sum(axis=0)) == pytest.approx(expected, abs=1e-9), name
 
@@ -284,6 +284,19 @@ def test_resampling_in_chunks_draws_the_same(monkeypatch: pytest.MonkeyPatch) ->
     assert np.allclose(significance.resampled_sums(rows, resamples=10, seed=3), whole)
 
 
+def test_the_interval_leaves_out_a_fortieth_on_either_side() -> None:
+    baseline, system, references = made_up_systems()
+    found = significance.compare(baseline, system, references, metrics=["wer"], resamples=200, seed=3)[0]
+    draws = np.random.default_rng(3).choice(len(references), size=(200, len(references)))
+    differences = [
+        metrics.word_error_rate([system[i] for i in drawn], [references[i] for i in drawn])
+        - metrics.word_error_rate([baseline[i] for i in drawn], [references[i] for i in drawn])
+        for drawn in draws
+    ]
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(differences, (2.5, 97.5))))
+    assert found.wins == np.mean([(d < 0) + (d == 0) / 2 for d in differences])
+
+
 def test_a_better_system_wins_and_the_same_system_does_not() -> None:
     _, system, references = made_up_systems()
     bad = ["z"] * len(system)
@@ -292,7 +305,7 @@ def test_a_better_system_wins_and_the_same_system_does_not() -> None:
         assert comparison.significant
         assert comparison.wins == 1.0
         assert comparison.low <= comparison.difference <= comparison.high
-    for comparison in significance.compare(system, system, references, resamples=50):
+    for comparison in significance.compare(system, system, references, metrics=significance.ADDITIVE, resamples=50):
         assert (comparison.difference, comparison.wins) == (0.0, 0.5)
         assert not comparison.significant
         assert not comparison.better
@@ -327,6 +340,8 @@ def test_parts_are_scored_by_themselves() -> None:
         ("over 3 tokens", 1),
     ]
     assert json.loads(json.dumps(parts[1].as_dict()))["exact_match"] == 50.0
+    part = breakdown.by_label(["x"], ["猫が"], [["猫は"]], writing="unspaced", metrics=["wer"])[0]
+    assert (part.label, part.scores.wer) == ("x", 50.0)
 
 
 def test_bucket_edges_belong_to_the_bucket_they_end() -> None:
@@ -348,6 +363,10 @@ def test_words_by_frequency_by_hand() -> None:
     assert common.f1 == pytest.approx(80.0)
     assert found["never in training"].recall == 0.0
     assert found["2-5 times in training"].f1 == 100.0
+    only_said, only_wanted = breakdown.by_word_frequency({"the": 900, "cat": 2}, ["cat"], [["the"]], edges=(1, 5))
+    for part in (only_said, only_wanted):
+        assert (part.recall, part.precision, part.f1) == (0.0, 0.0, 0.0)
+    assert (only_said.words, only_wanted.words) == (0, 1)
 
 
 def test_the_worst_sentences_come_first_and_perfect_ones_not_at_all() -> None:
@@ -370,6 +389,8 @@ def test_comparisons_and_breakdowns_name_mistakes() -> None:
         significance.compare(["a"], ["a", "b"], [["a"]])
     with pytest.raises(OptionError, match="`labels` must have one entry per hypothesis"):
         breakdown.by_label([], ["a"], [["a"]])
+    with pytest.raises(OptionError, match="`references` must have one entry per hypothesis"):
+        breakdown.by_label(["x"], ["a"], [["a"], ["b"]])
     for name, part in (("lengths", breakdown.by_length), ("seen", breakdown.by_seen)):
         with pytest.raises(OptionError, match=f"`{name}` must have one entry per hypothesis, but 1 stand for 2"):
             part([True], ["a", "b"], [["a"], ["b"]])

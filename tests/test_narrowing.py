@@ -37,7 +37,9 @@ def test_the_candidates_hold_the_best(seed: int, rows: int, top_k: int, rule: st
     bias: Floats | None = None
     if biased or allowed is None:
         bias = np.zeros((rows, VOCAB), np.float32)
-        bias[random.integers(rows, size=9), random.integers(VOCAB, size=9)] = random.choice([-3.0, -0.25, 1e4], size=9)
+        bias[random.integers(rows, size=9), random.integers(VOCAB, size=9)] = random.choice(
+            [-3.0, -0.25, 0.5, 1e4], size=9
+        )
     narrowed = narrow(allowed, bias, top_k=top_k)
     assert narrowed is not None
     ids, own = ranked(log_probs, top_k=narrowed.top_k)

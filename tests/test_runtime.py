@@ -432,9 +432,7 @@ def test_graphs_that_onnx_runtime_cannot_run_are_a_named_error(model: Path) -> N
 
 
 @pytest.mark.parametrize("shift", [0.01, np.nan])
-def test_graphs_that_differ_from_torch_are_not_kept(
-    model: Path, monkeypatch: pytest.MonkeyPatch, shift: float
-) -> None:
+def test_graphs_that_differ_from_torch_are_not_kept(model: Path, monkeypatch: pytest.MonkeyPatch, shift: float) -> None:
     import dragoman.runtime.export as exporting
 
     expected, other = (build("general", "lstm").float().eval() for _ in range(2))
