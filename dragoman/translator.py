@@ -215,7 +215,8 @@ class Translator:
                 score_pairs, self.reverse._one_of_many if many else self.reverse.stepper, self.reverse.texts
             )
         stepper = self._runs(options, many=many)
-        return Job(self.directory, stepper, self.texts, options=options, reverse=reverse)
+        attends = any(each.config["architecture"]["attention"] != "none" for each in (self, *self._others))
+        return Job(self.directory, stepper, self.texts, options=options, attends=attends, reverse=reverse)
 
     def stream(self, source: str, *, options: SearchOptions | None = None) -> Iterator[Piece]:
         """Translate one source, and give its text as it becomes certain: at once with greedy search and sampling; with a

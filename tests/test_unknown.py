@@ -171,5 +171,9 @@ def test_a_model_without_attention_looks_at_nothing(tmp_path: Path) -> None:
         preset="textbook", layers=1, hidden_size=8, embedding_size=8, max_steps=1, device="cpu", threads=1
     )
     model = dragoman.train([(f"a{i}", f"b{i}") for i in range(20)], out=tmp_path / "m", options=options)
-    with pytest.raises(OptionError, match="`replace_unknown` follows the model's attention, but this model has none"):
-        model.translate("a1", options=SearchOptions(replace_unknown=True))
+    together = dragoman.load(tmp_path / "m", threads=1, ensemble=[tmp_path / "m"])
+    for each in (model, together):
+        with pytest.raises(
+            OptionError, match="`replace_unknown` follows the model's attention, but this model has none"
+        ):
+            each.translate("a1", options=SearchOptions(replace_unknown=True))

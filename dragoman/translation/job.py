@@ -40,9 +40,11 @@ class Job:
         texts: Texts,
         *,
         options: SearchOptions,
+        attends: bool,
         reverse: Scorer | None = None,
     ) -> None:
-        """`stepper` has a shortlist if `options` ask for one; `reverse` scores sources given outputs.
+        """`stepper` has a shortlist if `options` ask for one, and gives attention if it `attends`; `reverse` scores sources
+        given outputs.
 
         Raises `OptionError` or `DataError` for what this model cannot do.
         """
@@ -55,7 +57,6 @@ class Job:
             self._calibrator = calibrator_of(directory, together=together, needed=options.min_confidence is not None)
         self._constraints = texts.constraints(self._inner)
         self._stepper, self._inner = restrict(stepper, self._inner, self._constraints)
-        attends = self._config["architecture"]["attention"] != "none" or together
         self._unknown = UnknownWords.of(texts, options, attends=attends)
 
     @property
