@@ -178,6 +178,13 @@ def test_ter_is_left_out_where_it_would_hang_and_the_user_is_told(
     assert "TER is left out: it could take more than 10 minutes for texts this long" in caplog.text
 
 
+def test_what_was_asked_for_is_computed_however_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "_LONGEST_TER", 0)
+    for asked in (["ter"], ["bleu"]):
+        assert score(FRENCH, FRENCH_REFERENCES, metrics=asked).names() == asked
+    assert score(FRENCH, FRENCH_REFERENCES, primary="ter").ter is not None
+
+
 def test_scores_as_dict_is_json_and_complete() -> None:
     scores = score(FRENCH, FRENCH_REFERENCES)
     again = json.loads(json.dumps(scores.as_dict()))
@@ -229,6 +236,13 @@ def test_own_metrics_refuse_empty_sets_too() -> None:
         metrics.distinct_n(["a"], 0)
 
 
+def test_no_two_metrics_have_one_name() -> None:
+    for writing in metrics.PRIMARY:
+        scores = Scores(items=1, references=1, writing=writing, primary="bleu")
+        assert len({scores.label(name) for name in metrics.METRICS}) == len(metrics.METRICS)
+        assert scores.label("wer") == ("symbol error rate" if writing == "symbols" else "word error rate")
+
+
 def test_scores_are_frozen() -> None:
     scores = Scores(items=1, references=1, writing="spaced", primary="bleu", bleu=1.0)
     with pytest.raises(AttributeError):
@@ -252,7 +266,7 @@ def made_up_systems(items: int = 120) -> tuple[list[str], list[str], list[list[s
 def test_the_vectorised_scores_are_the_public_ones() -> None:
     baseline, system, references = made_up_systems()
     hypotheses = [*baseline, *system, "a b c d", "", "z", "a b c"]
-    references = [*references, *references, ["a b c d e"], ["a"], ["b c"], ["a b c d e f g h"]]
+    references = [*references, *references, ["a b c e f"], ["a"], ["b c"], ["a b c d e f g h"]]
     for name in significance.ADDITIVE:
         rows = significance.sentence_statistics(name, hypotheses, references)
         for part in (slice(None), slice(3), slice(-3, None), slice(-2, -1), slice(-3, -2), slice(-4, -3)):
