@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import shutil
@@ -14,12 +15,13 @@ from tiny import PAIRS, TINY
 
 import dragoman
 from dragoman.cli import main
+from dragoman.cli import score as command
 from dragoman.cli.pairs import read_items
 from dragoman.config import ReadOptions
 from dragoman.errors import OptionError
 from dragoman.evaluation.forcing import force
 from dragoman.training.seen import seen_in_training
-from dragoman.translator import Translator
+from dragoman.translator import ScoredPair, Translator
 
 SHORT = ["--max-length", "6", "--beam-size", "2"]
 
@@ -133,6 +135,24 @@ def test_score_shows_each_token_and_the_perplexity_of_all(trained: Path, pairs: 
     assert summary["summary"]["pairs"] == 3
     assert summary["summary"]["per_token"] == pytest.approx(math.exp(-total / count))
     assert [line["line"] for line in lines] == [1, 2, 4]
+
+
+def test_score_holds_no_more_pairs_than_it_scores_at_once(
+    trained: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, held = command._line, []
+
+    def watched(number: int, scored: ScoredPair, *, as_json: bool) -> str:
+        held.append(sum(type(each) is ScoredPair for each in gc.get_objects()))
+        return original(number, scored, as_json=as_json)
+
+    monkeypatch.setattr(command, "_AT_ONCE", 3)
+    monkeypatch.setattr(command, "_line", watched)
+    path = tmp_path / "many.tsv"
+    path.write_text("".join(f"source {i} of many\tcible {i} de tant\n" for i in range(24)))
+    summary = json.loads(run("score", trained, path, "--json")[0].splitlines()[-1])["summary"]
+    assert summary["pairs"] == len(held) == 24
+    assert max(held) <= 2 * 3
 
 
 # Evaluating

@@ -139,7 +139,8 @@ def test_distinct_and_repeated_by_hand() -> None:
 
 
 def test_perplexity_by_hand() -> None:
-    result = metrics.perplexity([[math.log(0.5), math.log(0.25)], [math.log(0.125)]], ["ab", ""])
+    result = metrics.perplexity([([math.log(0.5), math.log(0.25)], "ab"), ([math.log(0.125)], "")])
+    assert result.pairs == 2
     assert result.per_token == pytest.approx(2**2)
     assert result.bits_per_character == pytest.approx(6 / 4)  # a, b and two ends of text
     assert result.per_character == pytest.approx(2**1.5)
@@ -231,7 +232,7 @@ def test_own_metrics_refuse_empty_sets_too() -> None:
     with pytest.raises(OptionError, match="nothing to score"):
         metrics.repeated_outputs([])
     with pytest.raises(OptionError, match="nothing to score"):
-        metrics.perplexity([], [])
+        metrics.perplexity([])
     with pytest.raises(OptionError, match="at least 1"):
         metrics.distinct_n(["a"], 0)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -19,7 +18,7 @@ from dragoman.config import EngineOptions, ReadOptions
 
 if TYPE_CHECKING:
     from dragoman.corpus.reading import Pair
-    from dragoman.translator import ScoredPair
+    from dragoman.translator import ScoredPair, Translator
 
 _AT_ONCE = 512
 
@@ -49,23 +48,13 @@ def score(
     translator = open_model(model, machine)
     paths = pairs or ("-",)
     rows = read_pairs(paths, as_trained(translator, reading, paths), report=report)
-    every: list[ScoredPair] = []
-    for some in _chunks(rows):
-        for pair, scored in zip(
-            some, translator.score([p.source for p in some], [p.target for p in some]), strict=True
-        ):
-            if scored.warning:
-                warn(f"line {pair.line}: {scored.warning}")
-            print(_line(pair.line, scored, as_json=as_json))
-            every.append(replace(scored, attention=None))  # the largest part, which a perplexity does not need
+    found = perplexity_of(_printed(translator, rows, as_json=as_json))
     require_usable(report)
     (warn if report.unusable else notice)(report.summary())
-    found = perplexity_of(every)
     if found is None:
         return
     if as_json:
-        facts: dict[str, Any] = {"pairs": sum(bool(scored.token_scores) for scored in every), **found.as_dict()}
-        print(json.dumps({"summary": facts}))
+        print(json.dumps({"summary": found.as_dict()}))
     else:
         notice(
             f"perplexity {found.per_token:.4g} per token, {found.per_character:.4g} per character "
@@ -73,9 +62,15 @@ def score(
         )
 
 
-def _chunks(rows: Iterator[Pair]) -> Iterator[list[Pair]]:
+def _printed(translator: Translator, rows: Iterator[Pair], *, as_json: bool) -> Iterator[ScoredPair]:
+    """Every pair with its scores, once its line is printed."""
     while some := list(islice(rows, _AT_ONCE)):
-        yield some
+        found = translator.score([pair.source for pair in some], [pair.target for pair in some])
+        for pair, scored in zip(some, found, strict=True):
+            if scored.warning:
+                warn(f"line {pair.line}: {scored.warning}")
+            print(_line(pair.line, scored, as_json=as_json))
+            yield scored
 
 
 def _line(number: int, scored: ScoredPair, *, as_json: bool) -> str:

@@ -7,7 +7,7 @@ item has several references, any of them is right: exact match counts any, and t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -337,6 +337,8 @@ def repeated_outputs(hypotheses: Sequence[str]) -> float:
 class Perplexity:
     """How surprised a model is by given targets (teacher-forced)."""
 
+    pairs: int
+    """Number of targets."""
     per_token: float
     """exp of the mean negative log-probability per predicted token, `</s>` included; depends on the tokeniser."""
     per_character: float
@@ -344,23 +346,19 @@ class Perplexity:
     bits_per_character: float
     """log2 of `per_character`."""
 
-    def as_dict(self) -> dict[str, float]:
+    def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
 
 
-def perplexity(token_log_probs: Sequence[Sequence[float]], targets: Sequence[str]) -> Perplexity:
-    """Perplexity from each target's token log-probabilities, `</s>` included, and the targets' texts."""
-    if len(token_log_probs) != len(targets):
-        raise OptionError(
-            f"`targets` must have one entry per row of log-probabilities, "
-            f"but {len(targets)} stand against {len(token_log_probs)}"
-        )
-    total = float(sum(float(np.sum(row)) for row in token_log_probs))
-    tokens = sum(len(row) for row in token_log_probs)
-    count = sum(len(characters(text)) + 1 for text in targets)  # + 1: the end of the text is predicted too
+def perplexity(targets: Iterable[tuple[Sequence[float], str]]) -> Perplexity:
+    """Perplexity from each target's token log-probabilities, `</s>` included, and its text; of any number none is held."""
+    total, pairs, tokens, count = 0.0, 0, 0, 0
+    for log_probs, text in targets:
+        total, pairs, tokens = total + float(np.sum(log_probs)), pairs + 1, tokens + len(log_probs)
+        count += len(characters(text)) + 1  # + 1: the end of the text is predicted too
     if not tokens:
-        raise OptionError("`token_log_probs` must not be empty: there is nothing to score")
+        raise OptionError("`targets` must not be empty: there is nothing to score")
     with np.errstate(over="ignore"):
         per_token, per_character = np.exp(-total / tokens), np.exp(-total / count)
-    return Perplexity(float(per_token), float(per_character), -total / count / float(np.log(2)))
+    return Perplexity(pairs, float(per_token), float(per_character), -total / count / float(np.log(2)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from dragoman.corpus.cleaning import fault_in
@@ -61,8 +62,9 @@ def score_pairs(stepper: Stepper, texts: Texts, sources: Sequence[str], targets:
 
 
 def perplexity_of(pairs: Iterable[ScoredPair]) -> Perplexity | None:
-    """The perplexity of all pairs that have a score together; None if there are none."""
+    """The perplexity of all pairs that have a score together, none of which is held; None if there are none."""
     from dragoman.evaluation.metrics import perplexity
 
-    usable = [(pair.token_scores, pair.target) for pair in pairs if pair.token_scores]  # and not the attention
-    return perplexity([scores for scores, _ in usable], [target for _, target in usable]) if usable else None
+    usable = ((pair.token_scores, pair.target) for pair in pairs if pair.token_scores)
+    first = next(usable, None)
+    return None if first is None else perplexity(chain([first], usable))
