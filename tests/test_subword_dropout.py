@@ -24,7 +24,9 @@ from dragoman.corpus.dataset import EncodedPairs
 from dragoman.corpus.subword_dropout import SplitAnew, SubwordDropout, check_subword_dropout
 from dragoman.corpus.tokenization import SEPARATOR, Tokenizer, library_json
 from dragoman.corpus.tokenizer_learning import learn
-from dragoman.errors import OptionError
+from dragoman.errors import Interrupted, OptionError
+from dragoman.training import session
+from dragoman.training.events import ignore
 from dragoman.training.verifying import verify_resume
 
 JAMO = Tokenizer([learn(TEXTS, method="bpe", jamo=True)])
@@ -180,6 +182,30 @@ def test_training_sees_it_and_nothing_else_does(tmp_path: Path) -> None:
         assert left.read_bytes() == right.read_bytes()
     translator = dragoman.load(tmp_path / "with", engine="torch")
     assert len({translator.translate("turn 3 left").score for _ in range(3)}) == 1
+
+
+def test_an_epoch_is_split_once_however_often_it_is_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    split, epochs = SplitAnew.__call__, []
+
+    def counted(self: SplitAnew, epoch: int) -> EncodedPairs:
+        epochs.append(epoch)
+        return split(self, epoch)
+
+    monkeypatch.setattr(SplitAnew, "__call__", counted)
+    with pytest.raises(Interrupted):
+        session.start(
+            ROWS,
+            tmp_path / "m",
+            options(subword_dropout=0.3, epochs=5),
+            overwrite=False,
+            listener=ignore,
+            command=None,
+            stop_at=2,
+        )
+    assert epochs == [0]
+    with pytest.raises(Interrupted):
+        session.go_on(tmp_path / "m", TrainOptions(epochs=6, device="cpu"), listener=ignore, stop_at=3)
+    assert epochs == [0, 0]
 
 
 def test_a_tokenizer_without_bpe_is_an_error_before_anything_is_written(tmp_path: Path) -> None:

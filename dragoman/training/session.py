@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from dragoman.config import MachineOptions, SearchOptions, TrainOptions
-from dragoman.corpus.batching import Batch, BatchPlan
+from dragoman.corpus.batching import BatchPlan
 from dragoman.corpus.subword_dropout import SplitAnew
 from dragoman.errors import Interrupted, OptionError, ProcessError, StorageError
 from dragoman.evaluation.metrics import MetricName, Scores
@@ -47,8 +47,8 @@ LIMITS = frozenset({"epochs", "max_steps", "max_minutes", "patience"})
 """Options that only say when to stop, so that a resumed run may be given others."""
 DRAW_SECONDS = 30.0
 BEAM = SearchOptions()
-Opened = tuple[ModelDirectory, Prepared, Seq2Seq, Recipe]
-"""A run that may begin or go on."""
+Opened = tuple[ModelDirectory, Prepared, BatchPlan, Seq2Seq, Recipe]
+"""A run that may begin or go on, with its batches."""
 
 
 def start(
@@ -108,10 +108,10 @@ def _begin(
             device=device,
             remake=remake,
         )
-        recipe = _plan(directory, prepared, model.to(device), recipe, listener)
+        plan = _batch_plan(prepared, recipe)
+        recipe = _plan(directory, prepared, plan, model.to(device), recipe, listener)
         save_checkpoint(directory.training / LAST, first_checkpoint(model, recipe))
-    prepared = reopen(out / "training" / "data", prepared.source_tokenizer, prepared.target_tokenizer)
-    return ModelDirectory(out, directory.config), prepared, model, recipe
+    return ModelDirectory(out, directory.config), prepared, plan, model, recipe
 
 
 def go_on(path: Path, options: TrainOptions, *, listener: Listener, stop_at: int | None = None) -> None:
@@ -146,20 +146,22 @@ def _reopened(path: Path, options: TrainOptions, listener: Listener) -> Opened:
     prepared = reopen(directory.training / "data", *tokenizers_of(directory))
     torch.manual_seed(recipe.seed)
     model = stored_model(directory.config["architecture"], directory).to(choose_device(options.device))
+    plan = _batch_plan(prepared, recipe)
     if recipe != stored:
         run = read_progress(directory.training / LAST)
         ended = str(run.get("finished", ""))
         if ended.startswith(NO_BETTER) and run.get("landing_patience") == recipe.patience:
             raise OptionError(f"the run at {path} ended with {ended}: to go on, raise `patience` too")
-        recipe = _plan(directory, prepared, model, replace(recipe, planned_steps=None), listener, run=run)
-        if recipe.schedule in FALLING and _last_step(prepared, recipe) > _last_step(prepared, stored):
-            listener(Note("the limits were raised, so the learning rate falls more slowly: it is higher now than before the stop", warning=True))
-    return directory, prepared, model, recipe
+        recipe = _plan(directory, prepared, plan, model, replace(recipe, planned_steps=None), listener, run=run)
+        if recipe.schedule in FALLING and _last_step(plan, recipe) > _last_step(plan, stored):
+            text = "the limits were raised, so the learning rate falls more slowly: it is higher now than before the stop"
+            listener(Note(text, warning=True))
+    return directory, prepared, plan, model, recipe
 
 
-def _last_step(prepared: Prepared, recipe: Recipe) -> int:
+def _last_step(plan: BatchPlan, recipe: Recipe) -> int:
     """The step that a recipe's limits end the run at."""
-    steps = limit_in_steps(recipe, math.ceil(_batch_plan(prepared, recipe).batches_per_epoch / recipe.accumulate))
+    steps = limit_in_steps(recipe, math.ceil(plan.batches_per_epoch / recipe.accumulate))
     return min(steps, recipe.planned_steps or steps)
 
 
@@ -185,6 +187,7 @@ def _stored_recipe(directory: ModelDirectory, options: TrainOptions) -> Recipe:
 def _plan(
     directory: ModelDirectory,
     prepared: Prepared,
+    plan: BatchPlan,
     model: Seq2Seq,
     recipe: Recipe,
     listener: Listener,
@@ -192,7 +195,6 @@ def _plan(
     run: dict[str, Any] | None = None,
 ) -> Recipe:
     """Say what the run will cost; a limit in minutes becomes one in steps, where the schedule must know it."""
-    plan = _batch_plan(prepared, recipe)
     done = run or {"step": 0, "seconds": 0.0}
     expected = forecast(
         model,
@@ -223,6 +225,7 @@ def _batch_plan(prepared: Prepared, recipe: Recipe) -> BatchPlan:
 def _train(
     directory: ModelDirectory,
     prepared: Prepared,
+    plan: BatchPlan,
     model: Seq2Seq,
     recipe: Recipe,
     listener: Listener,
@@ -238,16 +241,12 @@ def _train(
         text = f"the {device} is not known to multiply in bfloat16: it may take longer than float32"
         listener(Note(text, warning=True))
 
-    def batches(epoch: int, position: int) -> Iterator[Batch]:
-        yield from plan.epoch(epoch, start=position)
-
-    plan = _batch_plan(prepared, recipe)
     evaluator = Evaluator(prepared, recipe)
     with stop_on_interrupt() as stop:
         trainer = Trainer(
             model,
             recipe,
-            batches=batches,
+            batches=lambda epoch, position: plan.epoch(epoch, start=position),
             batches_per_epoch=plan.batches_per_epoch,
             evaluate=evaluator,
             folder=training,
