@@ -1,6 +1,6 @@
 """Constraints while a search runs: which ids each row may choose next; knows the rows' ids so far, but no scores.
 
-`Rules` are immutable and travel with the rows: `masks` says what may come next, `move` follows a choice. Lookup tables are
+`Rules` are immutable and travel with the rows: `allowed` says what may come next, `move` follows a choice. Lookup tables are
 made once per search, for every distinct set of constraints.
 """
 
