@@ -9,7 +9,8 @@ import pytest
 
 from dragoman.cli import main
 from dragoman.cli.app import COMMANDS, command
-from dragoman.cli.flags import arrange, flag, flags_of, with_file
+from dragoman.cli.arguments import flag
+from dragoman.cli.flags import arrange, flags_of, with_file
 from dragoman.config import MachineOptions, SearchOptions, TrainOptions
 from dragoman.errors import DataError, OptionError
 

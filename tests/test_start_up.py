@@ -31,3 +31,8 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
 
 def test_import_alone_does_not_even_load_pydantic() -> None:
     assert not loaded("import dragoman") & {"pydantic", "cyclopts", "rich"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["trian"]])
+def test_what_names_no_command_loads_no_option_models(arguments: list[str]) -> None:
+    assert "pydantic" not in loaded(f"from dragoman.cli import main; main({arguments!r})")

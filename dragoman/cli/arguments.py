@@ -1,4 +1,4 @@
-"""Arguments that several commands share, each with its help, once; and the words of the command as it was typed."""
+"""Arguments that several commands share, each with its help, once; how options and commands are typed. Knows no option model."""
 
 from __future__ import annotations
 
@@ -39,6 +39,15 @@ OverwriteMade = Annotated[
 
 WORDS: ContextVar[tuple[str, ...]] = ContextVar("words", default=())
 """What stands after `dragoman` in the command that runs."""
+
+
+_RENAMED = {"from_model": "--from", "copying": "--copy"}
+"""`from` is a word of Python's own, and `copy` a method of every option model."""
+
+
+def flag(name: str) -> str:
+    """`beam_size` as people type it: `--beam-size`."""
+    return _RENAMED.get(name) or "--" + name.replace("_", "-")
 
 
 def as_typed() -> str:

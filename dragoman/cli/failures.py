@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from cyclopts import exceptions as cyclopts
 from cyclopts.token import Token
 
-from dragoman.cli.flags import flag
+from dragoman.cli.arguments import flag
 from dragoman.cli.output import one_line
 from dragoman.errors import DragomanError, MissingExtraError, OptionError, nearest
 from dragoman.files import NO_SPACE

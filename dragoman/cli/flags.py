@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from cyclopts import Group, Parameter
 from pydantic.fields import FieldInfo
 
+from dragoman.cli.arguments import flag
 from dragoman.config import Options
 from dragoman.errors import DataError, OptionError, nearest
 
@@ -39,15 +40,6 @@ _GROUPS = (
 )
 _LOOKS_LIKE_A_FLAG = re.compile(r"--[A-Za-z][\w-]*(=.*)?", re.DOTALL)
 _METAVARS = {int: "INT", float: "NUMBER"}
-
-
-_RENAMED = {"from_model": "--from", "copying": "--copy"}
-"""`from` is a word of Python's own, and `copy` a method of every option model."""
-
-
-def flag(name: str) -> str:
-    """`beam_size` as people type it: `--beam-size`."""
-    return _RENAMED.get(name) or "--" + name.replace("_", "-")
 
 
 def flags_of_models(command: Command) -> Command:
