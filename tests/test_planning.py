@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -118,12 +119,20 @@ def test_the_predicted_memory_has_room_for_what_shapes_leave_in_pieces(monkeypat
 
 
 def test_the_predicted_memory_counts_products_that_are_kept_prepared_in_bfloat16() -> None:
-    kept = planning._bytes_of_prepared_products
+    kept = partial(planning._bytes_of_prepared_products, steps=1_000)
     narrow, wide = (Seq2Seq(source_vocab_size=9, target_vocab_size=9, hidden_size=size) for size in (32, 64))
     half, cpu = recipe(precision="bfloat16"), torch.device("cpu")
     assert kept(wide, half, cpu) > kept(narrow, half, cpu) > 0
     assert kept(wide, recipe(precision="float32"), cpu) == 0
     assert kept(wide, half, torch.device("cuda")) == 0
+
+
+def test_the_predicted_memory_of_a_long_run_is_more_than_that_of_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "peak_memory", lambda _: 10**9)
+    short, long = (expected(recipe(precision="bfloat16", epochs=10**6, max_steps=steps)).memory for steps in (9, 5_000))
+    assert short is not None
+    assert long is not None
+    assert long > short
 
 
 def trained(out: Path, *, stop_at: int | None = None, **more: object) -> dict[str, object]:
