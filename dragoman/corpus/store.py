@@ -26,7 +26,6 @@ _COLUMNS: list[tuple[str, pa.DataType]] = [
     ("source", pa.string()),
     ("target", pa.string()),
     ("key", pa.uint64()),
-    ("line", pa.int64()),
 ]
 _SCHEMA = pa.schema(_COLUMNS, metadata={"dragoman": "pairs 1"})
 
@@ -39,7 +38,7 @@ def split_key(pair: Pair) -> int:
 
 
 class PairStore:
-    """A file of pairs with the columns `source`, `target`, `key` (uint64) and `line`; see `write` and `open`."""
+    """A file of pairs with the columns `source`, `target` and `key` (uint64); see `write` and `open`."""
 
     def __init__(self, path: Path, reader: pa.ipc.RecordBatchFileReader, rows: int) -> None:
         self.path = path
@@ -91,18 +90,11 @@ class PairStore:
 
     def keys(self) -> npt.NDArray[np.uint64]:
         """The key of every row, shape (rows,)."""
-        return self._column("key", np.dtype(np.uint64))
-
-    def lines(self) -> npt.NDArray[np.int64]:
-        """The line number of every row in the file it came from, shape (rows,)."""
-        return self._column("line", np.dtype(np.int64))
-
-    def _column(self, name: str, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        column = np.empty(self._rows, dtype)
+        keys = np.empty(self._rows, np.uint64)
         for number in range(self._reader.num_record_batches):
-            values = self._reader.get_batch(number).column(name).to_numpy()
-            column[number * BATCH_ROWS : number * BATCH_ROWS + len(values)] = values
-        return column
+            some = self._reader.get_batch(number).column("key").to_numpy()
+            keys[number * BATCH_ROWS : number * BATCH_ROWS + len(some)] = some
+        return keys
 
     def iter_batches(self, rows_per_batch: int = BATCH_ROWS) -> Iterator[tuple[list[str], list[str]]]:
         """(sources, targets) of `rows_per_batch` rows at a time, in order; the last may be shorter."""
@@ -169,22 +161,21 @@ class PairView:
 
 def _batches(pairs: Iterable[Pair]) -> Iterator[pa.RecordBatch]:
     """Arrow batches of `BATCH_ROWS` rows each but the last."""
-    sources, targets, keys, lines = [], [], [], []
+    sources, targets, keys = [], [], []
     for pair in pairs:
         sources.append(pair.source)
         targets.append(pair.target)
         keys.append(split_key(pair))
-        lines.append(pair.line)
         if len(sources) == BATCH_ROWS:
-            yield _batch(sources, targets, keys, lines)
-            sources, targets, keys, lines = [], [], [], []
+            yield _batch(sources, targets, keys)
+            sources, targets, keys = [], [], []
     if sources:
-        yield _batch(sources, targets, keys, lines)
+        yield _batch(sources, targets, keys)
 
 
-def _batch(sources: list[str], targets: list[str], keys: list[int], lines: list[int]) -> pa.RecordBatch:
-    columns = [np.asarray(keys, np.uint64), np.asarray(lines, np.int64)]
-    return pa.record_batch([pa.array(sources, pa.string()), pa.array(targets, pa.string()), *columns], schema=_SCHEMA)
+def _batch(sources: list[str], targets: list[str], keys: list[int]) -> pa.RecordBatch:
+    columns = [pa.array(sources, pa.string()), pa.array(targets, pa.string()), np.asarray(keys, np.uint64)]
+    return pa.record_batch(columns, schema=_SCHEMA)
 
 
 def _cause(error: Exception) -> str:

@@ -48,8 +48,6 @@ class Vectors:
     """Shape (rows,): which rows have a vector."""
     wanted: int
     """How many rows were asked for."""
-    words_in_file: int
-    """How many words the file holds."""
 
     @property
     def width(self) -> int:
@@ -95,16 +93,14 @@ def load_vectors(path: str | Path, wanted: Mapping[str, int] | Iterable[tuple[st
     is_exact, found = np.zeros(rows, bool), np.zeros(rows, bool)
     with _entries(path) as (width, entries):
         matrix = np.zeros((rows, width), np.float32)
-        count = 0
         for _, word, vector in entries:
-            count += 1
             for row in exact.get(word, ()):
                 if not is_exact[row]:
                     matrix[row], is_exact[row], found[row] = vector(), True, True
             for row in lower.get(word, ()):
                 if not found[row]:
                     matrix[row], found[row] = vector(), True
-    return Vectors(matrix, found, len(wanted), count)
+    return Vectors(matrix, found, len(wanted))
 
 
 def read_vector_words(path: str | Path, *, limit: int) -> VectorWords:

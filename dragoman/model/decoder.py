@@ -70,11 +70,6 @@ class Bridge(nn.Module):
         learned = encoder_layers != decoder_layers
         self.map = nn.Linear(hidden_size, decoder_layers * state_count * hidden_size) if learned else None
 
-    @property
-    def learned(self) -> bool:
-        """Whether there are weights to learn, or only a copy."""
-        return self.map is not None
-
     def forward(self, encoded: Encoded) -> tuple[LayerState, ...]:
         """The decoder's first state, per layer."""
         if self.map is None:
