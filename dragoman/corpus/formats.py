@@ -268,10 +268,10 @@ def _json_rows(lines: Iterable[tuple[int, str]], wanted: Sequence[int], names: t
         yield number, _as_text(cells, line) if len(cells) == len(wanted) else Fault(TOO_FEW, line)
 
 
-def _as_text(cells: Sequence[Any], raw: str) -> list[str] | Fault:
+def _as_text(cells: Sequence[Any], raw: str = "") -> list[str] | Fault:
     """Values of JSON or Parquet as text: null and NaN (which pandas writes for it) are empty, numbers are written out.
 
-    Anything else that is no text is a fault.
+    Anything else that is no text is a fault; `raw` is the row as it was read, if that was text.
     """
     texts = []
     for cell in cells:
@@ -282,7 +282,7 @@ def _as_text(cells: Sequence[Any], raw: str) -> list[str] | Fault:
         elif isinstance(cell, int | float) and not isinstance(cell, bool):
             texts.append(str(cell))
         else:
-            return Fault(NOT_TEXT, raw)
+            return Fault(NOT_TEXT, raw or str(cells))
     return texts
 
 
@@ -315,7 +315,7 @@ def parquet(stream: io.BufferedReader, *, name: str, stack: ExitStack) -> Table:
                 values = [_values(batch.column(path[0]), path[1:]) for path in (paths[index] for index in wanted)]
                 for cells in zip(*values, strict=True):
                     number += 1
-                    yield number, _as_text(cells, str(cells))
+                    yield number, _as_text(cells)
         except (pyarrow.ArrowException, OSError) as error:
             raise DataError(f"{name}: damaged after row {number}: {str(error).splitlines()[0]}") from None
 
