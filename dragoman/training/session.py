@@ -154,7 +154,7 @@ def _reopened(path: Path, options: TrainOptions, listener: Listener) -> Opened:
             raise OptionError(f"the run at {path} ended with {ended}: to go on, raise `patience` too")
         recipe = _plan(directory, prepared, plan, model, replace(recipe, planned_steps=None), listener, run=run)
         if recipe.schedule in FALLING and _last_step(plan, recipe) > _last_step(plan, stored):
-            text = "the limits were raised, so the learning rate falls more slowly: it is higher now than before the stop"
+            text = "the limits were raised, so the learning rate falls more slowly: it is higher now than before"
             listener(Note(text, warning=True))
     return directory, prepared, plan, model, recipe
 
