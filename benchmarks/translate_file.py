@@ -93,7 +93,7 @@ class Ways:
 
     def job(self, stepper: OnnxStepper) -> Job:
         """The work, done by a stepper with so many threads."""
-        return Job(self.translator.directory, stepper, self.translator.texts, options=self.options)
+        return Job(self.translator.directory, stepper, self.translator.texts, options=self.options, attends=True)
 
     def as_they_come(self) -> int:
         """Batches of 64 lines, unsorted."""
