@@ -80,7 +80,7 @@ def parse_held_out(values: tuple[str, ...], *, name: str) -> HeldOut | None:
 
 def default_dev(keys: Keys) -> HeldOut:
     """The dev part when nothing is said: 5 % of the sources, at most 2,000, at least 10 or a fifth of a tiny file."""
-    available = len(_different(keys))
+    available = len(different(keys))
     least = max(1, min(DEFAULT_DEV_LEAST, available // 5))
     return HeldOut(sources=min(DEFAULT_DEV_MOST, max(least, round(DEFAULT_DEV_SHARE * available))))
 
@@ -92,7 +92,7 @@ def split(keys: Keys, *, seed: int, dev: HeldOut | None = None, test: HeldOut | 
     `DataError` if nothing would be left to train on.
     """
     ranks = _ranks(keys, seed)
-    ordered = _different(ranks)
+    ordered = different(ranks)
     available = len(ordered)
     test_count = test.count(available) if test else 0
     dev_count = dev.count(available) if dev else 0
@@ -110,7 +110,7 @@ def split(keys: Keys, *, seed: int, dev: HeldOut | None = None, test: HeldOut | 
     )
 
 
-def _different(values: Keys) -> Keys:
+def different(values: Keys) -> Keys:
     """The different values, ascending; by sorting, which takes less time and memory than the table of `np.unique`."""
     ordered = np.sort(values)
     return ordered[np.append(True, ordered[1:] != ordered[:-1])] if len(ordered) else ordered

@@ -19,7 +19,7 @@ import numpy as np
 from dragoman.config import ReadOptions, TrainOptions
 from dragoman.corpus.dataset import EncodedPairs
 from dragoman.corpus.reading import Pair, ReadReport, pairs_from_rows, read_pairs, require_usable
-from dragoman.corpus.splitting import HeldOut, Split, default_dev, overlap, parse_held_out, split
+from dragoman.corpus.splitting import HeldOut, Split, default_dev, different, overlap, parse_held_out, split
 from dragoman.corpus.store import PairStore, PairView
 from dragoman.corpus.tokenization import Tokenizer
 from dragoman.corpus.tokenizer_choice import TokenizationChoice, choose_tokenization
@@ -136,7 +136,7 @@ def prepare(
     facts = _facts(given, options)
     if remake is not None:
         facts["remade"] = {"from": facts["train"], **remake.facts()}
-        facts["train"] = {"pairs": len(train), "sources": len(set(train.keys().tolist()))}
+        facts["train"] = {"pairs": len(train), "sources": len(different(train.keys()))}
     encoded = {
         name: _encoded(folder, name, view, (source_tokenizer, target_tokenizer), listener)
         for name, view in (("train", train), ("dev", dev))
@@ -414,7 +414,7 @@ def _facts(given: _Parted, options: TrainOptions) -> dict[str, Any]:
 
     def part(rule: HeldOut, view: PairView, sources: int) -> dict[str, Any]:
         names = [Path(path).name for path in rule.paths]
-        return {"pairs": len(view), "sources": sources or len(set(view.keys().tolist())), "files": names}
+        return {"pairs": len(view), "sources": sources or len(different(view.keys())), "files": names}
 
     test_rule, test = given.test_rule, given.test
     held = [rule for rule in (given.dev_rule, test_rule) if rule is not None and not rule.paths]
