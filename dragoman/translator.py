@@ -7,14 +7,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from dragoman.config import SearchOptions, ThreadOptions
+from dragoman.config import SearchOptions, ThreadOptions, processors
 from dragoman.corpus.tokenization import Tokenizer
 from dragoman.errors import OptionError
 from dragoman.evaluation.references import check_references
@@ -61,7 +60,7 @@ class Translator:
         self.precision = directory.choose_precision(precision) if self.engine == "onnx" else "float32"
         """What the numbers of the model that runs are."""
         self.stepper: Stepper = self._stepper(threads)
-        self.workers = (threads or os.cpu_count() or 1) if self.engine == "onnx" else 1
+        self.workers = (threads or processors()) if self.engine == "onnx" else 1
         """How many batches are computed at the same time. PyTorch computes one, with all its threads."""
         self.texts = Texts(self.config, directory.read_text)
         self.reverse: Translator | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from tiny import PAIRS
 
 import dragoman
 from dragoman.cli import main
-from dragoman.config import SearchOptions, TrainOptions
+from dragoman.config import SearchOptions, TrainOptions, processors
 from dragoman.errors import OptionError, StorageError
 from dragoman.generation.search import search
 from dragoman.generation.stepper import BOS, EOS
@@ -47,6 +48,12 @@ def both(shape: str, cell: str, **more: object) -> tuple[TorchStepper, OnnxStepp
 
 def engine_of(model: Seq2Seq, precision: str = "float32") -> OnnxStepper:
     return OnnxStepper(encoder_graph(model, precision=precision), decoder_graph(model, precision=precision), threads=1)
+
+
+def test_threads_are_those_of_the_processors_that_the_process_may_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 2, 5}, raising=False)
+    assert processors() == session_options(None).intra_op_num_threads == 3
+    assert session_options(2).intra_op_num_threads == 2
 
 
 @pytest.mark.parametrize(("shape", "cell"), CASES)

@@ -6,7 +6,7 @@ here appears in both, under the same name.
 """
 
 from dragoman.config.base import Options
-from dragoman.config.machine import EngineOptions, MachineOptions, ThreadOptions
+from dragoman.config.machine import EngineOptions, MachineOptions, ThreadOptions, processors
 from dragoman.config.reading import InputOptions, ReadOptions
 from dragoman.config.searching import CompanionOptions, SearchOptions
 from dragoman.config.training import TokenizerMethod, TrainOptions, splitting_of
@@ -22,5 +22,6 @@ __all__ = [
     "ThreadOptions",
     "TokenizerMethod",
     "TrainOptions",
+    "processors",
     "splitting_of",
 ]

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Literal
 
 from dragoman.config.base import Options, option
+
+
+def processors() -> int:
+    """How many threads there are by default: as many as processors that this process may run on, which a cluster or `taskset` may bound."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # neither macOS nor Windows says
+        return os.cpu_count() or 1
 
 
 class ThreadOptions(Options):

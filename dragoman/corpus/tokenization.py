@@ -25,7 +25,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import tokenizers
 
-from dragoman.config import TokenizerMethod
+from dragoman.config import TokenizerMethod, processors
 from dragoman.errors import DataError, StorageError
 from dragoman.files import is_plain_name
 
@@ -103,7 +103,7 @@ class Tokenizer:
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str], *, threads: int | None = None) -> list[list[int]]:
-        """The ids of each text; long lists are shared out to `threads` (default: all cores)."""
+        """The ids of each text; long lists are shared out to `threads` (default: all processors)."""
         if len(self._columns) == 1:
             return self._encode_column(0, texts, threads=threads)
         columns = [self._split_columns(text) for text in texts]
@@ -248,7 +248,7 @@ class Tokenizer:
             return ids
 
         chunks = [list(texts[start : start + _CHUNK]) for start in range(0, len(texts), _CHUNK)]
-        workers = min(threads or os.cpu_count() or 1, len(chunks))
+        workers = min(threads or processors(), len(chunks))
         if workers <= 1:
             return [row for chunk in chunks for row in encode(chunk)]
         with ThreadPoolExecutor(workers) as pool:  # the library releases the interpreter's lock

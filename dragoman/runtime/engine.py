@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import platform
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from dragoman.config import processors
 from dragoman.errors import StorageError
 from dragoman.generation.narrowing import Narrowed, best_of, narrow
 from dragoman.generation.shortlist import Shortlist
@@ -188,7 +188,7 @@ def session_options(threads: int | None) -> Any:
     """Those of a session that keeps no plan per shape, so that memory stays flat; None for all threads."""
     options = onnxruntime.SessionOptions()
     # Given a number, ONNX Runtime pins no threads to processors, which containers forbid.
-    options.intra_op_num_threads = threads or os.cpu_count() or 1
+    options.intra_op_num_threads = threads or processors()
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
