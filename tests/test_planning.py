@@ -227,7 +227,7 @@ def test_a_resumed_run_with_another_limit_is_planned_anew(tmp_path: Path) -> Non
     trained(tmp_path / "m", max_steps=10)
     dragoman.resume(tmp_path / "m", options=TrainOptions(max_steps=20, threads=1), listener=listen)
     assert stored(tmp_path / "m")["run"]["steps"] == 20  # type: ignore[index]
-    assert any("so rises now" in note for note in notes)
+    assert any("is higher now than before" in note for note in notes)
     assert any(note.startswith("plan: at most 20 steps") for note in notes)
     assert any(note.startswith("took 20 steps in ") and "(planned: at most 20 in " in note for note in notes)
 
