@@ -1,14 +1,14 @@
-"""Lines per second when a file is translated: batches in file order against what `dragoman translate` does, part by part.
+"""Lines a second through a file: batches as they come against the way of `dragoman translate`, and what each part is worth.
 
     python benchmarks/translate_file.py [--lines 2000] [--hidden-size 256] [--beam-size 5] [--threads 2] [--rounds 3]
     python benchmarks/translate_file.py --whole 100000 [--kills 5]      # the real command, killed with kill -9
 
-The model is trained for one step only, so its weights are nearly random. The text is made up: words drawn by Zipf's law, 1 to 60 in
-a sentence, 11 on average. Random outputs never end by themselves, so they are cut at 1.2 times the source. All ways run in every
-round, one after another: compare within one run. CPU seconds are those of this process alone.
+The model has random weights (one step of training, so that its directory is a real one) and the text is made up: words of a
+Zipf distribution, 1 to 60 in a sentence, 11 on average. Random outputs never end, so they are cut at 1.2 times the source.
+All ways run in every round, one after another: what counts are ratios within one run. The CPU seconds are this process's alone.
 
-`--whole N` runs the real command on N / 4 lines and then on N, and prints the peak memory of both. Then it translates the N lines
-once more, kills that with kill -9 several times, continues each time, and compares the two outputs byte by byte.
+`--whole` translates a quarter of so many lines and then all with the real command, and prints the memory that each took; then all
+once more, killed with kill -9 again and again and gone on with, and compares the bytes.
 """
 
 from __future__ import annotations
@@ -93,7 +93,9 @@ class Ways:
 
     def job(self, stepper: OnnxStepper) -> Job:
         """The work, done by a stepper with so many threads."""
-        return Job(self.translator.directory, stepper, self.translator.texts, options=self.options, attends=True)
+        model = self.translator
+        attends = model.config["architecture"]["attention"] != "none"
+        return Job(model.directory, stepper, model.texts, options=self.options, attends=attends)
 
     def as_they_come(self) -> int:
         """Batches of 64 lines, unsorted."""
@@ -217,18 +219,14 @@ def run(command: list[str], file: Path, out: Path, *, kill_after: float | None =
 def main() -> None:
     """Make a model and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lines", type=int, default=2_000, help="lines to translate (default: %(default)s)")
-    parser.add_argument("--hidden-size", type=int, default=256, help="width of the random model (default: %(default)s)")
-    parser.add_argument("--vocab-size", type=int, default=8_000, help="words in its vocabulary (default: %(default)s)")
-    parser.add_argument("--beam-size", type=int, default=5, help="width of the beam (default: %(default)s)")
-    parser.add_argument(
-        "--threads", type=int, default=multiprocessing.cpu_count(), help="processor threads (default: %(default)s)"
-    )
-    parser.add_argument("--rounds", type=int, default=3, help="rounds to take the median of (default: %(default)s)")
-    parser.add_argument("--whole", type=int, metavar="LINES", help="run the real command on this many lines instead")
-    parser.add_argument(
-        "--kills", type=int, default=5, help="how often to kill it, with --whole (default: %(default)s)"
-    )
+    parser.add_argument("--lines", type=int, default=2_000)
+    parser.add_argument("--hidden-size", type=int, default=256)
+    parser.add_argument("--vocab-size", type=int, default=8_000)
+    parser.add_argument("--beam-size", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=multiprocessing.cpu_count())
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--whole", type=int, metavar="LINES")
+    parser.add_argument("--kills", type=int, default=5)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = make_model(Path(folder), hidden_size=arguments.hidden_size, vocab_size=arguments.vocab_size)
