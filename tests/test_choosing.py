@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sacrebleu
 from tiny import PAIRS, TINY
 
 import dragoman
 from dragoman.cli import main
 from dragoman.config import SearchOptions
 from dragoman.errors import DataError, OptionError, StorageError
-from dragoman.evaluation.calibration import Calibrator
+from dragoman.evaluation.calibration import Calibrator, fit_calibrator, reliability
+from dragoman.translation.calibrating import calibrate
 from dragoman.translation.choosing import UNREADABLE, by_likeness, by_reverse_model, utility
-from dragoman.translation.outputs import Candidate
+from dragoman.translation.outputs import Candidate, Translation
 from dragoman.translator import Translator
 
 SOURCES = [f"source {i} of many" for i in range(12)]
@@ -72,6 +74,7 @@ def test_likeness_prefers_the_common_ground_and_cut_outputs_come_last() -> None:
     texts = [each.text for each in by_likeness(found, options, writing="spaced")]
     assert texts[-1] == "abc d e"
     assert texts[-2] == "xyz"
+    assert by_likeness([], SearchOptions(rerank="mbr"), writing="spaced") == []  # a source that cannot be used
     # An n-best list is weighted by its probabilities: here the first has nearly all.
     sure = [candidate("xyz", -0.1), candidate("abc", -20.0), candidate("abd", -20.0)]
     assert by_likeness(sure, SearchOptions(rerank="mbr"), writing="spaced")[0].text == "xyz"
@@ -83,6 +86,15 @@ def test_every_utility_likes_a_text_best_itself(name: str) -> None:
     assert like("il est là", "il est là") > like("il est", "il est là") > like("tu", "il est là")
 
 
+def test_utilities_are_the_metrics_that_they_are_called_after() -> None:
+    text, right = "il est la maintenant", "il est là"
+    assert utility("chrf", "spaced")(text, right) == sacrebleu.sentence_chrf(text, [right]).score
+    assert utility("bleu", "spaced")(text, right) == sacrebleu.sentence_bleu(text, [right]).score
+    assert utility("bleu", "unspaced")(text, right) == sacrebleu.sentence_bleu(text, [right], tokenize="char").score
+    assert utility("edit", "spaced")(text, right) == -2
+    assert utility("edit", "unspaced")(text, right) == -11
+
+
 def test_the_reverse_model_takes_the_advantage_from_what_fits_everything() -> None:
     found = [
         candidate("I do not know.", -0.5),
@@ -92,6 +104,9 @@ def test_the_reverse_model_takes_the_advantage_from_what_fits_everything() -> No
     reverse = [-6.0, -1.0, 0.0]
     texts = [each.text for each in by_reverse_model(found, reverse, SearchOptions(reverse_weight=0.1))]
     assert texts == ["It is in Paris.", "I do not know.", "cut"]
+    assert by_reverse_model(found, reverse, SearchOptions()) == by_reverse_model(
+        found, reverse, SearchOptions(reverse_weight=0.5)
+    )
     same = by_reverse_model(found, reverse, SearchOptions(reverse_weight=0.0))
     assert [each.text for each in same] == [each.text for each in found]
 
@@ -124,6 +139,15 @@ def test_a_reverse_model_scores_every_output(folder: Path, run: Any) -> None:
     assert forward.translate(SOURCES[0]).candidates[0].choice_score is None
 
 
+def test_an_output_that_the_reverse_model_cannot_read_is_no_reason_to_choose_it(folder: Path) -> None:
+    both = dragoman.load(folder / "one", device="cpu", threads=1, reverse=folder / "back")
+    options = SearchOptions(beam_size=100, num_hypotheses=100, max_length=1, reverse_weight=2.0)
+    found = both.translate(SOURCES[0], options=options).candidates
+    empty = next(each for each in found if each.finished)
+    assert empty.text == ""
+    assert empty.choice_score == empty.normalized_score + 2 * UNREADABLE
+
+
 def test_an_ensemble_averages_and_of_one_model_twice_changes_nothing(folder: Path, translator: Translator) -> None:
     alone = translator.score(SOURCES, SOURCES)
     other = dragoman.load(folder / "two", device="cpu", threads=1).score(SOURCES, SOURCES)
@@ -138,7 +162,11 @@ def test_an_ensemble_averages_and_of_one_model_twice_changes_nothing(folder: Pat
 def test_models_that_join_one_after_another_count_as_much_as_those_that_join_at_once(folder: Path) -> None:
     one, two = folder / "one", folder / "two"
     joined, loaded = dragoman.load(one, threads=1, ensemble=[two]), dragoman.load(one, threads=1, ensemble=[two, two])
+    before = joined.translate(SOURCES)
     joined.join([dragoman.load(two, threads=1)])
+    after = [each.score for each in joined.translate(SOURCES)]
+    assert after == pytest.approx([each.score for each in loaded.translate(SOURCES)], abs=1e-6)
+    assert after != pytest.approx([each.score for each in before], abs=1e-6)
     for mine, theirs in zip(joined.score(SOURCES, SOURCES), loaded.score(SOURCES, SOURCES), strict=True):
         assert mine.token_scores == pytest.approx(theirs.token_scores, abs=1e-6)
 
@@ -256,7 +284,33 @@ def test_a_calibration_of_other_weights_gives_no_confidence(folder: Path, tmp_pa
         other.translate(SOURCES[0], options=SearchOptions(min_confidence=0.0))
 
 
+def outputs(scores: np.ndarray) -> list[Translation]:
+    return [Translation("", (candidate("a", float(score)),)) for score in scores]
+
+
+def test_a_calibration_is_judged_on_outputs_that_it_was_not_fitted_on() -> None:
+    scores = -np.random.default_rng(1).exponential(2.0, size=400)
+    right = np.random.default_rng(2).random(400) < np.exp(scores / 3)
+    order = np.random.default_rng(7).permutation(400)
+    fit, judge = order[::2], order[1::2]
+    found = calibrate(outputs(scores), right.tolist(), seed=7)
+    assert (found.items, found.right) == (400, right.sum())
+    assert found.calibrator == fit_calibrator(scores[fit], right[fit])
+    assert found.error_before == reliability(np.exp(scores[judge]), right[judge]).error
+    assert found.error_after == reliability(found.calibrator.confidence(scores[judge]), right[judge]).error
+    assert found.error_after < found.error_before
+    assert sum(part.count for part in found.reliability.bins) == 200
+    cut = [Translation("", (candidate("a", -0.1, finished=False),)), Translation("", ())]
+    assert calibrate(outputs(scores) + cut, [*right.tolist(), False, False], seed=7).facts() == found.facts()
+
+
 def test_a_calibration_needs_right_and_wrong_outputs(translator: Translator) -> None:
+    with pytest.raises(DataError, match="at least 10 finished outputs, but there are 9"):
+        calibrate(outputs(np.full(9, -1.0)), [True] * 9)
+    for right in (True, False):
+        kind = "right" if right else "wrong"
+        with pytest.raises(DataError, match=f"needs right and wrong outputs, but of 5 outputs all are {kind}"):
+            calibrate(outputs(np.full(10, -1.0)), [right] * 10)
     with pytest.raises(DataError, match="a calibration needs"):
         translator.calibrate(SOURCES, [["nothing like it"]] * len(SOURCES))
     with pytest.raises(OptionError, match="`min_confidence` must not be given to a calibration"):

@@ -118,6 +118,8 @@ def test_pairs_without_a_score_say_why(translator: Translator) -> None:
         translator.score(["a", "b"], ["c"])
     with pytest.raises(OptionError, match="must be lists of texts"):
         translator.score(["a"], "c")  # type: ignore[call-overload]
+    with pytest.raises(OptionError, match="must be lists of texts"):
+        translator.score("a", ["c"])  # type: ignore[call-overload]
 
 
 def test_score_shows_each_token_and_the_perplexity_of_all(trained: Path, pairs: Path, run: Any) -> None:

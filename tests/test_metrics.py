@@ -136,6 +136,8 @@ def test_distinct_and_repeated_by_hand() -> None:
     assert metrics.distinct_n(["一"], 2) == 0.0
     assert metrics.distinct_n(["猫猫"], 1, writing="unspaced") == 50.0
     assert metrics.repeated_outputs(replies) == pytest.approx(100 / 3)
+    scores = score(replies, [["네"]] * 3)
+    assert (scores.distinct_1, scores.distinct_2) == (metrics.distinct_n(replies, 1), metrics.distinct_n(replies, 2))
 
 
 def test_perplexity_by_hand() -> None:
@@ -333,12 +335,15 @@ def test_a_difference_is_significant_only_if_both_tests_say_so() -> None:
     assert clear.significant
     assert not replace(clear, p_value=0.05).significant
     assert not replace(clear, low=-0.1).significant
+    assert replace(clear, low=0.1, high=2.0).significant
+    assert replace(clear, low=-2.0, high=-0.1).significant
 
 
 def test_rows_count_as_often_as_they_stand_and_only_for_their_own_target() -> None:
     pairs = [Row("to", "to"), Row("to", "to"), Row("to", "tu"), Row("je", "je"), Row("ni", "ni")]
     sources, references, rows = group_rows(pairs)
     assert (sources, references) == group_references(pairs)
+    assert rows == [[2, 1], [1], [1]]
     assert exact_match(["tu", "je", "na"], references) == pytest.approx(200 / 3)
     assert exact_match_of_rows(["tu", "je", "na"], references, rows) == 40.0  # "tu" once, "je" once, of five
     assert exact_match_of_rows(["to", "je", "na"], references, rows) == 60.0
@@ -409,6 +414,10 @@ def test_comparisons_and_breakdowns_name_mistakes() -> None:
     for name, part in (("lengths", breakdown.by_length), ("seen", breakdown.by_seen)):
         with pytest.raises(OptionError, match=f"`{name}` must have one entry per hypothesis, but 1 stand for 2"):
             part([True], ["a", "b"], [["a"], ["b"]])
+    with pytest.raises(OptionError, match="`sources` must have one entry per hypothesis, but 2 stand for 1"):
+        breakdown.worst_sentences(["s", "t"], ["a"], [["a"]])
+    with pytest.raises(OptionError, match="`references` must have one entry per hypothesis"):
+        breakdown.worst_sentences(["s"], ["a"], [["a"], ["b"]])
     with pytest.raises(OptionError, match="`count` must be at least 1, but is 0"):
         breakdown.worst_sentences(["s"], ["a"], [["a"]], count=0)
 

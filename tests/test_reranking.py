@@ -12,7 +12,7 @@ from steppers import TableStepper, every_output
 
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
-from dragoman.generation.constraints import Constraints
+from dragoman.generation.constraints import Constraints, contains
 from dragoman.generation.ensemble import EnsembleStepper
 from dragoman.generation.hypothesis import Ranking
 from dragoman.generation.reranking import combine_lists, minimum_bayes_risk, order, probabilities, weigh
@@ -116,6 +116,21 @@ def test_an_ensemble_of_one_model_twice_is_that_model() -> None:
         one = search(TableStepper(seed=3), [[4, 5], [6]], options=options)
         twice = search(EnsembleStepper([TableStepper(seed=3)] * 2), [[4, 5], [6]], options=options)
         assert [[h.ids for h in hs] for hs in one] == [[h.ids for h in hs] for hs in twice]
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_an_ensemble_keeps_to_what_is_required_and_forbidden(beam_size: int) -> None:
+    """With so many words those that are required are among the best only if they are asked for."""
+    model = TableStepper(seed=3, vocab=60)
+    constraints = Constraints(require=((20, 21), (30,)), forbid=((40,), (4, 5)))
+    options = SearchOptions(beam_size=beam_size, max_length=9, repetition_penalty=0.5)
+    one, twice = (
+        search(each, [[4, 5], [6]], options=options, constraints=constraints)
+        for each in (model, EnsembleStepper([model] * 2))
+    )
+    for mine, other in zip(one, twice, strict=True):
+        assert other[0].ids == mine[0].ids
+        assert all(contains(other[0].ids, phrase) for phrase in constraints.require)
 
 
 def test_ensembles_attend_where_their_models_attend() -> None:
