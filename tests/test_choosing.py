@@ -18,7 +18,7 @@ from dragoman.config import SearchOptions
 from dragoman.errors import DataError, OptionError, StorageError
 from dragoman.evaluation.calibration import Calibrator, fit_calibrator, reliability
 from dragoman.translation.calibrating import calibrate
-from dragoman.translation.choosing import UNREADABLE, by_likeness, by_reverse_model, utility
+from dragoman.translation.choosing import UNREADABLE, by_likeness, by_reverse_model, utility, with_confidence
 from dragoman.translation.outputs import Candidate, Translation
 from dragoman.translator import Translator
 
@@ -209,6 +209,13 @@ def test_contradictions_are_found_before_any_work(
 ) -> None:
     with pytest.raises(OptionError, match=message):
         translator.translate("a", options=SearchOptions(**options))
+
+
+def test_an_output_that_was_cut_has_no_confidence() -> None:
+    whole, cut = candidate("a", -0.5), candidate("b", -0.1, finished=False)
+    found = with_confidence(Translation("", (whole, cut)), calibrator=Calibrator(), least=0.6)
+    assert [each.confidence for each in found.candidates] == [pytest.approx(np.exp(-0.5)), None]
+    assert with_confidence(Translation("", (cut, whole)), calibrator=Calibrator(), least=0.1).candidates == ()
 
 
 def test_calibrating_keeps_a_calibrator_and_makes_confidences(folder: Path, tmp_path: Path, run: Any) -> None:

@@ -179,6 +179,19 @@ def test_all_together(
         assert not any(good(o.ids[:-1]) for o in outputs if o.finished)
 
 
+@given(seeds, sources, st.sampled_from([Constraints(prefix=(4,)), Constraints(forbid=((4,), (5, 5))), None]))
+@settings(max_examples=10, deadline=None)
+def test_diverse_groups_keep_to_them_too(seed: int, source_ids: list[list[int]], constraints: Constraints) -> None:
+    options = ROOM.model_copy(update={"beam_size": 400, "beam_groups": 2, "num_hypotheses": 400, "min_length": 2})
+
+    def good(words: Prefix) -> bool:
+        given = constraints or Constraints()
+        begun = words[: len(given.prefix)] == given.prefix
+        return len(words) > 0 and begun and not any(contains(words, phrase) for phrase in given.forbid)
+
+    assert_all_best(seed, source_ids, options, constraints, good)
+
+
 def test_each_source_has_its_own_constraints() -> None:
     model = TableStepper(seed=7)
     each = [Constraints(require=((4, 5),)), None, Constraints(prefix=(5,)), Constraints(choices=((5, 5), (4,)))]

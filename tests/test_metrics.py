@@ -138,6 +138,8 @@ def test_distinct_and_repeated_by_hand() -> None:
     assert metrics.repeated_outputs(replies) == pytest.approx(100 / 3)
     scores = score(replies, [["네"]] * 3)
     assert (scores.distinct_1, scores.distinct_2) == (metrics.distinct_n(replies, 1), metrics.distinct_n(replies, 2))
+    scores = score(["猫猫"], [["猫"]], writing="unspaced")
+    assert (scores.distinct_1, scores.distinct_2) == (50.0, 100.0)
 
 
 def test_perplexity_by_hand() -> None:
