@@ -218,6 +218,11 @@ def test_in_int8_processors_without_fast_exact_products_give_the_same_bits(monke
     np.testing.assert_array_equal(found[0], found[1])
 
 
+def test_processors_without_fast_exact_products_take_the_slow_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dragoman.runtime.engine.fast_products_are_exact", lambda: False)
+    assert session_options(1).get_session_config_entry("session.x64quantprecision") == "1"
+
+
 def test_in_int8_every_row_has_a_scale_of_its_own_and_a_row_of_zeros_is_a_row_of_biases() -> None:
     draw = np.random.default_rng(1)
     weight, bias = (draw.standard_normal(shape).astype(np.float32) for shape in ((40, 24), 40))
