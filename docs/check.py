@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import dragoman as installed
 from dragoman.cli import main as dragoman
 from dragoman.cli.app import COMMANDS, command
 from dragoman.cli.flags import flags_of
@@ -89,6 +90,8 @@ def reference() -> str:
 
 def faults() -> Iterator[str]:
     """One line for everything that is wrong."""
+    if Path(installed.__file__).resolve().parent.parent != ROOT:
+        yield f"dragoman comes from {installed.__file__}, not from this folder; set PYTHONPATH={ROOT}"
     for page in pages():
         for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):
             for fault in [*broken_links(line, page), *wrong_commands(line)]:
