@@ -113,7 +113,7 @@ def _pairs_file(
     if out is None and write is None:
         raise OptionError("`out` is missing, or `write` to make pairs and train nothing")
     if out is None and launched().world > 1:
-        raise OptionError("`out` is missing: pairs without a training are made by one process")
+        raise OptionError("`out` is missing: without it pairs are only made, which one process does alone")
     if out is not None:
         check_claim(Path(out), overwrite=overwrite)
     path = Path(write) if write is not None else Path(f"{out}.synthetic.tsv")

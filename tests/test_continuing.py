@@ -81,7 +81,7 @@ def test_of_the_same_data_the_same_is_held_out_whatever_the_seed(earlier: Path, 
         for part in (texts["asked"], held_out_for_test(tmp_path))
     ]
     assert warnings["asked"] == [
-        f"{count} of {of} {name} sources are ones that {earlier} was trained on: scores on them flatter"
+        f"{count} of {of} {name} sources are ones that {earlier} was trained on: scores on them are too high"
         for count, of, name in zip(learned, (len(texts["asked"]), 7), ("dev", "test"), strict=True)
     ]
 

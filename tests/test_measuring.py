@@ -199,7 +199,7 @@ def test_who_scores_what_was_trained_on_is_told(trained: Path, tmp_path: Path, r
     model, (path, strange) = shutil.copytree(trained, tmp_path / "model"), (tmp_path / "all.tsv", tmp_path / "new.tsv")
     path.write_text(PAIRS, encoding="utf-8")
     strange.write_text("something else\tautre\n", encoding="utf-8")
-    warning = "warning: the model was trained on 36 of the 40 sources: scores on them flatter"
+    warning = "warning: the model was trained on 36 of the 40 sources: scores on them are too high"
     assert warning in run("evaluate", model, path, *SHORT)[1]
     assert warning in run("gap", model, path)[1]
     assert "trained on" not in run("evaluate", model, strange, *SHORT)[1]

@@ -235,7 +235,7 @@ def test_costs_are_sacrebleus_bleu_the_share_of_edits_and_equality() -> None:
 
 
 def test_what_does_not_go_together_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"`minimum_risk` refines what a trained model says: name one"):
+    with pytest.raises(OptionError, match=r"`minimum_risk` needs a trained model to start from"):
         dragoman.train([("a", "b")] * 9, out=tmp_path / "m", options=TrainOptions(minimum_risk=0.5))
     assert list(tmp_path.iterdir()) == []
     data = DataSummary(pairs=1000, kind="text", unspaced=False, shared_vocabulary=True, target_tokens=9.0)

@@ -54,7 +54,7 @@ def test_in_a_hurry_the_model_is_narrow_and_says_why(kind: str, pairs: int, widt
     assert recipe(replace(summary, processor_minutes=HURRIED)).hidden_size == width
     chosen, reasons = choose(TrainOptions(), replace(summary, processor_minutes=HURRIED - 1))
     assert (chosen.hidden_size, chosen.learning_rate) == (256, 2e-3)
-    assert "there is time for few steps" in next(reason.why for reason in reasons if reason.name == "hidden_size")
+    assert "time is short" in next(reason.why for reason in reasons if reason.name == "hidden_size")
     assert recipe(replace(summary, processor_minutes=1), hidden_size=320).hidden_size == 320
     assert recipe(data(pairs=100, processor_minutes=1)).hidden_size == recipe(data(pairs=100)).hidden_size
 
@@ -157,8 +157,8 @@ def test_contradictions_are_one_line(options: dict[str, object], message: str) -
         ({"sampling_steps": 9}, "`sampling_steps` needs `scheduled_sampling`, but it is 0"),
         ({"sampling_curve": "linear"}, "`sampling_curve` needs `scheduled_sampling`, but it is 0"),
         ({"risk_candidates": 4}, "`risk_candidates` needs `minimum_risk`, but it is 0"),
-        ({"minimum_risk": 1.0, "label_smoothing": 0.2}, "`label_smoothing` is of the cross-entropy"),
-        ({"minimum_risk": 1.0, "scheduled_sampling": 0.2}, "`scheduled_sampling` is of the cross-entropy"),
+        ({"minimum_risk": 1.0, "label_smoothing": 0.2}, "`label_smoothing` is part of the cross-entropy"),
+        ({"minimum_risk": 1.0, "scheduled_sampling": 0.2}, "`scheduled_sampling` is part of the cross-entropy"),
     ],
 )
 def test_an_option_that_would_change_nothing_is_an_error(options: dict[str, object], message: str) -> None:
@@ -192,7 +192,7 @@ def test_vectors_from_a_file_set_the_width_and_stay_apart() -> None:
     assert chosen.embedding_size == 70
     assert chosen.tie_embeddings == "none"
     assert recipe(data(source_vector_size=50)).tie_embeddings == "target"
-    with pytest.raises(OptionError, match="leaves no room"):
+    with pytest.raises(OptionError, match="one side has vectors from a file"):
         recipe(data(source_vector_size=50), tie_embeddings="all")
     with pytest.raises(OptionError, match=r"`embedding_size` must be that of `target_vectors` \(70\), but is 64"):
         recipe(data(target_vector_size=70), embedding_size=64)

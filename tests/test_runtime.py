@@ -508,7 +508,7 @@ def test_the_engine_is_one_of_three_and_computes_on_the_cpu(trained: Path) -> No
         dragoman.load(trained, engine="onnx", device="cuda")
     with pytest.raises(OptionError, match='`precision` must be auto, float32, int8, float16, but is "int4"'):
         dragoman.load(trained, precision="int4")
-    with pytest.raises(OptionError, match="`precision` is of the graphs that `engine` onnx runs"):
+    with pytest.raises(OptionError, match="`precision` needs `engine` onnx on the cpu"):
         dragoman.load(trained, precision="int8", engine="torch")
 
 

@@ -11,7 +11,9 @@ from cyclopts import Parameter
 
 ModelPath = Annotated[
     str,
-    Parameter(help="Model directory that `dragoman train` wrote, or a Hugging Face Hub name such as someone/model."),
+    Parameter(
+        help="Model directory, or a Hugging Face Hub name such as someone/model. To translate and score also a file of `dragoman export --bundle`."
+    ),
 ]
 AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON instead of text.", negative=())]
 TruePairs = Annotated[

@@ -111,7 +111,7 @@ def _warn_of_seen(translator: Translator, sources: list[str]) -> None:
 
     seen = seen_in_training(translator.directory, translator.source_tokenizer.encode_batch(sources)) or []
     if any(seen):
-        warn(f"the model was trained on {sum(seen):,} of the {len(seen):,} sources: scores on them flatter")
+        warn(f"the model was trained on {sum(seen):,} of the {len(seen):,} sources: scores on them are too high")
 
 
 def read_outputs(translator: Translator, path: str, sources: Sequence[str]) -> list[str]:

@@ -75,7 +75,7 @@ def _check(pairs: tuple[str, ...], out: Path | None, resume: Path | None, *, ove
     if resume is not None:
         if pairs or out is not None or overwrite:
             raise OptionError(
-                "`resume` goes on with the pairs and in the directory of the stopped training: give neither"
+                "`resume` uses the pairs and the directory of the stopped training: leave PAIRS, `out` and `overwrite` out"
             )
     elif not pairs:
         raise OptionError("PAIRS is missing; for example: dragoman train pairs.tsv --out model")

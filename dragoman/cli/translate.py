@@ -112,9 +112,7 @@ def _check(
     if sentences:
         check_no_file(reading, "sentences are given")
     if trace is not None and not sentences:
-        raise OptionError(
-            "`trace` is for sentences in the command: every step is kept, which a file would make too much"
-        )
+        raise OptionError("`trace` needs sentences in the command, not a file: it keeps every step of the search")
     if growing and (elsewhere or trace or "num_hypotheses" in search.model_fields_set):
         raise OptionError(
             "`stream` shows the text of one output: leave `json`, `output`, `trace` and `num_hypotheses` out"

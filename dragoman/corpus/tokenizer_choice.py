@@ -226,9 +226,9 @@ def _byte_fallback(
         reasons["byte_fallback"] = "the vocabulary is too small for 256 bytes"
         return False
     if characters > _MANY_CHARACTERS:
-        reasons["byte_fallback"] = f"{characters:,} different characters: the rare ones teach the bytes"
+        reasons["byte_fallback"] = f"{characters:,} different characters: the rare ones train the byte tokens"
         return True
-    reasons["byte_fallback"] = f"only {characters:,} different characters: bytes would never be trained"
+    reasons["byte_fallback"] = f"only {characters:,} different characters: byte tokens would never be trained"
     return False
 
 
@@ -258,11 +258,9 @@ def _jamo(
         if not any(side.is_hangul() for side in sides):
             reasons["jamo"] = "hardly any Hangul"
         elif any(wanted):
-            reasons["jamo"] = "Hangul syllables are too many for the data, their parts are not"
+            reasons["jamo"] = "there are too many Hangul syllables for the data, but few letters"
         else:
-            reasons["jamo"] = (
-                "syllables are ready-made symbols" if "symbols" in methods else "data enough for syllables"
-            )
+            reasons["jamo"] = "syllables are symbols" if "symbols" in methods else "enough data for syllables"
     if shared:
         wanted = [any(wanted)] * len(wanted)
     return tuple(wanted[:-1]), wanted[-1]

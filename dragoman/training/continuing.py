@@ -48,9 +48,7 @@ class Earlier:
         """The model that `options.from_model` names; an `OptionError` if other options would change its shape."""
         if options.from_model is None:
             if options.minimum_risk:
-                raise OptionError(
-                    "`minimum_risk` refines what a trained model says: name one that the training starts from (`from`)"
-                )
+                raise OptionError("`minimum_risk` needs a trained model to start from: give `from`")
             return None
         directory = ModelDirectory.open(locate(options.from_model))
         directory.require_folder("training on")

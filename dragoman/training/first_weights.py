@@ -86,7 +86,7 @@ def _start_from_earlier(model: Seq2Seq, earlier: Earlier, prepared: Prepared, li
         count = sum(seen_in_training(earlier.directory, ids) or [])
         if count:
             text = f"{count:,} of {len(ids):,} {name} sources are ones that {earlier.directory.path} was trained on"
-            listener(Note(f"{text}: scores on them flatter", warning=True))
+            listener(Note(f"{text}: scores on them are too high", warning=True))
 
 
 def _start_from_vectors(model: Seq2Seq, options: TrainOptions, prepared: Prepared, listener: Listener) -> None:

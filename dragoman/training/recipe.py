@@ -172,7 +172,7 @@ def choose(options: TrainOptions, data: DataSummary) -> tuple[Recipe, list[Reaso
         values["average_decay"] = 0.0
     if options.from_model is not None and options.embedding_rate is None and values["embedding_rate"] != 1:
         values["embedding_rate"] = 1.0
-        reasons.append(Reason("embedding_rate", 1.0, "those of a trained model are near their goal"))
+        reasons.append(Reason("embedding_rate", 1.0, "embeddings of a trained model need small changes only"))
     _settle_risk(options, values, reasons)
     _check(values, data)
     _check_effects(options, values, data)
@@ -197,7 +197,9 @@ def _settle_risk(options: TrainOptions, values: dict[str, Any], reasons: list[Re
     """Minimum risk refines a trained model, so that steps are small."""
     if values["minimum_risk"] and options.learning_rate is None:
         values["learning_rate"] /= 10
-        reasons.append(Reason("learning_rate", values["learning_rate"], "a tenth, as a trained model is refined"))
+        reasons.append(
+            Reason("learning_rate", values["learning_rate"], "a tenth of the usual, because a trained model is refined")
+        )
 
 
 def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any, str]]:
@@ -211,7 +213,7 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
     width, room = 512 if pairs >= many else 384 if pairs >= 40_000 else 256, size
     hurried = data.processor_minutes is not None and data.processor_minutes < HURRIED
     if hurried and width > 256:  # a step teaches a narrow model as much at first, and takes half the time
-        width, room = 256, "there is time for few steps, and those of a narrow model are quick"
+        width, room = 256, "time is short, and a narrow model makes more steps"
     epochs = max(10, min(200, round(20 * (100_000 / max(1, pairs)) ** 0.45)))
     # Small batches win when time is short: twice the steps for a tenth of the speed.
     batch = 1_500 if pairs >= 400_000 and not hurried else 750 if pairs >= 8_000 else 500 if pairs >= 2_000 else 300
@@ -220,17 +222,17 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
     of_symbols, of_text = 0.5 if small else 0.1 if large else 0.3, 0.3 if small else 0.2 if pairs < 100_000 else 0.1
     dropout, words, masked = of_symbols if symbols else of_text, 0.1 if small and not symbols else 0.0, size
     if _passes(data, options, width=width, batch_tokens=batch) < FEW and not options.r_drop:  # which compares two masks
-        dropout, words, masked = 0.0, 0.0, "there is time for few passes over the data, too few to learn it by heart"
+        dropout, words, masked = 0.0, 0.0, "too few passes over the data to overfit"
     return {
-        "cell": ("lstm", "the strongest of the cells in print"),
-        "encoder_layers": (2, "two layers, the first bidirectional over the words, the second over the first"),
-        "decoder_layers": (2, "attention sits between the first and the second"),
+        "cell": ("lstm", "the strongest recurrent cell in the literature"),
+        "encoder_layers": (2, "two layers; the second reads the outputs of the first"),
+        "decoder_layers": (2, "the first layer's states are the queries of attention; the second reads what it finds"),
         "embedding_size": (256 if pairs >= 2_000 else 128, size),
         "hidden_size": (width, room),
-        "bidirectional": (True, "every word is seen with both its sides"),
+        "bidirectional": (True, "the encoder sees the words before and after each word"),
         "attention": (
             "multihead",
-            "looks back at the source; its scores are scaled, so that it learns from the first step",
+            "lets the decoder look back at the source; its scaled scores learn from the first step on",
         ),
         "attention_heads": (4, ""),
         "attention_inside": (False, ""),
@@ -246,14 +248,14 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
         "batch_tokens": (batch, size),
         "optimizer": ("adamw", ""),
         "learning_rate": (rate, size),
-        "schedule": ("linear", "falls to nothing at the last step, which settles what a high rate leaves open"),
+        "schedule": ("linear", "the rate falls to zero at the last step"),
         "warmup_steps": (800 if large else 400, ""),
         "weight_decay": (0.01, ""),
         "clip_norm": (1.0, ""),
-        "label_smoothing": (0.1, "outputs are less certain of themselves"),
+        "label_smoothing": (0.1, "keeps the model from becoming overconfident"),
         "average_decay": (0.999 if pairs >= 2_000 else 0.99, "the kept model is a running average of the weights"),
         "metric": _metric(data),
-        "patience": (10, "evaluations without progress"),
+        "patience": (10, "evaluations without a better score end the run"),
         "seed": (1, ""),
         "accumulate": (1, ""),
         "scheduled_sampling": (0.0, ""),
@@ -262,7 +264,7 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
         "bptt": (0, ""),
         "r_drop": (0.0, ""),
         "precision": (
-            ("bfloat16", "this processor multiplies in bfloat16: a step takes two thirds of the time")
+            ("bfloat16", "this processor computes in bfloat16: a step takes two thirds of the time")
             if data.native_bfloat16
             else ("float32", "")
         ),
@@ -275,9 +277,9 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
         "risk_sharpness": (1.0, ""),
         "subword_dropout": (0.0, ""),
         "embedding_rate": (
-            (1.0, "vectors from a file are near their goal")
+            (1.0, "vectors from a file need small changes only")
             if data.source_vector_size or data.target_vector_size
-            else (EMBEDDINGS_LEARN / rate, "each row is seen now and then only, and begins at random")
+            else (EMBEDDINGS_LEARN / rate, "a row learns only when its token occurs, so it learns faster")
         ),
     }
 
@@ -333,7 +335,7 @@ def _check(values: dict[str, Any], data: DataSummary) -> None:
         )
     if values["tie_embeddings"] == "all" and data.source_vector_size != data.target_vector_size:
         raise OptionError(
-            "`tie_embeddings` all leaves no room for embeddings from a file on one side; choose target or none"
+            "`tie_embeddings` all has one table for both sides, but one side has vectors from a file; choose target or none"
         )
 
 
@@ -357,7 +359,9 @@ def _check_effects(options: TrainOptions, values: dict[str, Any], data: DataSumm
         raise OptionError(f"`weight_decay` needs `optimizer` adamw, but it is {values['optimizer']}")
     for name in ("label_smoothing", "r_drop", "scheduled_sampling"):
         if getattr(options, name) and values["minimum_risk"] == 1:
-            raise OptionError(f"`{name}` is of the cross-entropy, of which `minimum_risk` 1 leaves nothing; choose one")
+            raise OptionError(
+                f"`{name}` is part of the cross-entropy, which has no weight with `minimum_risk` 1; choose one"
+            )
     if options.embedding_size not in (None, values["embedding_size"]):
         raise OptionError(
             f"`embedding_size` must be that of `target_vectors` ({data.target_vector_size}), but is {options.embedding_size}"

@@ -24,9 +24,7 @@ def choose_engine(directory: ModelDirectory, engine: str, *, device: str, precis
         raise OptionError(f'`engine` onnx computes on the cpu, but `device` is "{device}"')
     if precision != "auto":
         if engine == "torch" or not on_cpu:
-            raise OptionError(
-                "`precision` is of the graphs that `engine` onnx runs on the cpu, but another is asked for"
-            )
+            raise OptionError("`precision` needs `engine` onnx on the cpu, but another engine or device is given")
         return "onnx"
     if engine != "auto":
         return engine

@@ -121,7 +121,9 @@ def _encode(texts: Texts, pairs: Sequence[str | Path], options: ReadOptions, fol
 
 def _open(folder: Path, directory: ModelDirectory) -> EncodedPairs:
     if not (folder / "train.json").exists():
-        raise OptionError(f"PAIRS is missing, and {directory.path} has its training data no more; give a file of pairs")
+        raise OptionError(
+            f"PAIRS is missing, and {directory.path} no longer has its training data; give a file of pairs"
+        )
     pairs = EncodedPairs.open(folder, "train")
     if not len(pairs):
         raise DataError("no pair is left after tokenisation, so there is nothing to align")

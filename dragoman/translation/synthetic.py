@@ -228,7 +228,9 @@ class BackTranslation:
     def __post_init__(self) -> None:
         """Find what is wrong with the file before any work is done."""
         if str(self.texts) == STANDARD_INPUT:
-            raise OptionError("TEXTS must be a file, as a work that goes on reads it again, but is standard input")
+            raise OptionError(
+                "TEXTS must be a file, which can be read again after an interruption, but is standard input"
+            )
         check_file(str(self.texts))
 
     def __call__(self, train: PairView, held_out: Sequence[PairView], listener: Listener) -> Iterator[tuple[str, str]]:
@@ -286,5 +288,5 @@ def _tell(made: Made, file: PairsFile, listener: Listener) -> None:
     """Say what came of it; nothing at all is an error."""
     if made.texts and not made.pairs:
         raise DataError(f"none of {made.texts:,} texts gave an output that can be trained on")
-    lost = f"; {made.without_output:,} gave no output that ends, and were left out" if made.without_output else ""
+    lost = f"; {made.without_output:,} gave no complete output, and were left out" if made.without_output else ""
     listener(Note(f"{made.texts:,} texts gave {made.pairs:,} pairs, in {file.path}{lost}", warning=bool(lost)))
