@@ -179,6 +179,9 @@ def test_columns_are_split_each_in_its_own_way() -> None:
     assert source.tokens(ids) == [*"abastar", "<sep>", "▁V", ";IND", ";PST", ";NOM", "(3", ",PL", ")"]
     assert source.decode(ids) == text
     assert max(ids) < source.vocab_size == len(source.surfaces())
+    unknown = source.encode("aXb\tV;FUT;PST")
+    assert source.tokens(unknown) == ["a", "<unk>", "b", "<sep>", "▁V", "<unk>", ";PST"]
+    assert unknown.count(UNK) == 2  # in whichever column
     assert sorted(source.files()) == ["tokenizer.source.1.json", "tokenizer.source.2.json"]
     again = Tokenizer.from_files(json.loads(json.dumps(source.config())), source.files().__getitem__)
     assert again.encode_batch([text, "\tN"]) == source.encode_batch([text, "\tN"])
