@@ -62,7 +62,7 @@ def fold(text: str) -> str:
     if text.isascii():
         return " ".join(text.lower().split())
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
-    return " ".join(folded.replace("\ufeff", "").split())
+    return " ".join(folded.split())
 
 
 def hash64(text: str) -> int:
