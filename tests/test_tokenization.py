@@ -214,6 +214,17 @@ def test_damaged_files_are_named() -> None:
         Tokenizer.from_files(config, lambda _: tokenizers.Tokenizer(tokenizers.models.BPE()).to_str())
     with pytest.raises(StorageError, match="configuration is damaged"):
         Tokenizer.from_files({}, PLAIN["bpe"].files().__getitem__)
+    text = PLAIN["word"].files()["tokenizer.json"]
+    silent = json.dumps(json.loads(text) | {"decoder": None})
+    for other in (silent, text.replace("<s>", "<begin>")):
+        with pytest.raises(
+            StorageError, match=r"is not a tokenizer of dragoman: ids 0 to 3 must be <pad> <unk> <s> </s>"
+        ):
+            Tokenizer.from_files(PLAIN["word"].config(), lambda _, other=other: other)
+    description = json.loads(text)
+    description["model"]["vocab"].pop("▁Go")
+    with pytest.raises(StorageError, match=r"tokenizer\.json is damaged: of its ids 0 to \d+ some stand for no token"):
+        Tokenizer.from_files(PLAIN["word"].config(), lambda _: json.dumps(description))
 
 
 @pytest.mark.parametrize("name", ["../tokenizer", "/tmp/tokenizer", "a\\b", "..", "", "a\0", None])

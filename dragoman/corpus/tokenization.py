@@ -284,13 +284,15 @@ def _load(name: str, text: str) -> tokenizers.Tokenizer:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StorageError(f"{name} cannot be read by the tokenizers library: {reason}") from None
     names = tuple(library.id_to_token(i) for i in range(len(SPECIAL_TOKENS)))
-    if names != SPECIAL_TOKENS or library.decoder is None or _has_gaps(library):
-        raise StorageError(f"{name} is not a tokenizer of dragoman: ids 0 to 3 must be {' '.join(SPECIAL_TOKENS)}")
+    if names != SPECIAL_TOKENS or library.decoder is None:
+        special = " ".join(SPECIAL_TOKENS)
+        raise StorageError(
+            f"{name} is not a tokenizer of dragoman: ids 0 to 3 must be {special}, and it must have a decoder"
+        )
+    ids = sorted(library.get_vocab().values())
+    if ids != list(range(len(ids))):
+        raise StorageError(f"{name} is damaged: of its ids 0 to {ids[-1]} some stand for no token, or for several")
     return library
-
-
-def _has_gaps(library: tokenizers.Tokenizer) -> bool:
-    return sorted(library.get_vocab().values()) != list(range(library.get_vocab_size()))
 
 
 def library_json(library: tokenizers.Tokenizer) -> dict[str, Any]:
