@@ -139,6 +139,19 @@ def test_every_epoch_splits_every_pair_anew_and_seeds_differ() -> None:
     assert [decode(ids) for ids in second] == [decode(ids) for ids in stored]
 
 
+def test_each_side_is_split_by_its_own_merges_and_equal_rows_each_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subword_dropout, "_CHUNK", 30)
+    texts = ["the lowest and the newest"] * 90
+    sides = PLAIN["bpe"], WORDS
+    stored = EncodedPairs.of(zip(*(side.encode_batch(texts) for side in sides), strict=True))
+    anew = SplitAnew(stored, *sides, share=0.5, seed=1)(0)
+    for tokenizer, new, old in zip(sides, (anew.source, anew.target), (stored.source, stored.target), strict=True):
+        rows = [new(i).tolist() for i in range(90)]
+        assert {tokenizer.decode(row) for row in rows} == {tokenizer.decode(old(0).tolist())}
+        assert rows[:30] != rows[30:60] != rows[60:]
+        assert len(set(map(tuple, rows))) > 10
+
+
 def test_only_columns_of_bpe_are_split_anew() -> None:
     texts = [f"V;PST;NOM(3,PL)\t{text}" for text in TEXTS]
     rows = COLUMNS.encode_batch(texts)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from dragoman.config import TokenizerMethod
 from dragoman.corpus.tokenization import BOS, EOS, PAD, SEPARATOR, SPECIAL_TOKENS, UNK, Tokenizer
-from dragoman.corpus.tokenizer_learning import learn
+from dragoman.corpus.tokenizer_learning import MANY_TOKENS, learn
 from dragoman.errors import DataError, OptionError, StorageError
 
 METHODS: tuple[TokenizerMethod, ...] = get_args(TokenizerMethod)
@@ -206,6 +206,28 @@ def test_frequent_words_are_kept_and_words_of_a_vectors_file_added() -> None:
     assert UNK not in extended.encode("the ox, the cat")
 
 
+@pytest.mark.parametrize("method", ["word", "symbols", "features", "char", "bpe", "unigram"])
+def test_of_many_tokens_those_seen_once_are_left_out_so_that_unknown_is_learned(method: TokenizerMethod) -> None:
+    characters = method in ("char", "bpe", "unigram")
+    most = MANY_TOKENS["char" if characters else method]
+    for count, known in ((most // 2, True), (most + 10, False)):
+        names = [chr(0x4E00 + i) if characters else f"{i}w" for i in range(count)]
+        between = ";" if method == "features" else " "
+        texts = [*(between.join(names[start : start + 50]) for start in range(0, count, 50)), between.join(names[:50])]
+        learned = Tokenizer([learn(texts, method=method, vocab_size=4 * most)])
+        once, twice = (UNK in learned.encode(names[0] + between + name) for name in (names[-1], names[20]))
+        assert not twice
+        assert once is not known
+
+
+@pytest.mark.parametrize("method", ["bpe", "unigram"])
+def test_characters_leave_half_of_the_vocabulary_to_what_they_make_up(method: TokenizerMethod) -> None:
+    texts = ["the there other " * 20, "".join(chr(0x4E00 + i) * 3 for i in range(80))]
+    names = Tokenizer([learn(texts, method=method, vocab_size=64)]).surfaces()[4:]
+    assert sum(len(name) > 1 for name in names) >= 8
+    assert sum(len(name) == 1 for name in names) == 30
+
+
 def test_damaged_files_are_named() -> None:
     config = PLAIN["bpe"].config()
     with pytest.raises(StorageError, match=r"tokenizer\.json cannot be read by the tokenizers library"):
@@ -246,7 +268,7 @@ def test_impossible_requests_are_named() -> None:
 
 LEARN_ALL = """
 import sys, hashlib
-from dragoman.corpus.tokenizer_learning import learn
+from dragoman.corpus.tokenizer_learning import MANY_TOKENS, learn
 from dragoman.corpus.tokenization import Tokenizer
 texts = [f"{a} {b}{c} 집{chr(0xAC00 + 28 * ((i * 37) % 300))}" for i, (a, b, c) in enumerate(
     (x, y, z) for x in "abcdefg" for y in ("go", "went", "gone", "est-ce") for z in ("!", "ing", "'s", "。目"))]
