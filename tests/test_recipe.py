@@ -82,6 +82,14 @@ def test_few_passes_want_no_dropout(kind: str) -> None:
     assert "few passes" in next(reason.why for reason in reasons if reason.name == "dropout")
 
 
+def test_passes_count_every_batch_of_a_step_and_a_wider_model_makes_fewer() -> None:
+    summary = data(kind="text", pairs=20_000, target_tokens=10.0)
+    steps = {"max_steps": 300, "batch_tokens": 2_000}  # three passes
+    assert recipe(summary, **steps).dropout == 0 < recipe(summary, **steps, accumulate=4).dropout
+    hurried = replace(summary, processor_minutes=10)
+    assert recipe(hurried, hidden_size=512).dropout == 0 < recipe(hurried, hidden_size=256).dropout
+
+
 def test_embeddings_learn_fast_unless_they_have_learned_or_the_preset_is_a_papers() -> None:
     for summary in (data(), data(pairs=500_000), data(kind="symbols", pairs=3_000)):
         chosen = recipe(summary)
