@@ -239,7 +239,7 @@ def test_only_a_later_end_is_said_to_make_the_rate_rise(tmp_path: Path) -> None:
     for more, expected in (({"patience": 30}, False), ({"max_steps": 14}, True), ({"max_steps": 12}, False)):
         seen: list[Event] = []
         dragoman.resume(tmp_path / "m", options=TrainOptions(**more), listener=seen.append)  # type: ignore[arg-type]
-        assert any(isinstance(event, Note) and "rises now" in event.text for event in seen) == expected, more
+        assert any(isinstance(event, Note) and "is higher now" in event.text for event in seen) == expected, more
 
 
 def test_values_that_are_not_set_are_not_given(tmp_path: Path) -> None:

@@ -209,4 +209,4 @@ def test_the_command_line_writes_a_trace_beside_the_outputs(
         "pruned",
     }
     assert main(["translate", model, "--input", str(tmp_path / "in.txt"), "--trace", str(file)]) == 2
-    assert "--trace is for sentences in the command" in capfd.readouterr().err
+    assert "--trace needs sentences in the command" in capfd.readouterr().err

@@ -208,9 +208,7 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
     size = f"{pairs:,} pairs"
     small, large = pairs < 8_000, pairs >= 40_000
     # Words and phones need less room than sentences, and a narrower model takes half the time.
-    # Of many words every one wants to be remembered, so that a wide model with a low rate goes on learning where another stands still.
-    many = 100_000 if symbols else 400_000
-    width, room = 512 if pairs >= many else 384 if pairs >= 40_000 else 256, size
+    width, room = 512 if pairs >= 400_000 else 384 if large and not symbols else 256, size
     hurried = data.processor_minutes is not None and data.processor_minutes < HURRIED
     if hurried and width > 256:  # a step teaches a narrow model as much at first, and takes half the time
         width, room = 256, "time is short, and a narrow model makes more steps"
@@ -221,8 +219,11 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
     rate = 1e-3 if width == 512 else 2e-3
     of_symbols, of_text = 0.5 if small else 0.1 if large else 0.3, 0.3 if small else 0.2 if pairs < 100_000 else 0.1
     dropout, words, masked = of_symbols if symbols else of_text, 0.1 if small and not symbols else 0.0, size
-    if _passes(data, options, width=width, batch_tokens=batch) < FEW and not options.r_drop:  # which compares two masks
-        dropout, words, masked = 0.0, 0.0, "too few passes over the data to overfit"
+    if not options.r_drop:  # which compares two masks
+        if _passes(data, options, width=width, batch_tokens=batch) < FEW:
+            dropout, words, masked = 0.0, 0.0, "too few passes over the data to overfit"
+        elif symbols and pairs >= 100_000:
+            dropout, masked = 0.0, f"{size}: new words are like known ones, which are to be learned by heart"
     return {
         "cell": ("lstm", "the strongest recurrent cell in the literature"),
         "encoder_layers": (2, "two layers; the second reads the outputs of the first"),
