@@ -18,10 +18,11 @@ from torch.autograd.graph import saved_tensors_hooks
 
 import dragoman
 from dragoman.cli import main
-from dragoman.config import TrainOptions
+from dragoman.config import SearchOptions, TrainOptions
 from dragoman.corpus.dataset import EncodedPairs
 from dragoman.errors import OptionError
 from dragoman.generation.scoring import score_ids
+from dragoman.generation.search import search
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
 from dragoman.training import risk as risk_room
@@ -100,16 +101,18 @@ def test_the_whole_space_has_all_the_probability_that_search_may_give() -> None:
         assert float(output_log_probs(model, pool).exp().sum()) == pytest.approx(1.0, abs=1e-10)
 
 
-def test_draws_are_different_outputs_with_their_costs_and_a_function_of_the_seed() -> None:
+def test_candidates_are_the_best_outputs_with_their_costs_and_a_function_of_weights_and_batch() -> None:
     model, batch, risk = build(dropout=0.5), batch_of(pairs(), range(6)), risk_of(candidates=5)
-    pool = risk.draw(model.train(), batch, seed=1)
-    drawn = [{ids for ids, row in zip(pool.outputs, pool.rows, strict=True) if row == k} for k in range(6)]
-    assert [len(each) for each in drawn] == [5] * 6
+    pool = risk.find(model.train(), batch)
+    options = SearchOptions(beam_size=5, num_hypotheses=5, max_length=2 * int(batch.target_lengths.max()) + 10)
+    best = search(TorchStepper(model.eval()), [pairs().source(row).tolist() for row in range(6)], options=options)
+    found = [[ids for ids, row in zip(pool.outputs, pool.rows, strict=True) if row == k] for k in range(6)]
+    assert found == [[hypothesis.ids for hypothesis in hypotheses] for hypotheses in best]
+    assert [len(set(each)) for each in found] == [5] * 6
     for ids, row, cost in zip(pool.outputs, pool.rows.tolist(), pool.costs, strict=True):
         right = tuple(pairs().target(row).tolist())
         assert cost == by_edits(tuple(i for i in ids if i != EOS), [right])
-    assert risk.draw(model.train(), batch, seed=1).outputs == pool.outputs
-    assert risk.draw(model.train(), batch, seed=2).outputs != pool.outputs
+    assert risk.find(model.train(), batch).outputs == pool.outputs
 
 
 def test_several_pools_give_the_gradient_of_the_one_that_holds_all_their_sources() -> None:
@@ -117,15 +120,15 @@ def test_several_pools_give_the_gradient_of_the_one_that_holds_all_their_sources
     grads = []
     for parts in ([range(12)], [range(5), range(5, 12)]):
         model.zero_grad(set_to_none=True)
-        risk.add_gradients(model, [risk.draw(model, batch_of(pairs(), part), seed=3) for part in parts])
+        risk.add_gradients(model, [risk.find(model, batch_of(pairs(), part)) for part in parts])
         grads.append({name: value.grad.clone() for name, value in model.named_parameters() if value.grad is not None})
     assert distance(*grads) < 1e-12
 
 
 def test_sources_whose_outputs_all_cost_the_same_count_but_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     """No probabilities change what they cost."""
-    model, risk = build().eval(), risk_of()
-    pool = risk.draw(model, batch_of(pairs(), range(4)), seed=3)
+    model, risk = build().eval(), risk_of(candidates=20)
+    pool = risk.find(model, batch_of(pairs(), range(4)))
     whole = value_of(risk, model, pool)
     same = [0.5 if row in {0, 2} else cost for row, cost in zip(pool.rows.tolist(), pool.costs, strict=True)]
     mixed, computed = replace(pool, costs=same), []
@@ -136,7 +139,7 @@ def test_sources_whose_outputs_all_cost_the_same_count_but_are_not_computed(monk
     value = value_of(risk, model, mixed)
     assert [pool.source_lengths.tolist() for pool in computed] == [mixed.source_lengths[[1, 3]].tolist()]
     assert {row for pool in computed for row in pool.rows.tolist()} == {0, 1}
-    parts = [value_of(risk, model, risk.draw(model, batch_of(pairs(), [row]), seed=3)) for row in range(4)]
+    parts = [value_of(risk, model, risk.find(model, batch_of(pairs(), [row]))) for row in range(4)]
     assert sum(parts) == pytest.approx(whole, abs=1e-10)
     assert value == pytest.approx(parts[1] + parts[3] + 2 * 0.5, abs=1e-10)
     risk.add_gradients(model, [replace(pool, costs=[0.25] * len(pool.costs))])
@@ -171,7 +174,7 @@ def test_what_is_computed_again_is_not_held_and_gives_the_same_gradient() -> Non
 def gradient_of(**more: bool) -> Tensor:
     """The whole gradient of a small float32 model's risk, as one vector."""
     model, risk = build(dropout=0.2).float(), risk_of(**more)
-    pool = risk.draw(model, batch_of(pairs(), range(12)), seed=3)
+    pool = risk.find(model, batch_of(pairs(), range(12)))
     torch.manual_seed(1)
     risk.add_gradients(model.train(), [pool])
     parts = [value.grad for value in model.parameters() if value.grad is not None]
@@ -181,7 +184,7 @@ def gradient_of(**more: bool) -> Tensor:
 
 def test_under_dropout_the_outputs_of_a_source_are_compared_under_one_model() -> None:
     model, batch = build(dropout=0.5), batch_of(pairs(), [3])
-    pool = risk_of().draw(model, batch, seed=1)
+    pool = risk_of().find(model, batch)
     twice = Pool(pool.source_ids, pool.source_lengths, pool.rows.repeat(2), [*pool.outputs, *pool.outputs], [])
     log_probs = output_log_probs(model.train(), twice).view(2, -1)
     assert torch.allclose(log_probs[0], log_probs[1], atol=1e-10)
@@ -196,8 +199,8 @@ def test_what_a_model_says_costs_less_after_minimum_risk_than_after_as_much_cros
     def train(model: Seq2Seq, weight: float, steps: int) -> float:
         risk = MinimumRisk(data, weight=weight, metric="edit", candidates=8)
         optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-        for step in range(steps):
-            pools = [risk.draw(model, batch, seed=step)] if weight else []
+        for _ in range(steps):
+            pools = [risk.find(model, batch)] if weight else []
             model.train()
             optimizer.zero_grad()
             add_gradients(model, [batch], CPU, Objective(share=1 - weight))
@@ -206,7 +209,7 @@ def test_what_a_model_says_costs_less_after_minimum_risk_than_after_as_much_cros
             optimizer.step()
         judge = MinimumRisk(data, weight=1.0, metric="edit", candidates=40)
         with torch.no_grad():
-            return float(judge.risk(model.eval(), judge.draw(model, batch, seed=9))) / len(batch)
+            return float(judge.risk(model.eval(), judge.find(model, batch))) / len(batch)
 
     before = train(model, 0.0, 30)
     by_entropy, by_risk = (train(copy.deepcopy(model), weight, 12) for weight in (0.0, 0.9))

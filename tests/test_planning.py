@@ -87,15 +87,15 @@ def test_a_step_is_timed_with_all_that_it_will_do(monkeypatch: pytest.MonkeyPatc
     assert seen.count(0.4) >= planning.TIMED  # fused teacher forcing would be timed without it
     pairs = EncodedPairs.of([([4, 5], [6, 7])] * 400)
     risky = MinimumRisk(pairs, weight=0.5, metric="edit", candidates=4)
-    draw, drawn = risky.draw, []
+    find, searched = risky.find, []
 
-    def counted(model: Seq2Seq, batch: Batch, *, seed: int) -> Pool:
-        drawn.append(len(batch))
-        return draw(model, batch, seed=seed)
+    def counted(model: Seq2Seq, batch: Batch) -> Pool:
+        searched.append(len(batch))
+        return find(model, batch)
 
-    monkeypatch.setattr(risky, "draw", counted)
+    monkeypatch.setattr(risky, "find", counted)
     expected(recipe(), risk=risky)
-    assert len(drawn) >= planning.TIMED
+    assert len(searched) >= planning.TIMED
 
 
 def test_the_predicted_memory_is_that_of_the_process_and_of_all_that_is_kept_per_parameter() -> None:

@@ -382,7 +382,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         int | None,
         option(
             "Training",
-            description="Different outputs drawn for every pair, for `minimum_risk`. Default: 8.",
+            description="Outputs that beam search finds for every pair, for `minimum_risk`. Default: 8.",
             ge=2,
             le=1000,
         ),
@@ -391,7 +391,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         float | None,
         option(
             "Training",
-            description="Exponent on the probabilities of the drawn outputs; below 1 the improbable ones count more. Default: 1.",
+            description="Exponent on the probabilities of these outputs; below 1 the improbable ones count more. Default: 1.",
             gt=0,
             le=100,
         ),

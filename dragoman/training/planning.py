@@ -142,7 +142,7 @@ def forecast(
 def _timed(model: Seq2Seq, recipe: Recipe, batch: Batch, device: torch.device, risk: MinimumRisk | None) -> float:
     """Seconds for the gradients of a batch, once scheduled sampling has its whole share."""
     begun = time.monotonic()
-    pools = [risk.draw(model, batch, seed=recipe.seed)] if risk else []
+    pools = [risk.find(model, batch)] if risk else []
     model.train()  # drawing is done without dropout
     add_gradients(model, [batch], device, replace(objective_of(recipe), own_share=recipe.scheduled_sampling))
     if risk:

@@ -1,11 +1,12 @@
 """Minimum risk: what a model's own outputs cost it, measured on ids; knows no text, no optimiser and no schedule.
 
-Shen et al. 2016 (equations 10 to 13), Edunov et al. 2018. For every pair some different outputs are drawn from the model; the
+Shen et al. 2016 (equations 10 to 13), Edunov et al. 2018. For every pair beam search finds the best outputs of the model; the
 *risk* is their expected cost, under the model's probabilities to the power of `sharpness`, divided by their sum. A gradient
 flows through these probabilities alone. Costs lie between 0 (right) and 1.
 
-The references are not among the outputs, unless the model draws them: the cross-entropy beside the risk learns from them,
-and what the risk is to change is what the model says itself.
+The references are not among the outputs, unless the model finds them: the cross-entropy beside the risk learns from them,
+and what the risk is to change is what the model says itself. Nor are outputs drawn at random: label smoothing leaves so much
+probability to words that are wrong that most draws have one, too improbable to matter (see benchmarks/recipes/eng-fra.md).
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ Cost = Callable[[Ids, Sequence[Ids]], float]
 
 @dataclass(frozen=True)
 class Pool:
-    """The outputs that were drawn for the sources of one batch, all different for each source."""
+    """The outputs that were found for the sources of one batch, all different for each source."""
 
     source_ids: Ints
     """(batch, source_length)"""
@@ -71,7 +72,7 @@ class Pool:
 
 
 class MinimumRisk:
-    """Draws outputs, and adds the gradient of their expected cost."""
+    """Finds outputs, and adds the gradient of their expected cost."""
 
     def __init__(
         self,
@@ -86,7 +87,7 @@ class MinimumRisk:
     ) -> None:
         """`metric` is bleu, edit or exact_match; `pairs`, the training data, has the references of every source.
 
-        With `bfloat16` the pass that has a gradient multiplies in bfloat16; drawing does not. With `recompute` its
+        With `bfloat16` the pass that has a gradient multiplies in bfloat16; the search does not. With `recompute` its
         activations within layers are computed again in the backward pass instead of held.
         """
         self.weight = weight
@@ -97,19 +98,10 @@ class MinimumRisk:
         self.recompute = recompute
         self.references = References(pairs)
 
-    def draw(self, model: Seq2Seq, batch: Batch, *, seed: int) -> Pool:
-        """Draw up to `candidates` different outputs for every pair, without dropout: a function of weights, batch and seed.
-
-        Sampling is without replacement (Kool et al. 2019), so that a model that is sure of itself gives as many.
-        """
+    def find(self, model: Seq2Seq, batch: Batch) -> Pool:
+        """The up to `candidates` best outputs of beam search for every pair, without dropout: a function of weights and batch."""
         longest = 2 * int(batch.target_lengths.max()) + 10
-        options = SearchOptions(
-            method="stochastic_beam",
-            beam_size=self.candidates,
-            num_hypotheses=self.candidates,
-            max_length=longest,
-            seed=seed,
-        )
+        options = SearchOptions(beam_size=self.candidates, num_hypotheses=self.candidates, max_length=longest)
         sources = [
             ids[:length].tolist() for ids, length in zip(batch.source_ids, batch.source_lengths.tolist(), strict=True)
         ]

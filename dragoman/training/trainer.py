@@ -223,7 +223,7 @@ class Trainer:
         run, recipe = self.run, self.recipe
         seed = int(np.random.SeedSequence((recipe.seed, run.step, self.processes.rank)).generate_state(1)[0])
         own = self.processes.share(batches)
-        pools = [self.risk.draw(self.model, batch, seed=seed >> 1) for batch in own] if self.risk else []
+        pools = [self.risk.find(self.model, batch) for batch in own] if self.risk else []
         torch.manual_seed(seed)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
