@@ -217,7 +217,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         float | None,
         option(
             "Model",
-            description="Share of activations dropped between layers in training. Default: 0.1 to 0.5 by data; 0 in runs of few epochs.",
+            description="Share of activations dropped between layers in training. Default: 0 to 0.5, by data; 0 in runs of few epochs.",
             ge=0,
             lt=1,
         ),

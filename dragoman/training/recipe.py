@@ -244,7 +244,7 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
         "layer_norm": (True, "steadier training"),
         "residual": (True, "steadier training"),
         "dropout": (dropout, masked),
-        "word_dropout": (words, masked),
+        "word_dropout": (words, size if symbols else masked),
         "epochs": (epochs, f"at most; {size}"),
         "batch_tokens": (batch, size),
         "optimizer": ("adamw", ""),
