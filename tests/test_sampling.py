@@ -14,13 +14,14 @@ from steppers import EndlessStepper, TableStepper, every_output
 
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
+from dragoman.generation.ask import Answer
 from dragoman.generation.best_first import Queue
 from dragoman.generation.constraints import Constraints, contains
 from dragoman.generation.plan import make_plan
 from dragoman.generation.randomness import absorb, source_keys, uniform
-from dragoman.generation.sampling import draw, draw_several, shape, weigh
+from dragoman.generation.sampling import Sampler, draw, draw_several, draw_within, keep_best, keep_near_best, weigh
 from dragoman.generation.search import search
-from dragoman.generation.stepper import BOS, EOS, PAD, UNK, Floats
+from dragoman.generation.stepper import BOS, EOS, PAD, UNK, Floats, Ints
 from dragoman.generation.stochastic import highest
 from dragoman.generation.streaming import stream
 
@@ -69,6 +70,8 @@ def assert_drawn_from(counts: Counts, expected: dict[tuple[int, ...], float]) ->
     if pooled >= 5:
         cells.append((pooled, pooled_count))
     freedom = len(cells) - 1
+    if not freedom:
+        return  # a single outcome, which was the only one
     statistic = sum((count - mean) ** 2 / mean for mean, count in cells)
     # Wilson and Hilferty (1931): the 0.9999 quantile, with 3.719 that of the normal distribution
     limit = freedom * (1 - 2 / (9 * freedom) + 3.719 * math.sqrt(2 / (9 * freedom))) ** 3
@@ -195,9 +198,9 @@ def test_what_rules_leave_is_drawn_however_improbable(method: str) -> None:
 # Shaping the distribution
 
 
-def shaped(values: Floats, *, temperature: float = 1.0, **options: float) -> Floats:
-    """What `shape` leaves, as probabilities."""
-    left = shape(weigh(values, temperature=temperature), **options)
+def shaped(values: Floats, *, temperature: float = 1.0, top_k: int | None = None, min_p: float | None = None) -> Floats:
+    """What is left, as probabilities."""
+    left = keep_near_best(keep_best(weigh(values, temperature=temperature), top_k), min_p)
     return left / left.sum(axis=1, keepdims=True)
 
 
@@ -207,22 +210,47 @@ def test_top_k_keeps_the_most_probable() -> None:
     np.testing.assert_allclose(shaped(values, top_k=9), np.exp(values))
 
 
-def test_top_p_keeps_the_fewest_that_have_so_much_together() -> None:
-    values = np.log(np.array([[0.1, 0.4, 0.3, 0.2]]))
-    np.testing.assert_allclose(shaped(values, top_p=0.65), [[0, 4 / 7, 3 / 7, 0]])
-    np.testing.assert_allclose(shaped(values, top_p=0.75), [[0, 4 / 9, 3 / 9, 2 / 9]])
-    np.testing.assert_allclose(shaped(values, top_p=0.01), [[0, 1, 0, 0]])
-    np.testing.assert_allclose(shaped(values, top_p=1.0), np.exp(values))
+def drawn_within(weights: Floats, mass: Floats, seed: int = 0) -> Ints:
+    """The columns that `draw_within` draws, and the turns it may take are few."""
+    random = np.random.default_rng(seed)
+    turns = []
+
+    def more(rows: Ints, turn: int) -> Floats:
+        turns.append(turn)
+        return random.random(len(rows))
+
+    columns = draw_within(weights, mass, random.random(len(weights)), more)
+    assert turns == list(range(1, len(turns) + 1))
+    return columns
+
+
+@pytest.mark.parametrize(
+    ("share", "kept"), [(0.65, [0, 4, 3, 0]), (0.75, [0, 4, 3, 2]), (0.01, [0, 1, 0, 0]), (0.95, [1, 4, 3, 2])]
+)
+def test_top_p_draws_from_the_fewest_that_have_so_much_together(share: float, kept: list[int]) -> None:
+    rows = 20_000
+    columns = drawn_within(np.tile([0.1, 0.4, 0.3, 0.2], (rows, 1)), np.full(rows, share))
+    counts = {(column,): int(number) for column, number in enumerate(np.bincount(columns, minlength=4)) if number}
+    assert_drawn_from(counts, {(column,): weight / sum(kept) for column, weight in enumerate(kept) if weight})
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 3000), st.floats(0.01, 0.9999))
 @settings(max_examples=100, deadline=None)
 def test_top_p_is_the_shortest_beginning_of_the_whole_vocabulary_sorted(seed: int, size: int, top_p: float) -> None:
     values = np.random.default_rng(seed).normal(size=(4, size)) * [[0.1], [1], [4], [8]]  # from flat to peaked
-    for row, kept in zip(shaped(values), shaped(values, top_p=top_p) > 0, strict=True):
+    weights = weigh(values)
+    columns = drawn_within(weights.repeat(50, axis=0), top_p * weights.sum(axis=1).repeat(50), seed)
+    for row, drawn in zip(weights / weights.sum(axis=1, keepdims=True), columns.reshape(4, 50), strict=True):
         order = (-row).argsort()
         needed = int(np.searchsorted(row[order].cumsum(), top_p)) + 1
-        assert set(np.flatnonzero(kept)) == set(order[:needed])
+        assert set(drawn) <= set(order[:needed])
+
+
+def test_equals_at_the_border_of_top_p_are_drawn_alike() -> None:
+    rows = 20_000
+    columns = drawn_within(np.tile([1.0, 2.0, 1.0, 1.0, 0.5], (rows, 1)), np.full(rows, 2.5))
+    counts = {(column,): int(number) for column, number in enumerate(np.bincount(columns))}
+    assert_drawn_from(counts, {(0,): 0.2, (1,): 0.4, (2,): 0.2, (3,): 0.2})
 
 
 def test_min_p_keeps_what_is_near_the_best() -> None:
@@ -234,10 +262,32 @@ def test_min_p_keeps_what_is_near_the_best() -> None:
 def test_the_temperature_comes_first_and_the_rest_in_turn() -> None:
     values = np.log(np.array([[0.1, 0.4, 0.3, 0.2]]))
     np.testing.assert_allclose(shaped(values, temperature=0.5), [[1 / 30, 16 / 30, 9 / 30, 4 / 30]])
-    # of 0.4, 0.3 and 0.2 the first has 4/9, less than 0.5: two are kept
-    np.testing.assert_allclose(shaped(values, top_k=3, top_p=0.5), [[0, 4 / 7, 3 / 7, 0]])
     # squared, the first two have 25/29 and the third 4/16 of the best
     np.testing.assert_allclose(shaped(values, temperature=0.5, top_k=3, min_p=0.3), [[0, 16 / 25, 9 / 25, 0]])
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({"top_p": 0.6}, 2),  # 0.4 + 0.3
+        ({"top_k": 3, "top_p": 0.44}, 1),  # 4 / 9 of what is left
+        ({"top_k": 3, "top_p": 0.45}, 2),
+        ({"temperature": 0.5, "top_p": 0.5}, 1),  # 16 / 30
+        ({"temperature": 2.0, "top_p": 0.5}, 2),
+        ({"top_p": 0.9, "min_p": 0.6}, 2),  # top_p alone leaves three, and of the two that min_p leaves 0.7 is not 0.9
+        ({"top_p": 0.6, "min_p": 0.1}, 2),  # the mass is that of all, not of what min_p leaves
+    ],
+)
+def test_a_sampler_shapes_in_turn(options: dict[str, float], kept: int) -> None:
+    probabilities = np.array([0.1, 0.4, 0.3, 0.2])
+    sampler = Sampler(make_plan(MANY, 9, options=SearchOptions(method="sample", **options)))
+    values = np.log(np.tile(probabilities, (len(MANY), 1)))
+    answer = Answer(np.tile([5, 6, 7, 8], (len(MANY), 1)), values, values, None, None)
+    picked = sampler.pick(answer, np.arange(len(MANY)), 0)
+    weights = probabilities ** (1 / options.get("temperature", 1.0))
+    left = {(5 + place,): weights[place] for place in (-weights).argsort()[:kept]}
+    counts = {(id_,): int((picked.ids == id_).sum()) for id_ in set(picked.ids.tolist())}
+    assert_drawn_from(counts, {ids: weight / sum(left.values()) for ids, weight in left.items()})
 
 
 @pytest.mark.parametrize("options", [{"top_k": 1}, {"top_p": 0.001}, {"min_p": 1.0}, {"temperature": 0.01}])
@@ -251,8 +301,9 @@ def test_at_the_edge_sampling_is_greedy(options: dict[str, float]) -> None:
 def test_a_row_without_any_probability_is_survived() -> None:
     nothing = np.full((1, 3), -np.inf)
     assert weigh(nothing).tolist() == [[0, 0, 0]]
-    assert shape(weigh(nothing), top_k=1, top_p=0.5, min_p=0.1).tolist() == [[0, 0, 0]]
+    assert keep_near_best(keep_best(weigh(nothing), 1), 0.1).tolist() == [[0, 0, 0]]
     assert draw(weigh(nothing), np.array([0.5])).shape == (1,)
+    assert drawn_within(weigh(nothing), np.zeros(1)).shape == (1,)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.floats(0, 1, exclude_min=True, exclude_max=True))
@@ -274,6 +325,13 @@ def test_streams_are_uniform_and_of_their_own() -> None:
         len({int(key[0]) for key in (source_keys(s, [ids]) for s in (0, 1) for ids in ([4], [5], [4, 5], [5, 4], []))})
         == 10
     )
+
+
+def test_the_key_of_a_source_absorbs_the_seed_and_its_ids() -> None:
+    key = np.zeros(1, np.uint64)
+    for number in (7, 4, 31_999, 0):
+        key = absorb(key, number)
+    assert source_keys(7, [[9], [4, 31_999, 0]])[1] == key[0]
 
 
 # Stochastic beams

@@ -17,28 +17,33 @@ from dragoman.generation.stepper import Floats
 
 Keys = NDArray[np.uint64]
 
-_STEP = np.uint64(0x9E3779B97F4A7C15)
+_STEP = 0x9E3779B97F4A7C15
+_WORD = 2**64 - 1
 
 
 def absorb(keys: Keys, values: NDArray[Any] | int) -> Keys:
     """New keys from keys and non-negative integers, broadcast against each other."""
     numbers = np.atleast_1d(values).astype(np.uint64)  # arrays wrap around in silence, single numbers do not
-    x = keys + _STEP * (numbers + np.uint64(1))
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: Keys = x ^ (x >> np.uint64(31))
+    mixed: Keys = _mix(keys + np.uint64(_STEP) * (numbers + np.uint64(1)))
     return mixed
+
+
+def _mix(x: Any) -> Any:
+    """An integer below 2**64, or an array of them."""
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 & _WORD
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB & _WORD
+    return x ^ (x >> 31)
 
 
 def source_keys(seed: int, source_ids: Sequence[Sequence[int]]) -> Keys:
     """(sources,): a key for each source, from the seed and its ids alone."""
-    keys = np.zeros(len(source_ids), np.uint64)
-    for row, ids in enumerate(source_ids):
-        key = absorb(np.zeros(1, np.uint64), seed)
-        for value in ids:
-            key = absorb(key, value)
-        keys[row] = key[0]
-    return keys
+    keys = []
+    for ids in source_ids:
+        key = 0
+        for value in (seed, *ids):  # what `absorb` does, at a tenth of the time for a single number
+            key = _mix(key + _STEP * (value + 1) & _WORD)
+        keys.append(key)
+    return np.array(keys, np.uint64)
 
 
 def uniform(keys: Keys) -> Floats:
