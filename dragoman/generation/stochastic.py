@@ -58,11 +58,11 @@ def highest(locations: Floats, most: Floats, numbers: Floats) -> Floats:
     A Gumbel variable at `a`, given that it is below `b`, is `a - log(exp(a - b) - log(u))` (Maddison et al., section 4).
     """
     values = [most]
-    for place in range(1, locations.shape[1]):
-        with np.errstate(invalid="ignore"):
-            drop = np.log(-np.log(numbers[:, place - 1]))
-            fallen = locations[:, place] - np.logaddexp(locations[:, place] - values[-1], drop)
-        values.append(np.where(np.isfinite(fallen), fallen, -np.inf))
+    drops = np.log(-np.log(numbers))
+    with np.errstate(invalid="ignore"):
+        for place in range(1, locations.shape[1]):
+            fallen = locations[:, place] - np.logaddexp(locations[:, place] - values[-1], drops[:, place - 1])
+            values.append(np.where(np.isfinite(fallen), fallen, -np.inf))
     return np.stack(values, axis=1)
 
 
@@ -139,19 +139,25 @@ class StochasticBeam:
 
     def _choose(self, perturbed: Floats) -> tuple[Ints, Ints]:
         """Rows and columns of the candidates, (rows, k), that stay among their source's best, beside its leaves."""
-        rows, ranks = [], []
-        for sentence in np.unique(self.sentences).tolist():
-            mine = np.flatnonzero(self.sentences == sentence)
-            leaves = self.leaves[sentence]
-            candidates = perturbed[mine].ravel()
-            pool = np.concatenate([candidates, [leaf.perturbed for leaf in leaves]])
-            kept = best(pool[None], self.width)[0]
-            kept = kept[pool[kept] > -np.inf]
-            self.leaves[sentence] = [leaves[place - len(candidates)] for place in kept if place >= len(candidates)]
-            row, rank = np.divmod(kept[kept < len(candidates)], perturbed.shape[1])
-            rows.append(mine[row])
-            ranks.append(rank)
-        return np.concatenate(rows), np.concatenate(ranks)
+        k = perturbed.shape[1]
+        firsts = np.flatnonzero(np.diff(self.sentences, prepend=-1))
+        counts = np.diff(firsts, append=len(perturbed))
+        sources = np.arange(len(firsts))
+        leaves = [self.leaves[sentence] for sentence in self.sentences[firsts].tolist()]
+        room = int(counts.max()) * k
+        # Of each source its candidates, row by row, and its leaves
+        pool = np.full((len(firsts), room + max(map(len, leaves))), -np.inf)
+        places = (np.arange(len(perturbed)) - firsts.repeat(counts))[:, None] * k + np.arange(k)
+        pool[sources.repeat(counts)[:, None], places] = perturbed
+        for source, mine in enumerate(leaves):
+            pool[source, room : room + len(mine)] = [leaf.perturbed for leaf in mine]
+        kept = best(pool, self.width)
+        taken = pool[sources[:, None], kept] > -np.inf
+        for source, mine in enumerate(leaves):
+            mine[:] = [mine[place - room] for place in kept[source, taken[source]].tolist() if place >= room]
+        taken &= kept < room
+        rows, ranks = np.divmod(kept, k)
+        return (firsts[:, None] + rows)[taken], ranks[taken]
 
     def _set_aside(self, rows: Ints, grade: int) -> None:
         for row in rows.tolist():
