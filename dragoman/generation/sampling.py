@@ -22,6 +22,8 @@ from dragoman.generation.walk import Picked
 
 _BLOCK = 128
 """Columns whose weights are added up first, when one of many is drawn."""
+_BELOW_ONE = 1 - 2**-50
+"""Keeps what falls into a sum below the sum, however it is rounded."""
 _AHEAD = 32
 """Steps whose numbers are made together."""
 
@@ -120,34 +122,38 @@ def draw_several(weights: Floats, numbers: Floats) -> tuple[Ints, Floats, Floats
     means nothing. All but the last one drawn are taken out of `weights`.
     """
     # Running sums over a whole vocabulary are slow: first the block that a number falls into, then its place in there.
-    rows, size = np.arange(len(weights)), weights.shape[1]
+    rows, size, span = np.arange(len(weights)), weights.shape[1], np.arange(_BLOCK)
     sums = _sum_blocks(weights)
     columns, drawn, totals = np.zeros(numbers.shape, np.int64), np.zeros(numbers.shape), np.zeros(numbers.shape)
     for place in range(numbers.shape[1]):
         until = sums.cumsum(axis=1)
         totals[:, place] = until[:, -1]
-        falls = numbers[:, place] * until[:, -1]
-        block = _or_last((until <= falls[:, None]).sum(axis=1), sums)
-        within = block[:, None] * _BLOCK + np.arange(_BLOCK)
-        inside = np.where(within < size, weights[rows[:, None], np.minimum(within, size - 1)], 0)
-        column = block * _BLOCK + _fallen_on(inside, falls - np.where(block > 0, until[rows, block - 1], 0))
+        falls = numbers[:, place] * until[:, -1] * _BELOW_ONE
+        block = (until[:, 1:-1] <= falls[:, None]).sum(axis=1)
+        within = block[:, None] * _BLOCK + span
+        inside = weights[rows[:, None], np.minimum(within, size - 1)]
+        if size % _BLOCK:
+            inside *= within < size
+        column = block * _BLOCK + _fallen_on(inside, falls - until[rows, block])
         columns[:, place] = column = np.minimum(column, size - 1)
         drawn[:, place] = weights[rows, column]
         if place + 1 < numbers.shape[1]:
             inside[rows, column - block * _BLOCK] = 0
             weights[rows, column] = 0
-            sums[rows, block] = inside.sum(axis=1, dtype=np.float64)
+            sums[rows, block + 1] = inside.sum(axis=1, dtype=np.float64)
     return columns, drawn, totals
 
 
 def _sum_blocks(weights: Floats) -> Floats:
-    """(rows, blocks): the sum of every `_BLOCK` columns; the last block may have fewer."""
+    """(rows, 1 + blocks): 0, and the sum of every `_BLOCK` columns; the last block may have fewer."""
     size = weights.shape[1]
     whole = size - size % _BLOCK
+    sums = np.zeros((len(weights), 1 + -(-size // _BLOCK)))
     blocks = weights[:, :whole].reshape(len(weights), -1, _BLOCK)
-    sums = np.einsum("rbc->rb", blocks)  # a third of the time of `sum` and `reduceat`
-    rest = weights[:, whole:].sum(axis=1, keepdims=True)
-    return np.concatenate([sums, rest], axis=1, dtype=np.float64)
+    sums[:, 1 : 1 + whole // _BLOCK] = np.einsum("rbc->rb", blocks)  # a third of the time of `sum` and `reduceat`
+    if whole < size:
+        sums[:, -1] = weights[:, whole:].sum(axis=1)
+    return sums
 
 
 def _fallen_on(weights: Floats, places: Floats) -> Ints:

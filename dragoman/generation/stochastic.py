@@ -140,8 +140,9 @@ class StochasticBeam:
     def _choose(self, perturbed: Floats) -> tuple[Ints, Ints]:
         """Rows and columns of the candidates, (rows, k), that stay among their source's best, beside its leaves."""
         k = perturbed.shape[1]
-        firsts = np.flatnonzero(np.diff(self.sentences, prepend=-1))
-        counts = np.diff(firsts, append=len(perturbed))
+        bounds = np.flatnonzero(self.sentences[1:] != self.sentences[:-1]) + 1
+        firsts, ends = np.concatenate([[0], bounds]), np.concatenate([bounds, [len(perturbed)]])
+        counts = ends - firsts
         sources = np.arange(len(firsts))
         leaves = [self.leaves[sentence] for sentence in self.sentences[firsts].tolist()]
         room = int(counts.max()) * k
