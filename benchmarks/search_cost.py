@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from dragoman.config import SearchOptions
+from dragoman.errors import DragomanError
 from dragoman.generation.constraints import Constraints
 from dragoman.generation.search import search
 from dragoman.generation.stepper import BOS, PAD, Bools, Floats, Ints, State, Step, Stepper
@@ -172,7 +173,10 @@ def main() -> None:
     for name in ("own",) if arguments.model else ("256", "512"):
         most = None if arguments.model else LENGTH
         if arguments.model:
-            stepper, lines = trained(arguments.model, arguments.input, arguments.engine, arguments.threads)
+            try:
+                stepper, lines = trained(arguments.model, arguments.input, arguments.engine, arguments.threads)
+            except (DragomanError, OSError) as error:
+                parser.error(str(error))
         else:
             stepper = open_stepper(arguments.engine, int(name), arguments.threads)
         for batch in (1, 32):

@@ -21,6 +21,7 @@ import translate_speed
 from translate_speed import LENGTH, SETTINGS
 
 from dragoman.config import SearchOptions
+from dragoman.errors import DragomanError
 from dragoman.generation.search import search
 from dragoman.generation.shortlist import Shortlist
 from dragoman.runtime.engine import OnnxStepper
@@ -43,8 +44,13 @@ def main() -> None:
     )
     parser.add_argument("--input", type=Path, metavar="FILE", help="text file with one source per line")
     options = parser.parse_args()
+    if bool(options.model) != bool(options.input):
+        parser.error("--model and --input need each other")
     if options.model:
-        whole, short, sources = trained(options.model, options.input)
+        try:
+            whole, short, sources = trained(options.model, options.input)
+        except (DragomanError, OSError) as error:
+            parser.error(str(error))
     else:
         whole, short, sources = untrained(options.vocab)
     print("| batch x beam | whole vocabulary | shortlist | times as fast | own | union |\n|---|---|---|---|---|---|")
