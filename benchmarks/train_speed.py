@@ -11,6 +11,7 @@ embeddings, a bidirectional LSTM encoder (two times half the width), an LSTM dec
   token after the other, as tutorials do; the same clipping and AdamW
 - floor: forward and backward of the bare nn.LSTM layers, and of the bare products of attention and output layer; no
   embeddings, no loss, no optimiser
+- peak: as many multiplications as the floor has, as products of large square matrices: what the processor does at its best
 - peers: the steps of other toolkits, each in a process of its own with the interpreter that has it (train_peer.py says how to
   install them)
 
@@ -150,6 +151,23 @@ def floor(vocab: int, size: int) -> Step:
     return step
 
 
+def peak(vocab: int, size: int) -> Step:
+    """Products of large matrices with as many multiplications as `floor` has."""
+    side = 1024
+    one, other, product = (torch.randn(side, side) for _ in range(3))
+
+    def step(batch: Batch) -> None:
+        (rows, source), target, real = batch.source_ids.shape, batch.target_input.shape[1], batch.target_tokens
+        encoder = rows * source * 2 * (size // 2) * 4 * (size + size // 2)
+        decoder = rows * target * size * 4 * 2 * size
+        attention = rows * source * size * size + 2 * rows * target * source * size
+        output = real * (2 * size * size + size * vocab)
+        for _ in range(round(3 * (encoder + decoder + attention + output) / side**3)):  # backward: twice as many
+            torch.mm(one, other, out=product)
+
+    return step
+
+
 def turn_of(step: Step, batches: list[Batch]) -> Turn:
     """A turn in this process."""
 
@@ -230,7 +248,12 @@ def main() -> None:
     size, vocab = arguments.hidden_size, arguments.vocab_size
     plan = BatchPlan(corpus(vocab, 4_000), batch_tokens=arguments.batch_tokens, seed=1)
     batches = [batch for batch, _ in zip(plan.epoch(0), range(arguments.batches), strict=False)]
-    steps = {"ours": ours(vocab, size), "steps": stepped(vocab, size), "floor": floor(vocab, size)}
+    steps = {
+        "ours": ours(vocab, size),
+        "steps": stepped(vocab, size),
+        "floor": floor(vocab, size),
+        "peak": peak(vocab, size),
+    }
     if arguments.copy:
         steps["copying"] = ours(vocab, size, copying=True)
     turns = {name: turn_of(step, batches) for name, step in steps.items()}
