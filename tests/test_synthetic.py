@@ -17,7 +17,7 @@ import pytest
 import dragoman
 from dragoman.cli import main
 from dragoman.config import SearchOptions
-from dragoman.errors import DataError, OptionError, StorageError
+from dragoman.errors import DataError, Interrupted, OptionError, StorageError
 from dragoman.training.events import Event, Note
 from dragoman.translation import synthetic
 from dragoman.translation.outputs import Candidate, Translation
@@ -300,6 +300,35 @@ def test_a_file_of_other_texts_or_models_is_left_alone_unless_it_may_go(tmp_path
         fill(path, ["ab", "cd"], search=1, overwrite=True)
     _, seen = fill(path, ["ab", "cd"], search=1)
     assert [event.text for event in seen if isinstance(event, Note)] == [f"using the pairs that {path} holds already"]
+
+
+def test_a_work_that_was_begun_is_left_alone_by_other_texts_or_models_unless_it_may_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, texts, said = tmp_path / "made.tsv", ["ab", "cd", "ef"], fake
+    monkeypatch.setattr(synthetic, "CHUNK", 2)
+
+    def interrupted(texts: list[str]) -> list[Translation]:
+        if "ef" in texts:
+            raise KeyboardInterrupt
+        return said(texts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules[__name__], "fake", interrupted)
+        with pytest.raises(Interrupted):
+            fill(path, texts, search=1)
+    kept = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    for others, maker in ((texts, 2), (["ab", "ce", "ef"], 1), (["ab"], 1)):
+        with pytest.raises(StorageError, match=r"made\.tsv\.part has 2 texts of other models, another search or other"):
+            fill(path, others, search=maker)
+        assert {file: file.read_bytes() for file in tmp_path.iterdir()} == kept
+        file, _ = fill(path, others, search=maker, overwrite=True)
+        assert [source for source, _ in file.pairs()] == others
+        path.unlink()
+        for name, content in kept.items():
+            name.write_bytes(content)
+    _, seen = fill(path, texts, search=1)
+    assert next(event.text for event in seen if isinstance(event, Note)).startswith("going on after the 2 texts")
 
 
 def test_a_work_that_was_killed_when_its_file_had_just_got_its_name_is_not_done_again(tmp_path: Path) -> None:

@@ -64,12 +64,12 @@ class PairsFile:
     """
 
     def __init__(self, path: Path, maker: dict[str, Any], *, overwrite: bool = False) -> None:
-        """Raises `StorageError` if something else stands at `path`, unless it may be overwritten."""
+        """Raises `StorageError` if something else stands or was begun at `path`, unless it may be overwritten."""
         path = through_link(path)
         self.path, self.maker, self._overwrite = path, maker, overwrite
         self.part = path.with_name(path.name + ".part")
         self.notes = path.with_name(path.name + ".json")
-        self.made = Made(maker)
+        self.made = found = Made(maker)
         with suppress(OSError, ValueError, TypeError):
             found = Made(**json.loads(self.notes.read_text(encoding="utf-8")))
             if not found.complete and not self.part.exists() and path.stat().st_size == found.size:
@@ -78,9 +78,10 @@ class PairsFile:
             if found.maker == maker and stands.stat().st_size >= found.size:
                 self.made = found
         if not self.made.complete:
-            self._check()
+            self._check(found if found.maker != maker else Made(maker))
 
-    def _check(self) -> None:
+    def _check(self, other: Made) -> None:
+        """Raise `StorageError` if nothing can be written here, or if that would cost what `other` models or texts gave."""
         if self.path.exists() and not (self._overwrite and self.path.is_file()):
             raise StorageError(
                 f"{self.path} exists, and is not what these models and this search make; choose another --write, or give "
@@ -88,6 +89,11 @@ class PairsFile:
             )
         if not self.path.parent.is_dir():
             raise StorageError(f"{self.path} cannot be written: there is no directory {self.path.parent}")
+        if other.texts and not other.complete and self.part.exists() and not self._overwrite:
+            raise StorageError(
+                f"{self.part} has {other.texts:,} texts of other models, another search or other texts; give the same again to go on "
+                "with it, choose another --write, or give --overwrite"
+            )
 
     def fill(
         self,
@@ -107,7 +113,7 @@ class PairsFile:
             listener(Note(f"using the pairs that {self.path} holds already"))
             return self.made
         if self.made.complete or digest.hexdigest() != self.made.digest:  # of other texts
-            self._check()
+            self._check(self.made)
             self.made, digest, source = Made(self.maker), hashlib.blake2b(digest_size=8), texts()
         elif self.made.texts:
             listener(Note(f"going on after the {self.made.texts:,} texts that are translated already"))
