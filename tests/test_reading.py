@@ -3,7 +3,9 @@
 import gzip
 import io
 import json
+import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -143,6 +145,9 @@ def test_named_columns_source_and_target_are_the_default(tmp_path):
     assert sources(table) == [("a", None)]
     assert read(table, source=("2",), target="3") == [("1", "a")]
     assert read(table, header=False) == [("target", "id"), ("b", "1")]
+    two = write(tmp_path / "b.tsv", "\n \nsource\ttarget\na\tb\n")  # below blank lines
+    assert read(two) == [("a", "b")]
+    assert sources(two)[-1] == ("a", None)
 
 
 @pytest.mark.parametrize(
@@ -231,6 +236,53 @@ def test_unusable_rows_are_counted_with_their_lines(tmp_path):
         read(path, strict=True)
 
 
+@pytest.mark.parametrize("kind", ["tsv", "csv", "objects", "arrays", "pattern", "aligned"])
+def test_what_spoils_a_row_spoils_that_row_alone_in_every_format(tmp_path, kind):
+    long = "x" * (MAX_LINE + 1)
+    lines = [("a", "b"), "", "  \t ", ("c", "d"), ("alone",), (long, "y"), ("y", long), ("e", "f")]
+
+    def line(cells):
+        if isinstance(cells, str) or kind in ("tsv", "csv"):
+            return cells if isinstance(cells, str) else {"tsv": "\t", "csv": ","}[kind].join(cells)
+        if kind == "pattern":
+            return " = ".join(cells)
+        return json.dumps(cells if kind == "arrays" else dict(zip("st", cells, strict=False)))
+
+    alone = {"aligned": "empty target", "pattern": "does not match the pattern"}.get(kind, "too few columns")
+    options = {"tsv": {}, "csv": {"header": False}, "pattern": {"pattern": "(.+) = (.+)"}}.get(kind, {})
+    if kind == "aligned":
+        columns = zip(*((cells, cells) if isinstance(cells, str) else (*cells, "")[:2] for cells in lines), strict=True)
+        paths = [write(tmp_path / f"a.{i}", "\n".join(column)) for i, column in enumerate(columns)]
+    else:
+        suffix = {"tsv": "tsv", "csv": "csv", "pattern": "txt"}.get(kind, "jsonl")
+        paths = [write(tmp_path / f"a.{suffix}", "\n".join(map(line, lines)))]
+    report = ReadReport()
+    assert read(*paths, report=report, **options) == [("a", "b"), ("c", "d"), ("e", "f")]
+    assert report.blank == 2
+    assert {name: reason.lines for name, reason in report.reasons.items()} == {
+        alone: (5,),
+        "a line that is too long": (6, 7),
+    }
+
+
+def test_several_lines_in_quotes_are_no_longer_than_a_line_may_be(tmp_path):
+    cell = "\n".join(["x" * (MAX_LINE // 2)] * 3)
+    path = write(tmp_path / "a.csv", f's,t\n"{cell}","y"\n"a\nb","c"\n')
+    pairs = read(path)
+    assert ("a b", "c") in pairs
+    assert all(len(source) <= MAX_LINE for source, _ in pairs)
+
+
+def test_the_first_json_rows_tell_the_columns_of_all(tmp_path):
+    empty = [{"id": None, "note": None, "a": "x", "b": "y"}] * 2
+    path = write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, empty)))
+    assert read(path, source=("3",), target="4") == [("x", "y")] * 2  # a column without a value is one
+    report = ReadReport()
+    lines = ['["x", "y"]'] * 100 + ['{"source": "x", "target": "y"}']  # by position, which an object has none of
+    assert len(read(write(tmp_path / "b.jsonl", "\n".join(lines)), report=report)) == 100
+    assert report.reasons["not a JSON object or array"].lines == (101,)
+
+
 def test_parquet_columns_of_one_name(tmp_path):
     path = write_parquet(tmp_path / "a.parquet", ["en", "en", "fr", "de"], [["a"], ["b"], ["c"], ["d"]])
     assert read(path, source=("fr",), target="de") == [("c", "d")]
@@ -250,6 +302,16 @@ def test_bad_bytes_in_parquet_spoil_their_own_row(tmp_path):
         "bytes that the encoding does not have": (2,),
         "empty source": (3,),
     }
+
+
+@pytest.mark.parametrize("kind", ["tsv", "parquet"])
+def test_a_pipe_is_read_like_the_file(tmp_path, kind):
+    content = as_format(kind, tmp_path)[0].read_bytes()
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(content))
+    writer.start()
+    assert read(tmp_path / "pipe", format=kind) == PAIRS
+    writer.join()
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
@@ -320,13 +382,14 @@ def test_json_rows_that_are_no_pairs(tmp_path):
         '{"a": "x"}',
         '{"a": [1], "b": "y"}',
         '{"a": "\\ud800", "b": "y"}',
+        '{"a": true, "b": "y"}',
     ]
     report = ReadReport()
     assert read(write(tmp_path / "a.jsonl", "\n".join(lines)), report=report) == [("x", "y")]
     assert {name: reason.lines for name, reason in report.reasons.items()} == {
         "not a JSON object or array": (2, 3),
         "too few columns": (4,),
-        "a value that is not text": (5,),
+        "a value that is not text": (5, 7),
         "half of a surrogate pair": (6,),
     }
 
@@ -474,6 +537,13 @@ def test_aligned_files(tmp_path):
     second.write_text(second.read_text() + "one more\n")
     with pytest.raises(DataError, match=r"p\.en has 3 lines but .*p\.fr has 6"):
         read(first, second)
+    with pytest.raises(DataError, match=r"p\.fr has 6 lines but .*p\.en has 3"):
+        read(second, first)
+    second.write_text(second.read_text() + "\n")
+    with pytest.raises(DataError, match=r"p\.en has 3 lines but .*p\.fr has 7"):
+        read(first, second)
+    with pytest.raises(DataError, match="are the columns 1 and 2; there is no column 3"):
+        read(first, second, group_by="3")
     with pytest.raises(DataError, match="alone holds no pairs as text"):
         read(first, format="text")
     with pytest.raises(DataError, match="3 were given"):
