@@ -145,6 +145,7 @@ def test_named_columns_source_and_target_are_the_default(tmp_path):
     assert sources(table) == [("a", None)]
     assert read(table, source=("2",), target="3") == [("1", "a")]
     assert read(table, header=False) == [("target", "id"), ("b", "1")]
+    assert read(table, target="2", header=True) == [("b", "1")]  # the default source, as a target is asked for
     two = write(tmp_path / "b.tsv", "\n \nsource\ttarget\na\tb\n")  # below blank lines
     assert read(two) == [("a", "b")]
     assert sources(two)[-1] == ("a", None)
@@ -161,6 +162,27 @@ def test_named_columns_source_and_target_are_the_default(tmp_path):
 )
 def test_separators_and_patterns(tmp_path, content, options):
     assert read(write(tmp_path / "a.txt", content), **options) == [("AARON", "EH R AH N")]
+    assert sources(tmp_path / "a.txt", **options) == [("AARON", None)]
+
+
+def test_a_column_may_be_both_sides_if_it_is_asked_for(tmp_path):
+    report = ReadReport()
+    path = write(tmp_path / "a.tsv", "a\tb\tc\n")
+    assert read(path, report=report) == [("a", "b")]
+    assert (report.columns, report.width) == (("1", "2"), 3)
+    assert read(path, source=("2",), target="2") == [("b", "b")]
+    assert read(path, source=("1",), target="1") == [("a", "a")]
+    with pytest.raises(OptionError, match="`target` must be given when `source` takes column 2"):
+        read(path, source=("2",))
+    with pytest.raises(OptionError, match="`source` must be given when `target` takes column 1"):
+        read(path, target="1")
+
+
+def test_csv_may_have_another_separator(tmp_path):
+    path = write(tmp_path / "a.csv", 'q;a\n"x; y";"z, ""w"""\n')
+    assert read(path, separator=";") == [("x; y", 'z, "w"')]
+    with pytest.raises(OptionError, match="`separator` of a csv file must be one character"):
+        read(path, separator='"')
 
 
 def test_scan_lines(tmp_path):
@@ -234,6 +256,17 @@ def test_unusable_rows_are_counted_with_their_lines(tmp_path):
     assert report.as_dict()["unusable"]["empty target"] == {"count": 1, "lines": [9]}
     with pytest.raises(DataError, match=r"a\.tsv:7: too few columns$"):
         read(path, strict=True)
+
+
+def test_a_line_near_the_limit_takes_nothing_from_the_next(tmp_path):
+    lengths = [base + more for base in (MAX_LINE, 2 * MAX_LINE) for more in range(-1, 4)]
+    for end in ("\n", "\r\n"):
+        lines = [text for length in lengths for text in ("x\t".ljust(length, "y"), f"{length}\tb")]
+        report = ReadReport()
+        pairs = read(write(tmp_path / "a.tsv", end.join(lines)), report=report)
+        assert [source for source, _ in pairs if source != "x"] == [str(length) for length in lengths]
+        assert [len(target) + 2 for source, target in pairs if source == "x"] == [MAX_LINE - 1, MAX_LINE]
+        assert report.reasons["a line that is too long"].count == len(lengths) - 2
 
 
 @pytest.mark.parametrize("kind", ["tsv", "csv", "objects", "arrays", "pattern", "aligned"])
@@ -417,6 +450,11 @@ def test_json_arrays_of_arrays_and_damaged_ones(tmp_path):
         ('[{"q": "a", "a": "b"}, oops, {"q": "c", "a": "d"}]', "element 2 of the JSON array is damaged"),
         ("[" * 200_000, "element 1 of the JSON array is damaged"),
         ('[{"q": "a", "a": "b"}]\n[{"q": "c", "a": "d"}]\n', "text after the end of the JSON array"),
+        (
+            '[{"q": "a", "a": "b"}'.ljust(MAX_LINE - 1) + ']\n[{"q": "c", "a": "d"}]\n',
+            "text after the end of the JSON array",
+        ),
+        ('[{"q": "a", "a": "b"}]x', "text after the end of the JSON array"),
     ):
         with pytest.raises(DataError, match=message):
             read(write(tmp_path / "a.json", content))
@@ -569,7 +607,21 @@ def test_options_that_do_not_go_together(tmp_path):
         read(path, pattern="(.)(.)")
     with pytest.raises(OptionError, match="`header` is for tsv and csv files"):
         read(path, header=True)
+    assert read(write(tmp_path / "b.jsonl", '{"a": "x", "b": "y"}'), source=("a",), target="b", header=False) == [
+        ("x", "y")
+    ]
     text = write(tmp_path / "a.txt", "a b\n")
+    for more in ({"separator": " "}, {"format": "csv"}):
+        with pytest.raises(OptionError, match="`pattern` is for lines of text in one file, without `separator`"):
+            read(text, pattern="(.) (.)", **more)
+    with pytest.raises(OptionError, match="`pattern` is for lines of text in one file"):
+        read(text, text, pattern="(.) (.)")
+    with pytest.raises(OptionError, match="`header` is for tsv and csv files"):
+        read(text, pattern="(.) (.)", header=True)
+    with pytest.raises(DataError, match="one file, or two aligned text files, can be read at a time"):
+        read("-", text)
+    with pytest.raises(DataError, match="does not exist"):
+        read_pairs([tmp_path / "none.tsv"])  # before the first pair is asked for
     with pytest.raises(DataError, match=r"groups of `pattern` are the columns 1 and 2; there is no column 3"):
         read(text, pattern="(.) (.)", group_by="3")
     for number in ("0", "99999999999999999999"):
@@ -604,6 +656,11 @@ def test_sources_stay_aligned(tmp_path):
     assert sources(path, columns=2)[0] == ("Go.\tnow", None)
     assert sources(path, columns=2)[3] == (None, "too few columns")
     assert sources(path, source=("2",))[0] == ("now", None)
+    table = write(tmp_path / "in.csv", "source,more,target\na,b,c\n,,d\n")  # of a model with two source columns
+    assert sources(table, columns=2) == [("a\tb", None), (None, "empty source")]
+    report = ReadReport()
+    assert read(table, source=("source", "more"), target="target", report=report) == [("a\tb", "c")]
+    assert report.reasons["empty source"].lines == (3,)
 
 
 def test_sources_of_files_with_columns(tmp_path):

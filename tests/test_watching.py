@@ -69,6 +69,8 @@ def test_a_source_that_cannot_be_used_is_one_piece_with_its_warning(speaking: dr
     (piece,) = speaking.stream("  ")
     assert piece.translation is not None
     assert (piece.text, piece.translation.warning) == ("", "the line is empty")
+    traced = speaking.trace("  ")
+    assert (traced.translation.warning, traced.steps) == ("the line is empty", [])
 
 
 class Ids(Texts):
@@ -108,13 +110,14 @@ class Ids(Texts):
     ("texts", "pieces"),
     [
         (Ids(jamo=False, parts=["a", b"\xe2", b"\x82", b"\xac", "b"]), ["a", "€b"]),
+        (Ids(jamo=False, parts=[b"\xe2", b"\x82", b"\xac", "b", "c"]), ["€b", "c"]),
         (
             Ids(jamo=False, parts=["a", b"\x41", b"\xe2", "b"]),
             ["a", "\ufffd\ufffdb"],
         ),  # the library's text of a broken row
         (Ids(jamo=True, parts=list("\u1112\u1161\u11ab\u1100\u1173")), ["한", "그"]),
     ],
-    ids=["bytes", "broken bytes", "jamo"],
+    ids=["bytes", "bytes at first", "broken bytes", "jamo"],
 )
 def test_half_a_character_is_held_back(monkeypatch: pytest.MonkeyPatch, texts: Ids, pieces: list[str]) -> None:
     size = len(texts.parts)

@@ -197,7 +197,7 @@ def read_sources(path: str | Path, options: ReadOptions | None = None, *, column
     path = str(path)
     by_columns = options.source or options.separator or options.pattern or columns > 1
     layout = _layout([path], options, nameless="tsv" if by_columns else "text")
-    return _sources(layout, options, len(options.source) or columns)
+    return _sources(layout, options, columns)
 
 
 def _sources(layout: _Layout, options: ReadOptions, columns: int) -> Iterator[SourceLine]:
