@@ -329,6 +329,12 @@ def test_a_work_that_was_begun_is_left_alone_by_other_texts_or_models_unless_it_
             name.write_bytes(content)
     _, seen = fill(path, texts, search=1)
     assert next(event.text for event in seen if isinstance(event, Note)).startswith("going on after the 2 texts")
+    path.unlink()
+    for name, content in kept.items():
+        name.write_bytes(content)
+    (tmp_path / "made.tsv.part").unlink()  # the way out
+    file, _ = fill(path, texts, search=2)
+    assert file.made.complete
 
 
 def test_a_work_that_was_killed_when_its_file_had_just_got_its_name_is_not_done_again(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ class PairsFile:
             )
         if not self.path.parent.is_dir():
             raise StorageError(f"{self.path} cannot be written: there is no directory {self.path.parent}")
-        if other.texts and not other.complete and self.part.exists() and not self._overwrite:
+        if other.texts and self.part.exists() and not self._overwrite:
             raise StorageError(
                 f"{self.part} has {other.texts:,} texts of other models, another search or other texts; give the same again to go on "
                 "with it, choose another --write, or give --overwrite"
