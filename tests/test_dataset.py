@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,13 +84,41 @@ def test_damage_is_named(tmp_path: Path, victim: str, damage: str) -> None:
         EncodedPairs.open(tmp_path, "train")
 
 
-def test_sides_of_different_data_do_not_belong_together(tmp_path: Path) -> None:
+FILES = [f"train.{side}{kind}.npy" for side in ("source", "target") for kind in ("", ".offsets")]
+
+
+@pytest.mark.parametrize("others", [["train.source.npy", "train.source.offsets.npy"], *([file] for file in FILES)])
+def test_files_of_different_data_do_not_belong_together(tmp_path: Path, others: list[str]) -> None:
     write(tmp_path / "two", [("abc", "ab"), ("h", "gh ef cd")])
     write(tmp_path / "one", [("abc", "ab")])
-    for file in (tmp_path / "one").glob("train.source*"):
-        file.replace(tmp_path / "two" / file.name)
+    for file in others:
+        (tmp_path / "one" / file).replace(tmp_path / "two" / file)
     with pytest.raises(StorageError, match="train are damaged: the files do not belong together"):
         EncodedPairs.open(tmp_path / "two", "train")
+
+
+class Hostile:
+    """Says so when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return Path.touch, (Path("unpickled"),)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_files_that_are_no_rows_of_whole_numbers_are_refused_unread(
+    tmp_path: Path, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "data"
+    write(data, [("abc", "ab"), ("h", "gh ef cd")])
+    for content in (np.load(data / file).astype(np.float32), np.load(data / file)[:, None], Hostile()):
+        if isinstance(content, Hostile):
+            (data / file).write_bytes(pickle.dumps(content))
+        else:
+            np.save(data / file, content)
+        with pytest.raises(StorageError, match="the encoded pairs train are missing or damaged"):
+            EncodedPairs.open(data, "train")
+    assert list(tmp_path.iterdir()) == [data]
 
 
 def test_an_error_on_the_way_leaves_nothing(tmp_path: Path) -> None:
