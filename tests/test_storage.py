@@ -65,6 +65,8 @@ def damage(model: Path, kind: str) -> None:
         config.write_text(json.dumps({"format_version": FORMAT_VERSION + 1}))
     elif kind == "other json":
         config.write_text("[1, 2]")
+    elif kind == "no version":
+        config.write_text(json.dumps({**CONFIG, "format_version": None}))
 
 
 DAMAGES = {
@@ -76,6 +78,7 @@ DAMAGES = {
     "no tokenizer": r"is incomplete: tokenizer\.json is missing",
     "too new": r"was written by a newer dragoman .* pip install --upgrade dragoman",
     "other json": r"is no model configuration",
+    "no version": r"is no model configuration: it has no format_version",
 }
 
 
