@@ -12,8 +12,11 @@ from safetensors.torch import load_file
 
 import dragoman
 from dragoman.config import TrainOptions
+from dragoman.corpus.dataset import EncodedPairs
+from dragoman.corpus.tokenization import UNK
 from dragoman.errors import Interrupted, OptionError, StorageError
 from dragoman.storage import ModelDirectory
+from dragoman.training.continuing import unknown_share
 from dragoman.training.events import Event, Note
 from dragoman.training.trainer import Trainer
 
@@ -154,6 +157,12 @@ def test_unknown_tokens_of_the_new_data_are_reported(earlier: Path, tmp_path: Pa
     notes = [event for event in seen if isinstance(event, Note) and "are unknown to it" in event.text]
     assert [note.warning for note in notes] == [True]
     assert not [note for note in go_on(earlier, tmp_path / "n", **STILL) if isinstance(note, Note) and note.warning]
+
+
+def test_what_is_unknown_on_either_side_is_unknown() -> None:
+    known, unknown = [5, 6], [UNK, UNK, UNK, 5]
+    for rows in ([(known, unknown), (known, known)], [(unknown, known), (known, known)]):
+        assert unknown_share(EncodedPairs.of(rows)) == 3 / 6
 
 
 def test_the_flag_is_from(earlier: Path, tmp_path: Path) -> None:
