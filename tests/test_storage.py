@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import save_file
 
 from dragoman.errors import StorageError
-from dragoman.files import atomic, write_text
+from dragoman.files import atomic, clear_leftovers, write_text
 from dragoman.places import claim, copy_model, locate, placed
 from dragoman.storage import FORMAT_VERSION, ModelDirectory, check_safetensors
 
@@ -97,7 +97,19 @@ def test_a_part_of_the_configuration_that_is_missing_is_named(model: Path, name:
             ModelDirectory.open(model)
 
 
-@pytest.mark.parametrize("files", [["../tokenizer.json"], ["/tokenizer.json"], ["a/b.json"], [".."], [7], "text", None])
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["../tokenizer.json"],
+        ["tokenizer.json", "../tokenizer.json"],
+        ["/tokenizer.json"],
+        ["a/b.json"],
+        [".."],
+        [7],
+        "text",
+        None,
+    ],
+)
 def test_tokenizers_stand_in_the_model_directory(model: Path, files: object) -> None:
     (model.parent / "tokenizer.json").write_text("{}")
     (model / "config.json").write_text(json.dumps({**CONFIG, "tokenizer": {**CONFIG["tokenizer"], "files": files}}))
@@ -181,11 +193,15 @@ with atomic(pathlib.Path(sys.argv[1])) as temporary:
 
 
 def test_a_kill_in_the_middle_of_a_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "file"
+    path, other = tmp_path / "file[1]", tmp_path / ".file1.9.tmp"
     write_text(path, "old")
+    write_text(other, "of another file")
     killed = subprocess.run([sys.executable, "-c", _KILLED, str(path)], check=False)
     assert killed.returncode < 0
     assert path.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 3
+    clear_leftovers(path)
+    assert set(tmp_path.iterdir()) == {path, other}
 
 
 def test_a_pipe_is_written_on_and_not_replaced(tmp_path: Path) -> None:
