@@ -582,6 +582,13 @@ def test_aligned_files(tmp_path):
         read(first, second)
     with pytest.raises(DataError, match="are the columns 1 and 2; there is no column 3"):
         read(first, second, group_by="3")
+    report = ReadReport()
+    one, other = write(tmp_path / "l.en", "a\n\nb\nc\n"), write(tmp_path / "l.fr", "x\ny\n \nz\n")
+    assert read(one, other, report=report) == [("a", "x"), ("c", "z")]
+    assert {name: reason.lines for name, reason in report.reasons.items()} == {
+        "empty source": (2,),
+        "empty target": (3,),
+    }
     with pytest.raises(DataError, match="alone holds no pairs as text"):
         read(first, format="text")
     with pytest.raises(DataError, match="3 were given"):
