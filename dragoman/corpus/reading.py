@@ -195,7 +195,7 @@ def read_sources(path: str | Path, options: ReadOptions | None = None, *, column
     """
     options = options or ReadOptions()
     path = str(path)
-    by_columns = options.source or options.separator or options.pattern or columns > 1
+    by_columns = options.source or options.separator or columns > 1
     layout = _layout([path], options, nameless="tsv" if by_columns else "text")
     return _sources(layout, options, columns)
 
