@@ -19,11 +19,11 @@ from tiny import PAIRS
 
 import dragoman
 from dragoman.cli import main
-from dragoman.config import SearchOptions
+from dragoman.config import ReadOptions, SearchOptions
 from dragoman.corpus import alignment
 from dragoman.corpus.alignment import NOTHING, Translations, align, best_targets
 from dragoman.corpus.dataset import EncodedPairs
-from dragoman.errors import DragomanError, OptionError, StorageError
+from dragoman.errors import DataError, DragomanError, OptionError, StorageError
 from dragoman.generation.constraints import Constraints
 from dragoman.generation.search import search
 from dragoman.generation.shortlist import SPECIAL, Shortlist, needed
@@ -34,6 +34,7 @@ from dragoman.runtime.decoder_graph import decoder_graph
 from dragoman.runtime.encoder_graph import encoder_graph
 from dragoman.runtime.engine import OnnxStepper
 from dragoman.storage import SHORTLIST_VERSION, ModelDirectory
+from dragoman.training.events import Event, Note
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Alignment
@@ -336,6 +337,29 @@ def test_the_same_pairs_give_the_same_bytes_from_a_file_too(
     made = json.loads(capsys.readouterr().out)
     assert made["pairs"] == 40
     assert 4 < made["mean_candidates"] <= made["vocabulary"]
+
+
+def test_a_file_is_read_as_its_options_say_and_what_is_left_out_is_told(model: Path, tmp_path: Path) -> None:
+    straight, swapped, bad = (tmp_path / name for name in ("straight.tsv", "swapped.txt", "bad.tsv"))
+    straight.write_text(PAIRS, encoding="utf-8")
+    rows = [line.split("\t") for line in PAIRS.splitlines()]
+    swapped.write_text("".join(f"{target};{source}\n" for source, target in rows) + "one column\n", encoding="utf-8")
+    bad.write_text("one column\n" * 9 + "source\tcible\n", encoding="utf-8")
+    expected = dragoman.make_shortlist(model, straight)
+    texts, arrays = dragoman.load(model).texts, ModelDirectory.open(model).read_shortlist()
+    encoded = texts.encode_sources([source for source, _ in rows]).ids.values()
+    assert expected.source_words == len({token for ids in encoded for token in ids})
+    seen: list[Event] = []
+    options = ReadOptions(source=("2",), target="1", separator=";")
+    assert dragoman.make_shortlist(model, swapped, options=options, listener=seen.append) == expected
+    again = ModelDirectory.open(model).read_shortlist()
+    assert all(np.array_equal(value, again[name]) for name, value in arrays.items())
+    (warning,) = [event.text for event in seen if isinstance(event, Note) and event.warning]
+    assert "1 unusable row" in warning
+    before = (model / "shortlist.npz").read_bytes()
+    with pytest.raises(DataError, match="too few columns"):
+        dragoman.make_shortlist(model, bad)
+    assert (model / "shortlist.npz").read_bytes() == before
 
 
 def test_a_word_that_no_pair_has_may_stay_as_it_is(model: Path, tmp_path: Path) -> None:
