@@ -101,9 +101,15 @@ def test_of_a_large_corpus_pairs_from_everywhere_are_aligned(monkeypatch: pytest
     monkeypatch.setattr(alignment, "MOST_LINKS", 2_500)  # of about 11,000
     table = align(pairs, target_vocab_size=50)
     assert 60 < table.pairs < 100
+    monkeypatch.setattr(alignment, "_CHUNK_LINKS", 700)
     news: list[tuple[str, int, int]] = []
-    align(pairs, target_vocab_size=50, watch=lambda *said: news.append(said))
+    align(pairs, target_vocab_size=50, watch=lambda *said: news.append(said), rounds=2)
     assert news[-1] == ("aligning", table.pairs, table.pairs)
+    for what in ("counting words", "aligning, round 1 of 2", "aligning, round 2 of 2"):
+        steps = [(done, total) for said, done, total in news if said == what]
+        assert len(steps) > 2
+        assert steps[0] == (0, table.pairs)
+        assert all(before[0] < after[0] < table.pairs for before, after in itertools.pairwise(steps))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
