@@ -11,14 +11,18 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rich.console import Console
 
 import dragoman
@@ -229,9 +233,9 @@ def test_no_more_is_read_than_one_window_ahead(ahead: bool, most: int) -> None:
             yield ["x" * 9] * 5
 
     found = translate_windows(SlowJob(), reading(), text=str, workers=2, ahead=ahead)  # type: ignore[arg-type]
-    for given_out, (_, given) in enumerate(found):
+    for given_out, (_, translations) in enumerate(found):
         assert read <= given_out + most
-        assert len(list(given)) == 5
+        assert len(list(translations)) == 5
 
 
 def test_a_batch_that_fails_ends_all_and_no_more_are_computed() -> None:
@@ -599,6 +603,43 @@ def test_what_is_not_committed_is_written_anew(tmp_path: Path) -> None:
         raise KeyError
     assert out.read_text() == "one\ntwo\nthree\n", "a finished output was touched before there is a new one"
     assert parts(out) == []
+
+
+@given(
+    st.lists(st.tuples(st.lists(st.tuples(st.text(max_size=3), st.booleans()), max_size=4), st.booleans()), max_size=4)
+)
+@settings(max_examples=25, deadline=None)
+def test_whatever_stops_a_part_no_line_is_lost_or_written_twice(
+    rounds: list[tuple[list[tuple[str, bool]], bool]],
+) -> None:
+    """In each round some lines are written, of which some are committed; then it is stopped, or killed as it stands."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda _: None)  # the machine is not what stops
+        out, certain, facts = Path(folder) / "out", list[str](), {"a": 0}
+        for number, (lines, killed) in enumerate([*rounds, ([("the last", True)], False)]):
+            if not certain:
+                facts = {"a": number}  # nothing binds a part that nothing is certain of
+            left: dict[Path, bytes] = {}
+            with suppress(KeyError), part_of(out, facts) as part:
+                assert part.done == len(certain)
+                waiting: list[str] = []
+                for text, commits in lines:
+                    waiting.append(text.replace("\n", " ") + "\n")
+                    part.write(waiting[-1])
+                    if commits:
+                        part.commit(len(waiting))
+                        certain, waiting = certain + waiting, []
+                if number == len(rounds):
+                    continue
+                left = {path: path.read_bytes() for path in Path(folder).iterdir()}
+                raise KeyError
+            if killed:
+                for path, content in left.items():
+                    path.write_bytes(content)
+                (Path(folder) / ".out.part.json.1.tmp").write_text("half a record")
+            assert not out.exists()
+        assert out.read_bytes() == "".join(certain).encode("utf-8", "backslashreplace")
+        assert list(Path(folder).iterdir()) == [out]
 
 
 def test_other_facts_are_named(tmp_path: Path) -> None:

@@ -105,7 +105,6 @@ def part_of(out: Path, facts: Mapping[str, Any]) -> Iterator[PartFile]:
         file = path.open("a+b", buffering=0)
     with file:
         lock_part(file, path)
-        file.seek(0)
         part = PartFile(out, file, facts)
         try:
             yield part
