@@ -255,3 +255,42 @@ def test_formulas_with_many_different_pieces_are_no_features() -> None:
     assert molecules.features >= 4 * molecules.distinct_features
     assert molecules.method()[0] == "char"
     assert ColumnProfile.of([f"answer(A,(river(A),loc(A,{RANDOM.choice(ENGLISH)})))" for _ in range(60)]).are_features()
+
+
+def rows_of(words: list[str], *, rows: int, length: int, end: str = "") -> list[str]:
+    """Rows of words in turn."""
+    return [" ".join(words[(row * 7 + i) % len(words)] for i in range(length)) + end for row in range(rows)]
+
+
+@pytest.mark.parametrize(
+    ("texts", "method"),
+    [
+        ([f"V;{case};{number}" for case in ("NOM", "ACC", "GEN") for number in ("SG", "PL")] * 20, "features"),
+        ([f"left{i};right{i}" for i in range(100)], "char"),  # pieces that come once each
+        (rows_of([f"S{i}" for i in range(300)], rows=500, length=8), "symbols"),
+        (rows_of([f"w{i}" for i in range(400)], rows=500, length=8), "bpe"),  # too many words for symbols
+        (rows_of([f"w{i}" for i in range(100)], rows=500, length=8, end=" stop."), "bpe"),  # sentences
+        (["你好", "谢谢", "再见吧"], "char"),
+        (["你 好 吗 我 很 好", "谢 谢 你 再 见 吧"], "symbols"),
+        (["今天天气很好我们去公园吧", "昨天下雨所以我没有去学校"], "bpe"),
+    ],
+)
+def test_a_column_is_what_its_counts_say(texts: list[str], method: str) -> None:
+    assert ColumnProfile.of(texts).method()[0] == method
+
+
+def test_words_that_are_repeated_are_whole_words_one_in_a_row_and_no_handful_of_labels() -> None:
+    def repeated(texts: list[str]) -> bool:
+        return ColumnProfile.of(texts * 10).are_repeated_words()
+
+    lemmas = [f"lemma{i}" for i in range(40)]
+    assert repeated(lemmas)
+    assert not repeated(lemmas[:30])
+    assert not repeated([f"{lemma} {lemma}" for lemma in lemmas])
+    assert not repeated([chr(ord("一") + i) for i in range(40)])
+
+
+def test_scripts_are_told_by_their_share_of_the_characters() -> None:
+    assert [ColumnProfile.of([text]).is_hangul() for text in ("나ab", "나abc", "")] == [True, False, False]
+    unspaced = ["你好", "你好 吗", "你 好 吗 我", "ab好", ""]
+    assert [ColumnProfile.of([text]).is_mostly_unspaced() for text in unspaced] == [True, False, False, False, False]
