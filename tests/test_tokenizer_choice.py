@@ -267,6 +267,7 @@ def rows_of(words: list[str], *, rows: int, length: int, end: str = "") -> list[
     [
         ([f"V;{case};{number}" for case in ("NOM", "ACC", "GEN") for number in ("SG", "PL")] * 20, "features"),
         ([f"left{i};right{i}" for i in range(100)], "char"),  # pieces that come once each
+        ([*(f"wort{i}" for i in range(60)), "usw."], "char"),  # hardly a sentence
         (rows_of([f"S{i}" for i in range(300)], rows=500, length=8), "symbols"),
         (rows_of([f"w{i}" for i in range(400)], rows=500, length=8), "bpe"),  # too many words for symbols
         (rows_of([f"w{i}" for i in range(100)], rows=500, length=8, end=" stop."), "bpe"),  # sentences

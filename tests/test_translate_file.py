@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -608,6 +608,8 @@ def test_what_is_not_committed_is_written_anew(tmp_path: Path) -> None:
 @given(
     st.lists(st.tuples(st.lists(st.tuples(st.text(max_size=3), st.booleans()), max_size=4), st.booleans()), max_size=4)
 )
+@example([([("one", False)], True)])
+@example([([("one", True), ("two", False)], True), ([("two", False)], False)])
 @settings(max_examples=25, deadline=None)
 def test_whatever_stops_a_part_no_line_is_lost_or_written_twice(
     rounds: list[tuple[list[tuple[str, bool]], bool]],
