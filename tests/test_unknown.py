@@ -62,7 +62,8 @@ def replaced(
     method: Any = "bpe",
 ) -> str:
     """The text when `said` has words, or for unknown ones the place in `source` that the model looks at."""
-    reader = Tokenizer([learn([known], method=method, vocab_size=60 if method == "bpe" else None)])
+    size = {"bpe": 60, "unigram": 40}.get(method)
+    reader = Tokenizer([learn([known], method=method, vocab_size=size)])
     writer = Tokenizer([learn([" ".join(words)] * 2, method="word" if method != "char" else "char")])
     spans = reader.spans(source)
     ids, attention = [], np.zeros((len(said), len(spans)))
@@ -92,6 +93,17 @@ def test_a_whole_word_is_copied_even_if_the_source_has_it_in_pieces_and_the_targ
     apart: list[str | int] = [place("Z"), "hier", place("zibar")]
     assert replaced(source, apart, known=known, words=words) == "Zanzibar hier Zanzibar"
     assert replaced(source, ["hier", place(".")], known=known, words=words) == "hier ."
+
+
+@pytest.mark.parametrize("method", ["bpe", "unigram", "word"])
+def test_whichever_piece_of_a_word_is_looked_at_the_word_is_copied(method: Any) -> None:
+    source, known = "he saw zanzibar in 1984, I guess", "he saw zanz in zanz 19 I gue zanz " * 5
+    for word in ("he", "saw", "zanzibar", "in", "1984", "I", "guess"):
+        for place in range(
+            source.index(word), source.index(word) + len(word)
+        ):  # the first piece has the space before it
+            found = replaced(source, ["hier", place], known=known, words=["hier"], method=method)
+            assert found.removesuffix(",") == f"hier {word}"
 
 
 def test_the_phrase_table_says_what_a_word_becomes_and_small_letters_will_do() -> None:

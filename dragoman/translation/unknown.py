@@ -79,6 +79,7 @@ class UnknownWords:
 def _whole_word(source: str, span: tuple[int, int]) -> tuple[int, int]:
     """The span of the word that a piece of one stands in; that of anything else as it is."""
     begin, end = span
+    begin += source.startswith(" ", begin, end)  # which the first piece of a word has before it
     for word in _WORD.finditer(source, source.rfind(" ", 0, begin + 1) + 1):
         if word.start() <= begin and end <= word.end():
             return word.span()
