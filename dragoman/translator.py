@@ -95,8 +95,15 @@ class Translator:
         mine = OnnxStepper.open(self.directory, precision=self.precision, threads=1)
         return EnsembleStepper([mine, *(other._one_of_many for other in self._others)]) if self._others else mine
 
+    @property
+    def _attends(self) -> bool:
+        """Whether some model that decides has attention."""
+        return any(each.config["architecture"]["attention"] != "none" for each in (self, *self._others))
+
     def _runs(self, options: SearchOptions, *, many: bool) -> Stepper:
         """What computes under `options`: each of several batches at once, or a single one."""
+        if options.coverage_penalty and not self._attends:
+            raise OptionError("`coverage_penalty` needs a model with attention, but this model has none")
         if not options.shortlist:
             return self._one_of_many if many else self.stepper
         if self.engine != "onnx":
@@ -214,8 +221,7 @@ class Translator:
                 score_pairs, self.reverse._one_of_many if many else self.reverse.stepper, self.reverse.texts
             )
         stepper = self._runs(options, many=many)
-        attends = any(each.config["architecture"]["attention"] != "none" for each in (self, *self._others))
-        return Job(self.directory, stepper, self.texts, options=options, attends=attends, reverse=reverse)
+        return Job(self.directory, stepper, self.texts, options=options, attends=self._attends, reverse=reverse)
 
     def stream(self, source: str, *, options: SearchOptions | None = None) -> Iterator[Piece]:
         """Translate one source, and give its text as it becomes certain: at once with greedy search and sampling; with a

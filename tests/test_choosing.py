@@ -211,6 +211,54 @@ def test_contradictions_are_found_before_any_work(
         translator.translate("a", options=SearchOptions(**options))
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prefix": "1 2", "forbid": ("2",)}, "`prefix` must not hold a phrase of `forbid`, but '1 2' holds '2'"),
+        ({"require": ("1 2",), "forbid": ("2",)}, "`require` must not hold a phrase of `forbid`, but '1 2' holds '2'"),
+        ({"prefix": "1 2", "max_length": 1}, "must fit into `max_length`"),
+        ({"match": "1", "require": ("2",)}, "`match` must allow .* with all of `require`"),
+        ({"match": "1", "min_length": 90}, "`match` must allow an output of at least `min_length`"),
+        ({"require": ("1",), "method": "sample"}, "`require` needs `method` beam or best_first"),
+        ({"require": ("1 1",), "no_repeat_ngram": 1}, "`require` must not repeat"),
+        ({"match": "\u0436"}, "the vocabulary cannot spell any"),
+        ({"forbid": ("\u0436",)}, "`forbid` must be spelled with the model's vocabulary"),
+        ({"coverage_penalty": 0.2}, "`coverage_penalty` needs a model with attention, but this model has none"),
+        (
+            {"min_length_ratio": 2.0, "max_length_ratio": 1.5},
+            r"`min_length_ratio` must be at most .* \(1.5\), but is 2",
+        ),
+    ],
+)
+def test_what_no_output_can_meet_is_found_before_there_is_a_source(
+    translator: Translator, options: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "coverage_penalty" in options:
+        monkeypatch.setitem(translator.config["architecture"], "attention", "none")
+    with pytest.raises(OptionError, match=message):
+        list(translator.translate_many([], options=SearchOptions(**options)))
+
+
+def test_options_that_only_some_lengths_leave_room_for_are_no_error_before(translator: Translator) -> None:
+    (length,) = {len(ids) for ids in translator.texts.encode_sources(SOURCES[:1]).ids.values()}
+    fits = SearchOptions(match="1{3}", min_length_ratio=4 / length, max_length_ratio=4 / length)
+    none, some = translator.translate(["source", SOURCES[0]], options=fits)
+    assert (none.candidates, some.text) == ((), "111")
+    assert "`match` must allow an output" in (none.warning or "")
+
+
+def test_comparing_finds_what_the_second_model_cannot_do_before_the_first_has_begun(
+    folder: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = {"a": 1.0, "b": 1.0, "c": 0.0}
+    shutil.copytree(folder / "one", folder / "sure")
+    config = json.loads((folder / "sure" / "config.json").read_text(encoding="utf-8"))
+    (folder / "sure" / "config.json").write_text(json.dumps(config | {"calibration": stored}), encoding="utf-8")
+    monkeypatch.setattr(Translator, "translate", lambda *_, **__: pytest.fail("the first model has begun"))
+    words = ["compare", folder / "sure", folder / "one", folder / "pairs.tsv", "--min-confidence", 0.5]
+    assert "--min-confidence needs a calibrated model" in run(*words, code=2)[1]
+
+
 def test_an_output_that_was_cut_has_no_confidence() -> None:
     whole, cut = candidate("a", -0.5), candidate("b", -0.1, finished=False)
     found = with_confidence(Translation("", (whole, cut)), calibrator=Calibrator(), least=0.6)

@@ -369,6 +369,8 @@ def test_constraints_from_text() -> None:
     assert made == Constraints(prefix=(4,), require=((5,), (4, 5)), forbid=((5, 4),), choices=((4, 5, 5),))
     with pytest.raises(OptionError, match="`require` must be spelled with the model's vocabulary, but 'c' cannot be"):
         constraints_from_text(encode, require=["c"])
+    with pytest.raises(OptionError, match="`prefix` must not hold a phrase of `forbid`, but 'a b' holds 'b'"):
+        constraints_from_text(encode, prefix="a b", forbid=["b"])
 
 
 # The operations

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from steppers import TableStepper
 from tokenizers.decoders import ByteFallback
 
 import dragoman
@@ -73,6 +74,30 @@ def test_a_source_that_cannot_be_used_is_one_piece_with_its_warning(speaking: dr
     assert (traced.translation.warning, traced.steps) == ("the line is empty", [])
 
 
+def test_a_source_of_a_length_that_the_options_leave_no_output_for_is_skipped_by_all_alike(
+    speaking: dragoman.Translator, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["turn 3 left", "turn", "turn 41 left"]
+    least = 2 * len(speaking.source_tokenizer.encode("turn")) + 1
+    options = SearchOptions(min_length=least, max_length_ratio=2.0)
+    expected = speaking.translate(lines, options=options)
+    assert [len(each.candidates) for each in expected] == [1, 0, 1]
+    for source, whole in zip(lines, expected, strict=True):
+        *_, last = speaking.stream(source, options=options)
+        for found in (last.translation, speaking.trace(source, options=options).translation):
+            assert found is not None
+            assert (found.text, found.warning) == (whole.text, whole.warning)
+    words = ["translate", str(speaking.directory.path), *lines, "--min-length", str(least), "--max-length-ratio", "2"]
+    for more in ([], ["--stream"], ["--trace", str(tmp_path / "beam.json")]):
+        assert main([*words, *more]) == 0
+        shown = capfd.readouterr()
+        assert shown.out.splitlines() == [each.text for each in expected]
+        assert "line 2: the shortest output allowed" in shown.err
+    for look in (speaking.stream, speaking.trace, speaking.translate):
+        with pytest.raises(OptionError, match="`prefix` and `require` must fit into `max_length`"):
+            look("turn", options=SearchOptions(prefix="tourne 3 fois", max_length=2))
+
+
 class Ids(Texts):
     """Texts whose target tokens are bytes or jamo."""
 
@@ -124,7 +149,7 @@ def test_half_a_character_is_held_back(monkeypatch: pytest.MonkeyPatch, texts: I
     hypothesis = Hypothesis(tuple(range(size)), -1.0, -1.0, (-1.0,) * size)
     news = [*(Streamed((i,)) for i in range(size - 1)), Streamed((size - 1,), hypothesis)]
     monkeypatch.setattr(watching, "stream", lambda *_, **__: iter(news))
-    shown: Any = watching.stream_text(None, texts, "x", SearchOptions())  # type: ignore[arg-type]
+    shown: Any = watching.stream_text(TableStepper(), texts, "x", SearchOptions())
     assert [piece.text for piece in shown] == pieces
 
 

@@ -57,6 +57,8 @@ def compare(
     other = None if from_file else load(system, device=machine.device, threads=machine.threads)
     if other is not None and other.config["writing"] != writing:
         raise OptionError(f"the models' targets must be written alike, but are {writing} and {other.config['writing']}")
+    for each in filter(None, (model, other)):
+        each.job(search)  # what one of the models cannot do is an error before the other has done it
     sources, references = read_items(model, pairs, reading)
     others = read_outputs(model, system, sources) if other is None else []
     outputs = _translated(baseline, model, sources, search)

@@ -324,4 +324,9 @@ class SearchOptions(Options):
             raise OptionError(
                 f"`min_length` must be at most `max_length` ({self.max_length}), but is {self.min_length}"
             )
+        if self.max_length_ratio is not None and self.min_length_ratio > self.max_length_ratio:
+            raise OptionError(
+                f"`min_length_ratio` must be at most `max_length_ratio` ({self.max_length_ratio:g}), "
+                f"but is {self.min_length_ratio:g}"
+            )
         return self

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 
@@ -253,7 +254,7 @@ def constraints_from_text(
 ) -> Constraints:
     """Constraints from words and phrases; `encode` gives the ids of a text, with UNK for what it cannot spell.
 
-    Raises `OptionError` for a text that the vocabulary cannot spell.
+    Raises `OptionError` for a text that the vocabulary cannot spell, or that holds what is forbidden.
     """
 
     def spell(name: str, text: str) -> Phrase:
@@ -262,10 +263,17 @@ def constraints_from_text(
             raise OptionError(f"`{name}` must be spelled with the model's vocabulary, but {text!r} cannot be")
         return ids
 
+    forbidden = {spell("forbid", text): text for text in forbid}
+    required = {spell("require", text): text for text in require}
+    begun = {spell("prefix", prefix): prefix} if prefix else {}
+    for name, held in (("prefix", begun), ("require", required)):
+        for (ids, text), (phrase, other) in product(held.items(), forbidden.items()):
+            if contains(ids, phrase):
+                raise OptionError(f"`{name}` must not hold a phrase of `forbid`, but {text!r} holds {other!r}")
     return Constraints(
-        prefix=spell("prefix", prefix) if prefix else (),
-        require=tuple(dict.fromkeys(spell("require", text) for text in require)),
-        forbid=tuple(dict.fromkeys(spell("forbid", text) for text in forbid)),
+        prefix=next(iter(begun), ()),
+        require=tuple(required),
+        forbid=tuple(forbidden),
         choices=tuple(dict.fromkeys(spell("choices", text) for text in choices)),
         pattern=pattern,
     )

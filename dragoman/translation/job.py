@@ -13,18 +13,15 @@ from dragoman.errors import OptionError
 from dragoman.evaluation.calibration import Calibrator
 from dragoman.generation.ensemble import EnsembleStepper
 from dragoman.generation.hypothesis import Hypothesis
-from dragoman.generation.plan import make_plan
 from dragoman.generation.search import search
 from dragoman.generation.shortlist import restrict
-from dragoman.generation.stepper import UNK, Stepper
+from dragoman.generation.stepper import Stepper
 from dragoman.storage import ModelDirectory
+from dragoman.translation import lengths
 from dragoman.translation.choosing import UNREADABLE, by_likeness, by_reverse_model, search_options, with_confidence
 from dragoman.translation.outputs import ScoredPair, Translation
 from dragoman.translation.texts import Encoded, Texts
 from dragoman.translation.unknown import UnknownWords
-
-_LENGTHS = (1, 4, 16, 64, 256, 1024, 4096)
-"""Tokens of the sources for which options are tried, to tell whether they can be met at all."""
 
 Scorer = Callable[[Sequence[str], Sequence[str]], list[ScoredPair]]
 """Sources and targets to what a model thinks of each pair."""
@@ -58,6 +55,7 @@ class Job:
         self._constraints = texts.constraints(self._inner)
         self._stepper, self._inner = restrict(stepper, self._inner, self._constraints)
         self._unknown = UnknownWords.of(texts, options, attends=attends)
+        lengths.check(self._inner, self._constraints, vocab_size=self._stepper.vocab_size)
 
     @property
     def width(self) -> int:
@@ -75,8 +73,11 @@ class Job:
         try:
             found = self._search(source_ids)
             faults: dict[int, str] = {}
-        except OptionError as error:
-            faults = self._faults(source_ids, error)
+        except OptionError:
+            fault_of = {length: self._fault(length) for length in set(map(len, source_ids))}
+            faults = {place: fault for place, ids in enumerate(source_ids) if (fault := fault_of[len(ids)])}
+            if not faults:
+                raise
             found = self._search([ids for place, ids in enumerate(source_ids) if place not in faults])
         rest = iter(found)
         translations = [
@@ -96,23 +97,8 @@ class Job:
     def _search(self, source_ids: Sequence[list[int]]) -> list[list[Hypothesis]]:
         return search(self._stepper, source_ids, options=self._inner, constraints=self._constraints)
 
-    def _faults(self, source_ids: Sequence[list[int]], error: OptionError) -> dict[int, str]:
-        """Sources, by their place, whose length lets no output be what the options ask for, and why.
-
-        Raises `error` if that is so at every length.
-        """
-        faults = {length: self._fault(length) for length in {*map(len, source_ids), *_LENGTHS}}
-        if all(faults.values()):
-            raise error
-        return {place: fault for place, ids in enumerate(source_ids) if (fault := faults[len(ids)])}
-
     def _fault(self, length: int) -> str | None:
-        """Why no output for a source of so many tokens can be what the options ask for; None if one can."""
-        try:
-            make_plan([[UNK] * length], self._stepper.vocab_size, options=self._inner, constraints=self._constraints)
-        except OptionError as error:
-            return str(error)
-        return None
+        return lengths.fault_of(length, self._inner, self._constraints, vocab_size=self._stepper.vocab_size)
 
     def _chosen(self, translations: list[Translation]) -> list[Translation]:
         """Candidates in the order that `rerank` or the reverse model puts them in."""

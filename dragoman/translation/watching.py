@@ -10,14 +10,16 @@ from typing import Any
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
 from dragoman.evaluation.calibration import Calibrator
+from dragoman.generation.constraints import Constraints
 from dragoman.generation.search import search
 from dragoman.generation.shortlist import restrict
 from dragoman.generation.stepper import Stepper
 from dragoman.generation.streaming import stream
 from dragoman.generation.tracing import Trace
 from dragoman.translation.choosing import TEXT_OPTIONS, with_confidence
+from dragoman.translation.lengths import fault_of
 from dragoman.translation.outputs import Translation
-from dragoman.translation.texts import Texts
+from dragoman.translation.texts import Encoded, Texts
 
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
 """The token of a byte."""
@@ -54,9 +56,9 @@ def stream_text(
     _refuse(options, "whole outputs, so that no text is certain before they are there")
     constraints = texts.constraints(options)
     encoded = texts.encode_sources([source])
-    if encoded.faults:
-        return iter([Piece("", Translation(source, (), encoded.faults[0]))])
     stepper, options = restrict(stepper, options, constraints)
+    if fault := _fault(encoded, options, constraints, stepper.vocab_size):
+        return iter([Piece("", Translation(source, (), fault))])
     news = stream(stepper, encoded.ids[0], options=options, constraints=constraints)
 
     def pieces() -> Iterator[Piece]:
@@ -85,14 +87,21 @@ def trace_text(
     _refuse(options, "outputs after the search, of which a trace knows nothing")
     constraints = texts.constraints(options)
     encoded = texts.encode_sources([source])
-    if encoded.faults:
-        return Traced(Translation(source, (), encoded.faults[0]), [])
-    trace = Trace()
     stepper, options = restrict(stepper, options, constraints)
+    if fault := _fault(encoded, options, constraints, stepper.vocab_size):
+        return Traced(Translation(source, (), fault), [])
+    trace = Trace()
     found = search(stepper, [encoded.ids[0]], options=options, constraints=constraints, trace=trace)
     history = trace.as_dict(lambda token: texts.target_tokenizer.tokens([token])[0])
     whole = _with_confidence(texts.translation(source, encoded.ids[0], found[0], options), calibrator)
     return Traced(whole, history["sources"][0])
+
+
+def _fault(encoded: Encoded, options: SearchOptions, constraints: Constraints | None, vocab_size: int) -> str | None:
+    """Why the only source of `encoded` gets no output; None if it gets one."""
+    if encoded.faults:
+        return encoded.faults[0]
+    return fault_of(len(encoded.ids[0]), options, constraints, vocab_size=vocab_size)
 
 
 def _with_confidence(translation: Translation, calibrator: Calibrator | None) -> Translation:
