@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -257,6 +258,20 @@ def test_comparing_finds_what_the_second_model_cannot_do_before_the_first_has_be
     monkeypatch.setattr(Translator, "translate", lambda *_, **__: pytest.fail("the first model has begun"))
     words = ["compare", folder / "sure", folder / "one", folder / "pairs.tsv", "--min-confidence", 0.5]
     assert "--min-confidence needs a calibrated model" in run(*words, code=2)[1]
+
+
+def test_a_chat_takes_companions_and_finds_contradictions_before_anybody_speaks(
+    folder: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(*words: object, text: str, code: int = 0) -> tuple[str, str]:
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+        return run("chat", folder / "one", *words, code=code)
+
+    assert "`" not in said("--min-confidence", 0.5, text="", code=2)[1]
+    words = ["--reverse", folder / "back", "--reverse-weight", 9, "--ensemble", folder / "two", "--max-length", 6]
+    together = dragoman.load(folder / "one", ensemble=[folder / "two"], reverse=folder / "back")
+    expected = together.translate(SOURCES[3], options=SearchOptions(reverse_weight=9.0, max_length=6))
+    assert said(*words, text=f"{SOURCES[3]}\n")[0] == f"{expected.text}\n"
 
 
 def test_an_output_that_was_cut_has_no_confidence() -> None:

@@ -10,18 +10,19 @@ from dragoman.cli.arguments import ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.opening import open_model
 from dragoman.cli.output import notice, show_messages, warn
-from dragoman.config import EngineOptions, SearchOptions
+from dragoman.config import CompanionOptions, EngineOptions, SearchOptions
 
 
 @flags_of_models
-def chat(model: ModelPath, /, *, search: SearchOptions, machine: EngineOptions) -> None:
+def chat(model: ModelPath, /, *, search: SearchOptions, others: CompanionOptions, machine: EngineOptions) -> None:
     """Chat with a model, line by line.
 
     On a terminal there is a prompt, and Ctrl-D ends the chat. Otherwise there is one line of output for every line of
     standard input.
     """
     show_messages()
-    translator = open_model(model, machine)
+    translator = open_model(model, machine, others)
+    translator.job(search, many=False)  # what it cannot do is an error before anybody has said anything
     for line in _lines():
         translation = translator.translate(line, options=search)
         if translation.warning:
