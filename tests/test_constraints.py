@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from steppers import Prefix, TableStepper, every_output
 
 from dragoman.config import SearchOptions
+from dragoman.corpus.tokenization import Tokenizer
+from dragoman.corpus.tokenizer_learning import learn
 from dragoman.errors import OptionError
 from dragoman.generation.automaton import FAR, START, Automaton, distances, trie
 from dragoman.generation.choosing import Candidates, Layout, choose_by_banks
@@ -371,6 +373,33 @@ def test_constraints_from_text() -> None:
         constraints_from_text(encode, require=["c"])
     with pytest.raises(OptionError, match="`prefix` must not hold a phrase of `forbid`, but 'a b' holds 'b'"):
         constraints_from_text(encode, prefix="a b", forbid=["b"])
+    made = constraints_from_text(encode, spellings=lambda ids: [ids, (6,)], require=["a"], forbid=["b"])
+    assert made == Constraints(require=((4,),), forbid=((5,), (6,)))
+
+
+def test_a_forbidden_word_comes_in_no_spelling() -> None:
+    tokenizer = Tokenizer([learn(["le chat", "les chats", "un chaton"] * 9, method="bpe")])
+    forbidden = constraints_from_text(tokenizer.encode, spellings=tokenizer.spellings, forbid=["chat"])
+    usual = constraints_from_text(tokenizer.encode, forbid=["chat"])
+    other = tokenizer.spellings(tokenizer.encode("chat"))[1]
+
+    class Speller(TableStepper):
+        """Likes one unusual spelling of a word."""
+
+        def look_up(self, source: Prefix, prefix: Prefix) -> tuple[Any, Any]:
+            _, attention = super().look_up(source, prefix)
+            liked = other[len(prefix)] if len(prefix) < len(other) else EOS
+            return np.where(np.arange(self.vocab) == liked, -0.01, -9.0), attention
+
+    for options in (SearchOptions(), SearchOptions(beam_size=1), SearchOptions(method="sample", top_k=3)):
+        said = [
+            tokenizer.decode(
+                search(Speller(vocab=tokenizer.vocab_size), [[4]], options=options, constraints=each)[0][0].ids
+            )
+            for each in (usual, forbidden)
+        ]
+        assert said[0] == "chat"
+        assert "chat" not in said[1].split()
 
 
 # The operations

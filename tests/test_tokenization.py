@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import itertools
 import json
 import os
 import subprocess
@@ -18,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dragoman.config import TokenizerMethod
-from dragoman.corpus.tokenization import BOS, EOS, PAD, SEPARATOR, SPECIAL_TOKENS, UNK, Tokenizer
+from dragoman.corpus.tokenization import BOS, EOS, MOST_SPELLINGS, PAD, SEPARATOR, SPECIAL_TOKENS, UNK, Tokenizer
 from dragoman.corpus.tokenizer_learning import MANY_TOKENS, learn
 from dragoman.errors import DataError, OptionError, StorageError
 
@@ -60,6 +61,34 @@ def test_learned_text_comes_back(method: TokenizerMethod) -> None:
         ids = PLAIN[method].encode(text)
         assert UNK not in ids
         assert PLAIN[method].decode(ids) == (" ".join(text.split()) if method == "symbols" else text)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_spellings_are_all_ways_to_cut_a_text_into_pieces(method: TokenizerMethod) -> None:
+    for made, text in itertools.product((PLAIN[method], FALLBACK.get(method, PLAIN[method])), ("home", "don't I", "è")):
+        usual = tuple(made.encode(text))
+        found = made.spellings(usual)
+        assert found[0] == usual
+        assert [len(ids) for ids in found[1:]] == sorted(len(ids) for ids in found[1:])
+        if method not in FALLBACK or made.tokens(usual)[-1].startswith("<"):
+            assert found == [usual]
+            continue
+        whole = "".join(made.tokens(usual))
+        names = dict(zip(made.tokens(range(made.vocab_size)), range(made.vocab_size), strict=True))
+        every = set()
+        for cut in itertools.product((False, True), repeat=len(whole) - 1):
+            ends = [0, *(place for place, here in enumerate(cut, start=1) if here), len(whole)]
+            pieces = [whole[a:b] for a, b in itertools.pairwise(ends)]
+            if all(piece in names for piece in pieces):
+                every.add(tuple(names[piece] for piece in pieces))
+        assert set(found) == every
+        assert len(found) == len(every) > 1
+        assert {made.decode(ids) for ids in found} == {text}
+
+
+def test_of_many_spellings_those_of_fewest_pieces_are_told() -> None:
+    found = PLAIN["bpe"].spellings(PLAIN["bpe"].encode("Bonjour Bonjour"))
+    assert len(found) == len(set(found)) == MOST_SPELLINGS
 
 
 @pytest.mark.parametrize("method", ["bpe", "unigram"])

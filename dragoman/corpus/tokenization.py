@@ -10,13 +10,16 @@ character, is U+FFFD; with jamo the text is NFC; `symbols` has one space for any
 
 from __future__ import annotations
 
+import heapq
 import json
+import math
 import os
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, get_args
 
 # The library's own threads warn on a later fork and make learning depend on the number of cores; `encode_batch` has
@@ -41,6 +44,10 @@ SEPARATOR = 4
 SPACE_MARK = "▁"
 """Stands for a space inside tokens (U+2581), as in SentencePiece."""
 
+MOST_SPELLINGS = 256
+"""Ways to spell a text with subwords that are told; a word has fewer, as a rule."""
+
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _CHUNK = 2000
 
@@ -157,6 +164,39 @@ class Tokenizer:
         """A name for each id that can be printed: `▁` is a space, control characters are escaped."""
         symbols = all(column.method == "symbols" for column in self._columns)
         return [_printable(self._names[i].removeprefix(SPACE_MARK) if symbols else self._names[i]) for i in ids]
+
+    def spellings(self, ids: Sequence[int]) -> list[tuple[int, ...]]:
+        """`ids`, and all other ids whose pieces make up the same text: up to `MOST_SPELLINGS`, those of fewest pieces first.
+
+        Only subwords can be spelled in several ways. Tokens of bytes are left out.
+        """
+        usual = tuple(ids)
+        names = [self._names[i] for i in usual]
+        if self._columns[-1].method not in ("bpe", "unigram") or any(name not in self._id_of for name in names):
+            return [usual]
+        text = "".join(names)
+        following = [
+            [(end, i) for end in range(at + 1, len(text) + 1) if (i := self._id_of.get(text[at:end])) is not None]
+            for at in range(len(text))
+        ]
+        fewest = [0.0] * (len(text) + 1)  # pieces that the rest of the text takes at least
+        for at in reversed(range(len(text))):
+            fewest[at] = min((1 + fewest[end] for end, _ in following[at]), default=math.inf)
+        found = [usual]
+        waiting: list[tuple[float, tuple[int, ...], int]] = [(fewest[0], (), 0)]
+        while waiting and len(found) < MOST_SPELLINGS:
+            _, spelled, at = heapq.heappop(waiting)
+            if at == len(text):
+                found += [spelled] if spelled != usual else []
+            for end, i in following[at] if at < len(text) else ():
+                if fewest[end] < math.inf:
+                    heapq.heappush(waiting, (len(spelled) + 1 + fewest[end], (*spelled, i), end))
+        return found
+
+    @cached_property
+    def _id_of(self) -> dict[str, int]:
+        """The id of each token that is no special one and no byte."""
+        return {name: i for i, name in enumerate(self._names) if i >= len(SPECIAL_TOKENS) and not _BYTE.fullmatch(name)}
 
     def surfaces(self) -> list[str]:
         """For each id the bare word or symbol, without the mark of a space: what a vectors file calls it."""

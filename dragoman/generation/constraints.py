@@ -19,7 +19,7 @@ from dragoman.generation.stepper import BOS, EOS, PAD, UNK
 Phrase = tuple[int, ...]
 
 _MOST_PAIRS = 20_000
-"""Pairs of states that are looked at to find an output within a pattern."""
+"""Pairs of states, times phrases, that are looked at to find an output within a pattern."""
 
 
 @dataclass(frozen=True)
@@ -145,14 +145,15 @@ def _settle_choices(constraints: Constraints, min_length: int, max_length: int, 
 @lru_cache(maxsize=64)
 def _choices_left(constraints: Constraints, min_length: int, max_length: int, n: int) -> Automaton | None:
     """The automaton of the choices that satisfy everything else; None if there is none."""
-    prefix = constraints.prefix
+    prefix, forbidden = constraints.prefix, frozenset(constraints.forbid)
+    sizes = {len(phrase) for phrase in forbidden}
     left = [
         choice
         for choice in constraints.choices
         if min_length <= len(choice) + 1 <= max_length
         and choice[: len(prefix)] == prefix
         and all(contains(choice, phrase) for phrase in constraints.require)
-        and not any(contains(choice, phrase) for phrase in constraints.forbid)
+        and not any(choice[i : i + size] in forbidden for size in sizes for i in range(len(choice) - size + 1))
         and not (n and _repeats(choice, n))
     ]
     return trie(left) if left else None
@@ -237,7 +238,7 @@ def _some_output(
                 if pair not in seen:
                     seen.add(pair)
                     coming.append(pair)
-        if len(seen) > _MOST_PAIRS:
+        if len(seen) * len(phrases) > _MOST_PAIRS:
             return True
         layer, length = coming, length + 1
     return False
@@ -246,6 +247,7 @@ def _some_output(
 def constraints_from_text(
     encode: Callable[[str], Sequence[int]],
     *,
+    spellings: Callable[[Phrase], Iterable[Phrase]] = lambda ids: (ids,),
     prefix: str | None = None,
     require: Iterable[str] = (),
     forbid: Iterable[str] = (),
@@ -253,6 +255,8 @@ def constraints_from_text(
     pattern: Automaton | None = None,
 ) -> Constraints:
     """Constraints from words and phrases; `encode` gives the ids of a text, with UNK for what it cannot spell.
+
+    `spellings` gives all ids that spell what some ids spell: what is forbidden is forbidden in each of them.
 
     Raises `OptionError` for a text that the vocabulary cannot spell, or that holds what is forbidden.
     """
@@ -263,7 +267,7 @@ def constraints_from_text(
             raise OptionError(f"`{name}` must be spelled with the model's vocabulary, but {text!r} cannot be")
         return ids
 
-    forbidden = {spell("forbid", text): text for text in forbid}
+    forbidden = {ids: text for text in forbid for ids in spellings(spell("forbid", text))}
     required = {spell("require", text): text for text in require}
     begun = {spell("prefix", prefix): prefix} if prefix else {}
     for name, held in (("prefix", begun), ("require", required)):

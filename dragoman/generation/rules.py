@@ -26,6 +26,8 @@ class Tables:
     """(sources,): the set that each source has."""
     base: Bools
     """(kinds, vocab): ids that may ever be chosen."""
+    forbidden: tuple[tuple[Ints, ...], ...]
+    """Per kind: forbidden phrases of several ids, those of one length as an array (phrases, length)."""
     prefixes: Ints
     """(kinds, longest prefix): forced ids, -1 after their end."""
     phrases: Ints
@@ -98,10 +100,12 @@ class Rules:
             allowed[self.lacking(), EOS] = False
         for number, kind in enumerate(tables.kinds):
             mine = np.flatnonzero(kinds == number)
-            for phrase in kind.forbid:
-                if 1 < len(phrase) <= length + 1:
-                    meets = (self.ids[mine, 1 - len(phrase) :] == phrase[:-1]).all(axis=1)
-                    allowed[mine[meets], phrase[-1]] = False
+            for phrases in tables.forbidden[number]:
+                before = phrases.shape[1] - 1
+                if before <= length:
+                    meets = (self.ids[mine, None, length - before :] == phrases[:, :-1]).all(axis=2)  # (rows, phrases)
+                    rows, which = meets.nonzero()
+                    allowed[mine[rows], phrases[which, -1]] = False
             if kind.pattern is not None and len(mine):
                 least, most = (
                     limits[self.sentences[mine]] - length for limits in (tables.min_lengths, tables.max_lengths)
@@ -208,6 +212,7 @@ def make_tables(
         tuple(kinds),
         kind_of,
         base,
+        tuple(_by_length(kind.forbid) for kind in kinds),
         prefixes,
         phrases,
         sizes,
@@ -217,6 +222,12 @@ def make_tables(
         no_repeat_ngram,
         repetition_penalty,
     )
+
+
+def _by_length(phrases: Sequence[tuple[int, ...]]) -> tuple[Ints, ...]:
+    """Phrases of several ids, those of one length as an array (phrases, length)."""
+    sizes = sorted({len(phrase) for phrase in phrases} - {1})
+    return tuple(np.array([phrase for phrase in phrases if len(phrase) == size], np.int64) for size in sizes)
 
 
 def first_rules(tables: Tables) -> Rules:

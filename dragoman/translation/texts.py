@@ -137,6 +137,7 @@ class Texts:
             choices = self._choices(options.choices)
         found = constraints_from_text(
             self.target_tokenizer.encode,
+            spellings=self.target_tokenizer.spellings,
             prefix=options.prefix,
             require=options.require,
             forbid=options.forbid,
