@@ -17,10 +17,10 @@ import dragoman
 from dragoman.cli import main
 from dragoman.cli import score as command
 from dragoman.cli.pairs import read_items
-from dragoman.config import ReadOptions
+from dragoman.config import ReadOptions, TrainOptions
 from dragoman.errors import OptionError
 from dragoman.evaluation.forcing import force
-from dragoman.training.seen import seen_in_training
+from dragoman.training.seen import seen_in_training, words_in_training
 from dragoman.translator import ScoredPair, Translator
 
 SHORT = ["--max-length", "6", "--beam-size", "2"]
@@ -175,8 +175,12 @@ def test_details_are_parts_of_the_whole(trained: Path, tmp_path: Path, run: Any)
     assert sum(part["items"] for part in details["by_length"]) == 41
     assert {part["label"]: part["items"] for part in details["by_source"]} == {"unseen": 5, "seen in training": 36}
     assert len(details["worst"]) == 10
+    targets = [row.split("\t")[1] for row in path.read_text(encoding="utf-8").splitlines()]
+    words = {part["label"]: part["words"] for part in details["by_word"]}
+    assert sum(words.values()) == sum(len(text.split()) for text in targets)
+    assert words["11-100 times in training"] >= len(targets)  # one word that is in all
     shown = run("evaluate", trained, path, "--details", *SHORT)[0]
-    for text in ("by length", "by source", "unseen", "worst by chrF"):
+    for text in ("by length", "by source", "unseen", "by word", "worst by chrF"):
         assert text in shown
 
 
@@ -184,6 +188,7 @@ def test_without_training_data_nobody_says_what_was_seen(translator: Translator,
     copy = translator.save_pretrained(tmp_path / "copy")
     ids = [translator.source_tokenizer.encode(text) for text in ("source 3 of many", "of of")]
     assert seen_in_training(dragoman.load(copy).directory, ids) is None
+    assert words_in_training(dragoman.load(copy).directory, translator.target_tokenizer, writing="spaced") is None
     found = seen_in_training(translator.directory, ids)
     assert found is not None
     assert not found[1]
@@ -193,6 +198,16 @@ def test_without_training_data_nobody_says_what_was_seen(translator: Translator,
             for i in range(4)
         ]
     )
+
+
+def test_words_in_training_are_those_of_its_targets(tmp_path: Path) -> None:
+    rows = [(f"source {i}", f"cible {i % 3}") for i in range(30)]
+    options = TrainOptions(max_steps=1, hidden_size=8, embedding_size=8, dev=("6",), device="cpu", threads=1)  # type: ignore[arg-type]
+    model = dragoman.train(rows, out=tmp_path / "model", options=options)
+    found = words_in_training(model.directory, model.target_tokenizer, writing="spaced")
+    assert found is not None
+    assert found["cible"] == 24 == sum(found[str(i)] for i in range(3))
+    assert len(found) == 4
 
 
 def test_who_scores_what_was_trained_on_is_told(trained: Path, tmp_path: Path, run: Any) -> None:

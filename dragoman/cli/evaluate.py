@@ -19,7 +19,7 @@ from dragoman.cli.pairs import TestPairs, read_rows, warn_of_missing
 from dragoman.config import CompanionOptions, EngineOptions, ReadOptions, SearchOptions
 
 if TYPE_CHECKING:
-    from dragoman.evaluation.breakdown import Part, Sentence
+    from dragoman.evaluation.breakdown import Part, Sentence, WordPart
     from dragoman.evaluation.metrics import Perplexity
     from dragoman.translator import Translation, Translator
 
@@ -42,8 +42,8 @@ def evaluate(
     details: Annotated[
         bool,
         Parameter(
-            help="Also show the perplexity of the references, scores by length and for sources seen or not seen in training, and the worst "
-            "sentences.",
+            help="Also show the perplexity of the references, scores by length and for sources seen or not seen in training, how "
+            "well rare and common words come out, and the worst sentences.",
             negative=(),
         ),
     ] = False,
@@ -78,10 +78,12 @@ def evaluate(
     parts, worst, seen = _details(translator, translations, references) if details else ({}, [], None)
     unseen = [place for place, known in enumerate(seen or []) if not known]
     new_rows = _by_rows(translations, references, counts, unseen) if unseen else None
+    words = _words(translator, translations, references) if details else []
     if as_json:
         if details:
             facts["perplexity"] = None if surprise is None else surprise.as_dict()
             facts["details"] = {name: [part.as_dict() for part in found] for name, found in parts.items()}
+            facts["details"]["by_word"] = [part.as_dict() for part in words]
             facts["details"]["exact_match_of_unseen_rows"] = new_rows
             facts["details"]["worst"] = [sentence.as_dict() for sentence in worst]
         print(json.dumps(facts, ensure_ascii=False))
@@ -102,6 +104,8 @@ def evaluate(
     print(table(rows, header=("metric", "score", "signature"), right=(1,)))
     for name, found in parts.items():
         print(f"\n{_in_table(name.replace('_', ' '), found)}")
+    if words:
+        print(f"\n{_words_in_table(words)}")
     if worst:
         print(f"\n{_worst_in_table(worst)}")
 
@@ -148,6 +152,27 @@ def _details(
         parts["by_source"] = by_seen(seen, outputs, references, writing=writing, primary=primary)
     worst = worst_sentences([translation.source for translation in translations], outputs, references, writing=writing)
     return parts, worst, seen
+
+
+def _words(translator: Translator, translations: list[Translation], references: list[list[str]]) -> list[WordPart]:
+    """How well words of each frequency in training come out; nothing if the training data is not there any more."""
+    from dragoman.evaluation.breakdown import by_word_frequency
+    from dragoman.training.seen import words_in_training
+
+    writing = translator.config["writing"]
+    known = words_in_training(translator.directory, translator.target_tokenizer, writing=writing)
+    if known is None:
+        return []
+    return by_word_frequency(known, [each.text for each in translations], references, writing=writing)
+
+
+def _words_in_table(parts: list[WordPart]) -> str:
+    rows = [
+        (part.label, f"{part.words:,}", f"{part.f1:.2f}", f"{part.recall:.2f}", f"{part.precision:.2f}")
+        for part in parts
+    ]
+    header = ("by word", "words", "F1", "recall", "precision")
+    return table(rows, header=header, right=range(1, len(header)))
 
 
 def _in_table(title: str, parts: list[Part]) -> str:

@@ -1,12 +1,15 @@
-"""Which sources a model was trained on, as it saw them: as ids; knows the training data in its directory, if it is there."""
+"""Which sources and words a model was trained on; knows the training data in its directory, if it is there."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from dragoman.corpus.dataset import EncodedPairs
+from dragoman.corpus.tokenization import Tokenizer
+from dragoman.evaluation.metrics import Writing, tokens_of
 from dragoman.storage import ModelDirectory
 
 _AT_ONCE = 10_000
@@ -15,10 +18,9 @@ _AT_ONCE = 10_000
 
 def seen_in_training(directory: ModelDirectory, source_ids: Sequence[Sequence[int]]) -> list[bool] | None:
     """For each source whether the model was trained on the same ids; None if its training data is not there any more."""
-    folder = directory.training / "data"
-    if not (folder / "train.json").exists():
+    train = _train(directory)
+    if train is None:
         return None
-    train = EncodedPairs.open(folder, "train")
     kind = train.source(0).dtype
     wanted = [np.array(ids, kind).tobytes() for ids in source_ids]
     found, missing = set(), set(wanted)
@@ -29,3 +31,19 @@ def seen_in_training(directory: ModelDirectory, source_ids: Sequence[Sequence[in
             ids, _ = train.sources(rows[start : start + _AT_ONCE])  # (rows·length,)
             found.update(missing.intersection(ids.view(np.dtype((np.void, length * kind.itemsize))).tolist()))
     return [key in found for key in wanted]
+
+
+def words_in_training(directory: ModelDirectory, tokenizer: Tokenizer, *, writing: Writing) -> Counter[str] | None:
+    """How often each word stands in the targets that the model was trained on; None if they are not there any more."""
+    train = _train(directory)
+    if train is None:
+        return None
+    words: Counter[str] = Counter()
+    for row in range(len(train)):
+        words.update(tokens_of(tokenizer.decode(train.target(row).tolist()), writing))
+    return words
+
+
+def _train(directory: ModelDirectory) -> EncodedPairs | None:
+    folder = directory.training / "data"
+    return EncodedPairs.open(folder, "train") if (folder / "train.json").exists() else None
