@@ -238,3 +238,5 @@ def test_the_command_line_writes_a_trace_beside_the_outputs(
     }
     assert main(["translate", model, "--input", str(tmp_path / "in.txt"), "--trace", str(file)]) == 2
     assert "--trace needs sentences in the command" in capfd.readouterr().err
+    assert main(["translate", model, "turn 3 left", "--output", str(file), "--trace", str(file)]) == 2
+    assert "--trace and --output must be different files" in capfd.readouterr().err

@@ -67,7 +67,7 @@ def translate(
     With --input and --output the output grows as OUTPUT.part until it is complete. If the command is interrupted, give it
     again to continue.
     """
-    _check(sentences, input, reading, search, growing=growing, trace=trace, elsewhere=as_json or output is not None)
+    _check(sentences, input, reading, search, growing=growing, trace=trace, output=output, as_json=as_json)
     show_messages()
     if not sentences and str(input or "-") == "-":  # a file may take its own place, as its output grows beside it
         check_output(output, [None])
@@ -104,16 +104,19 @@ def _check(
     *,
     growing: bool,
     trace: Path | None,
-    elsewhere: bool,
+    output: Path | None,
+    as_json: bool,
 ) -> None:
-    """Find what does not go together; `elsewhere` is whether outputs are to be JSON or in a file."""
+    """Find what does not go together."""
     if sentences and input is not None:
         raise OptionError("give sentences or `input`, not both")
     if sentences:
         check_no_file(reading, "sentences are given")
     if trace is not None and not sentences:
         raise OptionError("`trace` needs sentences in the command, not a file: it keeps every step of the search")
-    if growing and (elsewhere or trace or "num_hypotheses" in search.model_fields_set):
+    if trace is not None and output is not None and trace.resolve() == output.resolve():
+        raise OptionError(f"`trace` and `output` must be different files, but both are {trace}")
+    if growing and (as_json or output is not None or trace or "num_hypotheses" in search.model_fields_set):
         raise OptionError(
             "`stream` shows the text of one output: leave `json`, `output`, `trace` and `num_hypotheses` out"
         )

@@ -99,7 +99,7 @@ def add_shortlist_graphs(directory: ModelDirectory, model: Seq2Seq) -> None:
         if not parity.largest_difference <= TOLERANCE["float32"]:
             raise StorageError(
                 f"the {precision} ONNX graph of {directory.path} for a shortlist is not what the one without computes "
-                f"(log-probabilities differ by up to {parity.largest_difference:.1g}), so none were written"
+                f"(log-probabilities differ by up to {parity.largest_difference:.1g}), so none were written; {directory.renewal}"
             )
     directory.add_graphs(graphs)
 
