@@ -113,7 +113,7 @@ def facts(found: list[Hypothesis]) -> list[tuple[Any, ...]]:
 
 
 @given(st.integers(0, 10_000), sources, methods, limits, kept)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_options_together_keep_the_laws(
     seed: int, source_ids: list[list[int]], method: dict[str, Any], limit: dict[str, Any], keep: dict[str, Any]
 ) -> None:
