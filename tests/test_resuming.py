@@ -167,6 +167,15 @@ def test_an_interrupt_while_scoring_stops_and_resuming_scores(number: signal.Sig
     assert dragoman.load(tmp_path / "m").config["scores"]["dev"]["items"] > 0
 
 
+def test_an_interrupt_during_the_last_evaluation_stops_too(tmp_path: Path) -> None:
+    def interrupt(event: Event) -> None:
+        if isinstance(event, Evaluated):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match=r"before everything was scored; go on with: dragoman train --resume .*m$"):
+        dragoman.train(reversed_words(60), out=tmp_path / "m", options=options(max_steps=3), listener=interrupt)
+
+
 def test_a_training_that_is_terminated_before_its_first_step_leaves_nothing_behind(tmp_path: Path) -> None:
     def terminate(event: Event) -> None:
         if isinstance(event, Note) and event.text.startswith("plan:"):

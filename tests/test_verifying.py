@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from dragoman.cli import main
 from dragoman.config import TrainOptions
 from dragoman.errors import OptionError, TrainingError
 from dragoman.training import trainer
-from dragoman.training.events import ignore
+from dragoman.training.events import Evaluated, Event, ignore
 from dragoman.training.verifying import verify_resume
 
 ROWS = [(f"turn {i} left", f"tourne {i} fois") for i in range(40)]
@@ -29,6 +31,35 @@ def test_a_run_that_resumes_exactly_is_proved_so() -> None:
     assert (proof.steps, proof.stopped_at) == (6, 3)
     assert proof.tensors > 30
     assert proof.values > 1000
+
+
+def test_evaluations_and_the_copies_that_they_keep_are_part_of_the_proof() -> None:
+    """By default they are at least 50 steps apart."""
+    seen: list[Event] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer.RecentWeights, "restore", lambda *_: None)
+        with pytest.raises(TrainingError, match=r"first: average/"):
+            verify_resume(ROWS, options(average_checkpoints=3), listener=seen.append, steps=6)
+    assert [event.step for event in seen if isinstance(event, Evaluated)] == [2, 4, 6]
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_steps": 4}])
+def test_an_interrupt_proves_nothing_and_stops_it(limits: dict[str, int]) -> None:
+    """It had been taken for the stop in between: the rest was trained, and said to differ."""
+    seen: list[Event] = []
+
+    def interrupt(event: Event) -> None:
+        seen.append(event)
+        if isinstance(event, Evaluated) and event.step == limits.get("max_steps", 2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            verify_resume(ROWS, options(**limits), listener=interrupt, steps=6)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not any("and resuming for" in str(event) for event in seen)
 
 
 @pytest.mark.parametrize(

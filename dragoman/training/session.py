@@ -263,6 +263,8 @@ def _train(
             if processes.main:
                 log.draw()
         if not run.finished:
+            if stop_at is not None and stop():
+                raise KeyboardInterrupt  # which is not the stop that was asked for
             raise Interrupted(f"stopped at step {run.step:,}; go on with: dragoman train --resume {directory.path}")
     if not processes.main:
         processes.follow()
@@ -270,9 +272,13 @@ def _train(
     with processes.leading(), terminated_as_interrupted():
         load_weights(model, load_tensors(directory.weights)[0], directory.weights)
         try:
+            if stop():  # asked for during the last evaluation
+                raise KeyboardInterrupt
             with _resumable(directory):
                 _finish(directory, prepared, model, run, trainer.epochs_done, listener)
         except KeyboardInterrupt:
+            if stop_at is not None:
+                raise
             text = f"stopped before everything was scored; go on with: dragoman train --resume {directory.path}"
             raise Interrupted(text) from None
 
