@@ -229,7 +229,9 @@ def test_a_resumed_run_with_another_limit_is_planned_anew(tmp_path: Path) -> Non
     assert stored(tmp_path / "m")["run"]["steps"] == 20  # type: ignore[index]
     assert any("is higher now than before" in note for note in notes)
     assert any(note.startswith("plan: at most 20 steps") for note in notes)
-    assert any(note.startswith("took 20 steps in ") and "(planned: at most 20 in " in note for note in notes)
+    took = [note for note in notes if note.startswith("took 20 steps in ") and "(planned: at most 20 in " in note]
+    assert len(took) == 1
+    assert f"\n- {took[0]}\n" in (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
 
 
 def test_resuming_with_the_same_limits_changes_nothing(tmp_path: Path) -> None:

@@ -89,8 +89,19 @@ def _run(run: dict[str, Any], config: dict[str, Any]) -> str:
             f"- {run['steps']:,} steps, {run['epochs']:.2f} epochs, {run['seconds'] / 60:.1f} minutes; ended by: "
             f"{run['finished']}; the weights are those of step {run['best_step']:,}",
         ]
+        if "forecast" in config:
+            rows.append(f"- {beside_plan(config['forecast'], run)}")
     if config.get("command"):
         rows.append(f"- command: `{config['command']}`")
     given = ", ".join(f"{name}={value}" for name, value in config["options"].items())
     rows.append(f"- options given: {f'`{given}`' if given else 'none'}")
     return "\n".join(rows)
+
+
+def beside_plan(forecast: dict[str, Any], run: dict[str, Any]) -> str:
+    """The actual figures of a run beside the predicted ones."""
+    text = f"took {run['steps']:,} steps in {run['seconds'] / 60:.1f} minutes"
+    planned = f"planned: at most {forecast['steps']:,} in {forecast['seconds'] / 60:.1f}"
+    if run.get("memory") is not None and forecast["memory"] is not None:
+        text, planned = f"{text}, {run['memory'] / 1e9:.1f} GB", f"{planned}, {forecast['memory'] / 1e9:.1f} GB"
+    return f"{text} ({planned})"

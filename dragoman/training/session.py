@@ -25,7 +25,7 @@ from dragoman.model.stepper import TorchStepper
 from dragoman.places import placed, sole_trainer
 from dragoman.presets import find_preset
 from dragoman.storage import CARD, CURVES, ModelDirectory
-from dragoman.training.card import model_card
+from dragoman.training.card import beside_plan, model_card
 from dragoman.training.checkpoint import load_tensors, load_weights, read_progress, save_checkpoint
 from dragoman.training.continuing import Earlier, tokenizers_of
 from dragoman.training.events import Evaluated, Event, Listener, Note, ignore
@@ -329,17 +329,16 @@ def _finish(
             scores, _ = decode(stepper, prepared, part, BEAM, config["recipe"]["metric"])
             config["scores"][name] = scores.as_dict() | {"search": f"beam {BEAM.beam_size}"}
             listener(Note(f"{name}: {_shown(scores)}"))
-    memory = peak_memory(next(model.parameters()).device)
-    if "forecast" in config:
-        listener(Note(_as_it_was(config["forecast"], run, memory)))
     config["run"] = {
         "steps": run.step,
         "epochs": epochs,
         "seconds": run.seconds,
-        "memory": memory,
+        "memory": peak_memory(next(model.parameters()).device),
         "finished": run.finished,
         "best_step": run.best_step,
     }
+    if "forecast" in config:
+        listener(Note(beside_plan(config["forecast"], config["run"])))
     directory.write_config()
     write_text(directory.path / CARD, model_card(config))
 
@@ -349,15 +348,6 @@ def _shown(scores: Scores) -> str:
     whole: list[MetricName] = ["exact_match", "cer", "wer"]
     names = whole if scores.primary == "exact_match" else scores.names()[:3]
     return ", ".join(f"{scores.label(name)} {scores.value(name):.2f}" for name in names)
-
-
-def _as_it_was(forecast: dict[str, Any], run: Run, memory: int | None) -> str:
-    """The actual figures beside the predicted ones."""
-    text = f"took {run.step:,} steps in {run.seconds / 60:.1f} minutes"
-    planned = f"planned: at most {forecast['steps']:,} in {forecast['seconds'] / 60:.1f}"
-    if memory is not None and forecast["memory"] is not None:
-        text, planned = f"{text}, {memory / 1e9:.1f} GB", f"{planned}, {forecast['memory'] / 1e9:.1f} GB"
-    return f"{text} ({planned})"
 
 
 class _Log:
