@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_objective import VOCAB, distance, gradients, pairs
+from test_objective import CPU, VOCAB, batch_of, distance, gradients, pairs
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 from dragoman.config import TrainOptions
 from dragoman.corpus.batching import BatchPlan
 from dragoman.model.seq2seq import Seq2Seq
+from dragoman.training import session
 from dragoman.training import trainer as trainer_room
 from dragoman.training.events import ignore
-from dragoman.training.objective import Objective
+from dragoman.training.objective import Objective, batch_loss
 from dragoman.training.processes import ALONE, Processes
 from dragoman.training.recipe import DataSummary, choose
+from dragoman.training.risk import COSTS
 from dragoman.training.trainer import DevScore, Trainer
 
 PLAN = BatchPlan(pairs(60), batch_tokens=40, seed=1)
@@ -99,6 +105,87 @@ def test_a_step_is_adamw_on_the_clipped_gradient_of_the_next_batch_and_the_avera
         assert distance(weights(run.model), average) < 1e-6
     assert distance(weights(run.model), weights(plain)) < 1e-6
     assert distance(weights(plain), average) > 1e-3
+
+
+USUAL = {
+    "average_decay": 0.0,
+    "dropout": 0.2,
+    "learning_rate": 0.02,
+    "warmup_steps": 2,
+    "scheduled_sampling": 0.0,
+    "epochs": 1,
+}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"bptt": 2},
+        {"r_drop": 3.0},
+        {"precision": "bfloat16"},
+        {"accumulate": 2},
+        {"optimizer": "adam"},
+        {"optimizer": "sgd"},
+        {"label_smoothing": 0.4},
+        {"clip_norm": 0.01},
+        {"weight_decay": 0.9},
+        {"embedding_rate": 2.0},
+        {"dropout": 0.4},
+        {"word_dropout": 0.4},
+        {"schedule": "constant"},
+        {"schedule": "cosine"},
+        {"schedule": "inverse_sqrt"},
+        {"warmup_steps": 0},
+        {"scheduled_sampling": 0.9, "sampling_curve": "constant"},
+        {"seed": 9},
+    ],
+    ids=str,
+)
+def test_every_option_of_a_step_changes_what_is_learned(given: dict[str, Any], tmp_path: Path) -> None:
+    """From the option to the weights: what an option does is tested elsewhere, here that it arrives."""
+    learned = []
+    for options in (USUAL, {**USUAL, **given}):
+        run = trainer_of(tmp_path, steps=6, **{"precision": "float32", **options})
+        run.model.float()  # as bfloat16 is only made of float32
+        run.fit()
+        learned.append(weights(run.model))
+    assert distance(*learned) > 1e-5
+
+
+@pytest.mark.parametrize("curve", ["exponential", "sigmoid", "constant"])
+def test_a_curve_is_the_one_that_was_asked_for(curve: str, tmp_path: Path) -> None:
+    asked, usual = (
+        trainer_of(tmp_path, steps=0, scheduled_sampling=0.8, sampling_curve=kind).sampling
+        for kind in (curve, "linear")
+    )
+    assert asked == replace(usual, kind=curve)
+
+
+def test_recomputation_saves_memory_in_training(tmp_path: Path) -> None:
+    batch, saved = batch_of(pairs(), range(12)), [0, 0]
+    for again in (False, True):
+        run = trainer_of(tmp_path, steps=0, recompute=again)
+
+        def count(tensor: Tensor, again: bool = again) -> Tensor:
+            saved[again] += tensor.nbytes
+            return tensor
+
+        with saved_tensors_hooks(count, lambda tensor: tensor):
+            batch_loss(run.model, batch, CPU, run.objective)
+    assert saved[True] < 0.5 * saved[False]
+
+
+def test_every_option_of_minimum_risk_arrives(tmp_path: Path) -> None:
+    recipe = replace(
+        trainer_of(tmp_path, steps=0).recipe,
+        minimum_risk=0.4, risk_metric="exact_match", risk_candidates=3, risk_sharpness=0.5, precision="bfloat16", recompute=True,
+    )  # fmt: skip
+    prepared: Any = SimpleNamespace(train=pairs(9))
+    risk = session._risk(prepared, recipe)
+    assert risk is not None
+    assert (risk.weight, risk.cost, risk.candidates, risk.sharpness) == (0.4, COSTS["exact_match"], 3, 0.5)
+    assert (risk.bfloat16, risk.recompute) == (True, True)
+    assert trainer_room.objective_of(recipe).share == 0.6
 
 
 def test_no_two_steps_or_processes_or_seeds_draw_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
