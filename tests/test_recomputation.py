@@ -6,9 +6,10 @@ import pytest
 import torch
 from test_objective import CPU, SHAPES, batch_of, build, gradients, pairs
 from torch.autograd.graph import saved_tensors_hooks
-from train_memory import peak
+from train_memory import LiveBytes, peak
 
 from dragoman.corpus.dataset import EncodedPairs
+from dragoman.model import loss as losses
 from dragoman.training.objective import Objective, batch_loss
 
 
@@ -58,3 +59,19 @@ def test_no_layer_holds_what_is_within_it() -> None:
         with saved_tensors_hooks(count, lambda tensor: tensor):
             batch_loss(model, batch, CPU, Objective(recompute=recompute))
     assert saved[True] < 0.2 * saved[False]
+
+
+@pytest.mark.parametrize("kind", ["cross-entropy", "log-probabilities", "divergence"])
+def test_a_large_vocabulary_holds_the_logits_of_a_chunk_at_a_time(kind: str) -> None:
+    """Of 1,200 tokens over 20,000 words the logits alone would have 96 MB."""
+    features, weight = torch.randn(1_200, 2, requires_grad=True), torch.randn(20_000, 2, requires_grad=True)
+    bias, target = torch.zeros(20_000, requires_grad=True), torch.randint(4, 20_000, (1_200,))
+    with LiveBytes() as live:
+        if kind == "cross-entropy":
+            found = losses.chunked_cross_entropy(features, weight, bias, target, label_smoothing=0.1).objective
+        elif kind == "log-probabilities":
+            found = losses.chunked_log_probs(features, weight, bias, target).sum()
+        else:
+            found = losses.chunked_divergence(features[:600], features[600:], weight, bias)
+        found.backward()  # type: ignore[no-untyped-call]
+    assert live.most < 5 * 4 * losses._CHUNK_VALUES < 4 * 1_200 * 20_000 / 2
