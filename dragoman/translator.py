@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from itertools import chain
@@ -22,7 +23,7 @@ from dragoman.generation.stepper import Stepper
 from dragoman.places import copy_model, locate, upload
 from dragoman.storage import ModelDirectory
 from dragoman.translation.batches import windows
-from dragoman.translation.job import Job, calibrator_of
+from dragoman.translation.job import Job, Scorer, calibrator_of
 from dragoman.translation.loading import choose_engine, load_model
 from dragoman.translation.outputs import Candidate, ScoredPair, Translation
 from dragoman.translation.pipeline import translate_windows
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from dragoman.evaluation.metrics import MetricName, Scores
     from dragoman.model.seq2seq import Seq2Seq
     from dragoman.translation.calibrating import Calibration
+
+_LOG = logging.getLogger("dragoman")
 
 __all__ = ["Candidate", "ScoredPair", "Translation", "Translator", "load"]
 
@@ -66,6 +69,9 @@ class Translator:
         self.reverse: Translator | None = None
         """A model from target to source that helps to choose among outputs."""
         self._others: list[Translator] = []
+        """Models with the same vocabularies, which decide at every token."""
+        self._apart: list[Translator] = []
+        """Models with other vocabularies, which find outputs of their own."""
         self._shortlisted: dict[int | None, Stepper] = {}
         """What computes with a shortlist, by its threads; opened when it is first asked for."""
 
@@ -108,7 +114,7 @@ class Translator:
             return self._one_of_many if many else self.stepper
         if self.engine != "onnx":
             raise OptionError("`shortlist` needs `engine` onnx, but torch runs the model")
-        if self._others:
+        if self._others or self._apart:
             raise OptionError(
                 "`shortlist` must not be given with an `ensemble`: its models would look at different words"
             )
@@ -217,11 +223,24 @@ class Translator:
         """Translating under these options, which are checked: for `dragoman.translation.pipeline`, with `workers` if `many`."""
         reverse = None
         if self.reverse is not None:
-            reverse = partial(
-                score_pairs, self.reverse._one_of_many if many else self.reverse.stepper, self.reverse.texts
-            )
+            reverse = self.reverse._scorer(many=many)
         stepper = self._runs(options, many=many)
-        return Job(self.directory, stepper, self.texts, options=options, attends=self._attends, reverse=reverse)
+        theirs = options.model_copy(update={"num_hypotheses": options.pool(), "num_candidates": None})
+        others = [(other.job(theirs, many=many), other._scorer(many=many)) for other in self._apart]
+        return Job(
+            self.directory,
+            stepper,
+            self.texts,
+            options=options,
+            attends=self._attends,
+            reverse=reverse,
+            others=others,
+            scorer=self._scorer(many=many),
+        )
+
+    def _scorer(self, *, many: bool) -> Scorer:
+        """What this model thinks of pairs of texts."""
+        return partial(score_pairs, self._one_of_many if many else self.stepper, self.texts)
 
     def stream(self, source: str, *, options: SearchOptions | None = None) -> Iterator[Piece]:
         """Translate one source, and give its text as it becomes certain: at once with greedy search and sampling; with a
@@ -231,14 +250,14 @@ class Translator:
 
             >>> for piece in translator.stream("Go home."): print(piece.text, end="", flush=True)
         """
-        self._refuse_reverse()
+        self._refuse_choosing()
         options = _one(source, options)
         stepper, calibrator = self._runs(options, many=False), self._calibrator(options)
         return stream_text(stepper, self.texts, source, options, calibrator=calibrator)
 
     def trace(self, source: str, *, options: SearchOptions | None = None) -> Traced:
         """Translate one source, and keep every step of the beam: candidates, scores, what was pruned and why."""
-        self._refuse_reverse()
+        self._refuse_choosing()
         options = _one(source, options)
         stepper, calibrator = self._runs(options, many=False), self._calibrator(options)
         return trace_text(stepper, self.texts, source, options, calibrator=calibrator)
@@ -249,9 +268,11 @@ class Translator:
             return None
         return calibrator_of(self.directory, together=bool(self._others), needed=False)
 
-    def _refuse_reverse(self) -> None:
+    def _refuse_choosing(self) -> None:
         if self.reverse is not None:
             raise OptionError("a `reverse` model chooses among whole outputs: leave it out here")
+        if self._apart:
+            raise OptionError("an `ensemble` of different vocabularies chooses among whole outputs: leave it out here")
 
     def evaluate(
         self, sources: Sequence[str], references: Sequence[Sequence[str]], *, options: SearchOptions | None = None
@@ -280,6 +301,8 @@ class Translator:
 
         >>> translator.score("Go home.", "Rentre à la maison.").token_scores
         """
+        if self._apart:
+            raise OptionError("an `ensemble` of different vocabularies has no score for a pair: ask each of its models")
         if isinstance(sources, str) and isinstance(targets, str):
             return score_pairs(self.stepper, self.texts, [sources], [targets])[0]
         return score_pairs(self.stepper, self.texts, sources, targets)
@@ -317,7 +340,7 @@ class Translator:
             raise OptionError("`min_confidence` must not be given to a calibration: every output is looked at")
         if options.shortlist:
             raise OptionError("`shortlist` must not be given to a calibration: it is of the whole vocabulary")
-        if self._others:
+        if self._others or self._apart:
             raise OptionError("an ensemble cannot be calibrated: what is kept with a model is of its own scores")
         self.directory.require_folder("calibrating")
         translations = list(self.translate_many(sources, options=options))
@@ -344,27 +367,43 @@ class Translator:
     def fingerprint(self) -> list[str]:
         """What tells this model from others: a checksum of it, of those that decide with it, and of the reverse model."""
         reverse = [f"reverse {self.reverse.directory.fingerprint()}"] if self.reverse else []
-        return [each.directory.fingerprint() for each in (self, *self._others)] + reverse
+        return [each.directory.fingerprint() for each in (self, *self._others, *self._apart)] + reverse
 
     def join(self, others: Iterable[Translator]) -> None:
-        """Make an ensemble: from now on the probabilities of all models are averaged at every token.
+        """Make an ensemble. From now on the probabilities of all models are averaged at every token.
 
-        Raises `OptionError` unless all have the same vocabularies.
+        A model with other vocabularies finds outputs of its own instead, and all models choose among the outputs of all.
+        Raises `OptionError` if it does not take the same sources, or writes another kind of text.
         """
-        others = list(others)
+        alike, present = [], self.stepper.steppers if isinstance(self.stepper, EnsembleStepper) else (self.stepper,)
         for other in others:
-            for side in ("source", "target"):
-                mine, theirs = (getattr(each.texts, f"{side}_tokenizer") for each in (self, other))
-                if list(mine.files().values()) != list(theirs.files().values()):
+            side = next((side for side in ("source", "target") if self._files(side) != other._files(side)), None)
+            if side is None:
+                alike.append(other)
+                continue
+            for what, mine, theirs in (
+                ("source columns", self.source_columns, other.source_columns),
+                ("kind of target", self.config["writing"], other.config["writing"]),
+            ):
+                if mine != theirs:
                     raise OptionError(
-                        f"the models of an ensemble must share their vocabularies, but the {side} side of "
-                        f"{other.directory.path} has another than that of {self.directory.path}: train them on the same "
-                        "data with the same --split-seed"
+                        f"the models of an ensemble must have the same {what}, but {other.directory.path} has {theirs}, and "
+                        f"{self.directory.path} {mine}"
                     )
-        present = self.stepper.steppers if isinstance(self.stepper, EnsembleStepper) else (self.stepper,)
-        self._others += others
+            _LOG.info(
+                f"the {side} side of {other.directory.path} has another vocabulary than that of {self.directory.path}, so all models "
+                "choose among whole outputs of each (models with the same --split-seed and data decide at every token)"
+            )
+            self._apart.append(other)
+        self._others += alike
         self.__dict__.pop("_one_of_many", None)
-        self.stepper = EnsembleStepper([*present, *(other.stepper for other in others)])
+        if alike:
+            self.stepper = EnsembleStepper([*present, *(other.stepper for other in alike)])
+
+    def _files(self, side: str) -> list[bytes | str]:
+        """What the tokenisers of a side are made of."""
+        tokenizer: Tokenizer = getattr(self.texts, f"{side}_tokenizer")
+        return list(tokenizer.files().values())
 
 
 def _one(source: str, options: SearchOptions | None) -> SearchOptions:
@@ -397,8 +436,8 @@ def load(
     weights and `device` is auto or cpu, else torch. `precision` says which graphs onnx runs: float32, int8, float16, or auto for
     those that the export found best.
 
-    `ensemble` names models with the same vocabularies that decide with it, `reverse` one from target to source that helps
-    to choose among outputs. Raises `StorageError` if there is none, or it is damaged, unfinished or too new.
+    `ensemble` names models that decide with it (with the same vocabularies at every token, with others by choosing among the
+    outputs of all), `reverse` one from target to source that helps to choose among outputs. Raises `StorageError` if there is none, or it is damaged, unfinished or too new.
     """
 
     def opened(one: str | Path) -> Translator:

@@ -185,11 +185,81 @@ def test_with_the_same_split_seed_models_of_other_seeds_go_together(folder: Path
     run("translate", tmp_path / "one", "--ensemble", tmp_path / "two", "source 3 of many")
 
 
-def test_models_that_cannot_be_together(folder: Path, run: Any) -> None:
-    words = ("translate", folder / "one", "a", "--ensemble", folder / "back")
-    said = run(*words, code=2)[1]
-    assert "must share their vocabularies, but the source side of" in said
+def test_models_of_different_vocabularies_choose_among_the_outputs_of_all(folder: Path, run: Any) -> None:
+    """Law: outputs are those that some model finds alone, in the order of the mean of what each model thinks of each."""
+    options = SearchOptions(num_hypotheses=3, max_length=5)
+    alone = [dragoman.load(folder / name, threads=1) for name in ("one", "back", "two")]
+    pool = options.model_copy(update={"num_hypotheses": 5})
+    listed = [each.translate(SOURCES, options=pool) for each in alone]
+    words = ("translate", folder / "one", *SOURCES, "--ensemble", folder / "back", "--max-length", 5, "--json")
+    out, said = run(*words, "--num-hypotheses", 3)
+    assert "has another vocabulary than that of" in said
     assert "with the same --split-seed" in said
+    for place, line in enumerate(out.splitlines()):
+        found = json.loads(line)["candidates"]
+        union = {each.text: each for lists in listed[1::-1] for each in reversed(lists[place].candidates)}
+        scores = {text: np.mean([_thinks(each, SOURCES[place], text) for each in alone[:2]]) for text in union}
+        for each in found:
+            assert each["choice_score"] == pytest.approx(scores[each["text"]], abs=1e-3)
+            assert each["tokens"] == list(union[each["text"]].tokens)
+        order = sorted(scores, key=lambda text: (not union[text].finished, -scores[text]))
+        assert [each["text"] for each in found] == order[:3]
+    # with a third, which decides at every token with the first
+    together = dragoman.load(folder / "one", threads=1, ensemble=[folder / "back", folder / "two"])
+    pair = dragoman.load(folder / "one", threads=1, ensemble=[folder / "two"])
+    texts = {each.text for lists in (pair.translate(SOURCES, options=pool), listed[1]) for each in lists[0].candidates}
+    assert {each.text for each in together.translate(SOURCES, options=options)[0].candidates} <= texts
+
+
+def _thinks(translator: Translator, source: str, text: str) -> float:
+    scored = translator.score(source, text)
+    return scored.normalized_score if scored.token_scores else UNREADABLE
+
+
+def test_a_model_beside_itself_changes_nothing(
+    folder: Path, translator: Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside = dragoman.load(folder / "one", device="cpu", threads=1)
+    monkeypatch.setattr(Translator, "_files", lambda self, side: [side, id(self)])
+    beside.join([dragoman.load(folder / "one", device="cpu", threads=1)])
+    sources, options, some = [*SOURCES, "", "x" * 2000], SearchOptions(num_hypotheses=5, max_length=3), 0
+    alone, both = (each.translate(sources, options=options) for each in (translator, beside))
+    for mine, theirs in zip(alone, both, strict=True):
+        assert theirs.warning == mine.warning
+        assert {each.text for each in theirs.candidates} == {each.text for each in mine.candidates}
+        finished, same = ([each.text for each in found.candidates if each.finished] for found in (mine, theirs))
+        assert finished == same
+        some += len(finished)
+    assert some > 5
+
+
+def test_what_models_of_different_vocabularies_cannot_do_together(folder: Path) -> None:
+    together = dragoman.load(folder / "one", ensemble=[folder / "back"])
+    for options, message in (
+        (SearchOptions(rerank="mbr"), "`rerank` must not be given with an `ensemble` of different vocabularies"),
+        (SearchOptions(method="sample"), "`method` must be beam or best_first, but is sample"),
+        (SearchOptions(shortlist=True), "`shortlist` must not be given with an `ensemble`"),
+        (SearchOptions(min_confidence=0.5), "`min_confidence` "),
+    ):
+        with pytest.raises(OptionError, match=message):
+            together.translate("a", options=options)
+    for call in (together.stream, together.trace):
+        with pytest.raises(OptionError, match="of different vocabularies chooses among whole outputs"):
+            call("a")
+    with pytest.raises(OptionError, match="has no score for a pair"):
+        together.score("a", "a")
+    with pytest.raises(OptionError, match="an ensemble cannot be calibrated"):
+        together.calibrate(SOURCES, [["a"]] * len(SOURCES))
+    assert together.fingerprint != dragoman.load(folder / "one").fingerprint
+    other = dragoman.load(folder / "back")
+    other.config["writing"] = "symbols"
+    with pytest.raises(
+        OptionError, match=r"must have the same kind of target, but .*back has symbols, and .*one spaced"
+    ):
+        together.join([other])
+    together.reverse = other
+    with pytest.raises(OptionError, match="`reverse` must not be given with an `ensemble` of different vocabularies"):
+        together.translate("a")
 
 
 @pytest.mark.parametrize(

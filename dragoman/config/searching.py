@@ -17,7 +17,7 @@ class CompanionOptions(Options):
         tuple[str, ...],
         option(
             "Choosing",
-            description="Another model with the same vocabularies; probabilities are averaged over all models. Repeat it for more.",
+            description="Another model that decides with it: at every token, or among whole outputs if its vocabularies differ. Repeat it for more.",
         ),
     ] = ()
     reverse: Annotated[

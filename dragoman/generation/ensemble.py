@@ -14,8 +14,8 @@ class EnsembleStepper:
     """Averages the probabilities of models with the same vocabularies, whatever their architectures.
 
     Each next id has probability `sum of weight * probability`; weights default to equal ones and are scaled to sum to 1.
-    Attention is the average of the models that have any. Where target vocabularies differ, combine n-best lists instead
-    (`dragoman.generation.reranking.combine_lists`).
+    Attention is the average of the models that have any. Where vocabularies differ, n-best lists are combined instead
+    (`dragoman.translation.choosing.by_all_models`).
     """
 
     def __init__(self, steppers: Sequence[Stepper], *, weights: Sequence[float] | None = None) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
 from dragoman.evaluation.calibration import Calibrator
-from dragoman.generation.reranking import minimum_bayes_risk, probabilities
+from dragoman.generation.reranking import combine_lists, minimum_bayes_risk, probabilities
 from dragoman.translation.outputs import Candidate, Translation
 
 if TYPE_CHECKING:
@@ -30,25 +30,38 @@ TEXT_OPTIONS = (
 )
 """Options that are settled here, after the search."""
 
+_BOTH = "both put the outputs in order"
+
 Utility = Callable[[str, str], float]
 
 
-def search_options(options: SearchOptions, *, reverse: bool) -> SearchOptions:
+def search_options(options: SearchOptions, *, reverse: bool, several: bool) -> SearchOptions:
     """What the search itself is told: to find as many outputs as there are to choose from.
 
-    Raises `OptionError` for options that need a reverse model if there is none.
+    `several` models choose among the outputs of each. Raises `OptionError` for options that need a reverse model if there is
+    none, and for two ways to choose.
     """
+    if several:
+        for name, given in (("rerank", options.rerank), ("reverse", reverse)):
+            if given:
+                raise OptionError(f"`{name}` must not be given with an `ensemble` of different vocabularies: {_BOTH}")
+        if options.method not in ("beam", "best_first"):
+            raise OptionError(
+                "an `ensemble` of different vocabularies puts the best outputs of each model in order: `method` must be beam or "
+                f"best_first, but is {options.method}"
+            )
     if options.rerank and reverse:
-        raise OptionError("`rerank` must not be given with a `reverse` model: both put the outputs in order")
+        raise OptionError(f"`rerank` must not be given with a `reverse` model: {_BOTH}")
     if options.reverse_weight is not None and not reverse:
         raise OptionError("`reverse_weight` needs a `reverse` model, but none is given")
-    if options.num_candidates is not None and not (options.rerank or reverse):
+    chooses = bool(options.rerank) or reverse or several
+    if options.num_candidates is not None and not chooses:
         raise OptionError("`num_candidates` needs `rerank` or a `reverse` model, but neither is given")
     wider = options.beam_size != SearchOptions.model_fields["beam_size"].default
-    if wider and options.method == "best_first" and not (options.rerank or reverse):  # which choose among so many
+    if wider and options.method == "best_first" and not chooses:  # which would be among so many
         raise OptionError("`beam_size` needs `method` beam or stochastic_beam, but it is best_first")
     chosen = {name: SearchOptions.model_fields[name].default for name in TEXT_OPTIONS}
-    if options.rerank or reverse:
+    if chooses:
         chosen["num_hypotheses"] = options.pool()
     return options.model_copy(update=chosen)
 
@@ -78,6 +91,17 @@ def by_reverse_model(
         for candidate, score in zip(candidates, reverse_scores, strict=True)
     ]
     return sorted(chosen, key=lambda candidate: (not candidate.finished, -candidate.rank))
+
+
+def by_all_models(found: Sequence[Sequence[Candidate]], scores: Sequence[Mapping[str, float]]) -> list[Candidate]:
+    """Several models' outputs as one list, the highest mean of their scores first; equal texts become one.
+
+    `found` has the outputs of each model, `scores` what each model thinks of each text, per token. Outputs that were cut come
+    last.
+    """
+    first = {each.text: each for candidates in reversed(found) for each in reversed(candidates)}
+    chosen = [dataclasses.replace(first[text], choice_score=mean) for text, mean in combine_lists(scores)]
+    return sorted(chosen, key=lambda candidate: not candidate.finished)
 
 
 def utility(name: str, writing: Writing) -> Utility:

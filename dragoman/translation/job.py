@@ -18,7 +18,14 @@ from dragoman.generation.shortlist import restrict
 from dragoman.generation.stepper import Stepper
 from dragoman.storage import ModelDirectory
 from dragoman.translation import lengths
-from dragoman.translation.choosing import UNREADABLE, by_likeness, by_reverse_model, search_options, with_confidence
+from dragoman.translation.choosing import (
+    UNREADABLE,
+    by_all_models,
+    by_likeness,
+    by_reverse_model,
+    search_options,
+    with_confidence,
+)
 from dragoman.translation.outputs import ScoredPair, Translation
 from dragoman.translation.texts import Encoded, Texts
 from dragoman.translation.unknown import UnknownWords
@@ -39,16 +46,20 @@ class Job:
         options: SearchOptions,
         attends: bool,
         reverse: Scorer | None = None,
+        others: Sequence[tuple[Job, Scorer]] = (),
+        scorer: Scorer | None = None,
     ) -> None:
         """`stepper` has a shortlist if `options` ask for one, and gives attention if it `attends`; `reverse` scores sources
-        given outputs.
+        given outputs. `others` are models with other vocabularies: what finds their outputs, and what scores pairs as `scorer`
+        does for this model.
 
         Raises `OptionError` or `DataError` for what this model cannot do.
         """
         self._config = directory.config
         self._texts, self._options, self._reverse = texts, options, reverse
-        self._inner = search_options(options, reverse=reverse is not None)
-        together = isinstance(stepper, EnsembleStepper)
+        self._others, self._scorer = others, scorer
+        self._inner = search_options(options, reverse=reverse is not None, several=bool(others))
+        together = isinstance(stepper, EnsembleStepper) or bool(others)
         self._calibrator = None
         if not options.shortlist:  # which makes scores others
             self._calibrator = calibrator_of(directory, together=together, needed=options.min_confidence is not None)
@@ -88,7 +99,7 @@ class Job:
         ]
         if self._unknown is not None:
             translations = [self._unknown.replace(each) for each in translations]
-        chosen = self._chosen(translations)
+        chosen = self._chosen(translations) if not self._others else self._combined(sources, translations)
         if self._calibrator is None:
             return chosen
         least = self._options.min_confidence
@@ -99,6 +110,32 @@ class Job:
 
     def _fault(self, length: int) -> str | None:
         return lengths.fault_of(length, self._inner, self._constraints, vocab_size=self._stepper.vocab_size)
+
+    def _combined(self, sources: Sequence[str], translations: list[Translation]) -> list[Translation]:
+        """The outputs of all models, in the order of the mean of what each model thinks of each."""
+        found = [[each.candidates for each in translations]]
+        for other, _ in self._others:
+            encoded = other.encode(sources)
+            theirs = iter(other.run([sources[place] for place in encoded.ids], list(encoded.ids.values())))
+            found.append([next(theirs).candidates if place in encoded.ids else () for place in range(len(sources))])
+        texts = [
+            list(dict.fromkeys(each.text for one in of_source for each in one))
+            for of_source in zip(*found, strict=True)
+        ]
+        rows = [(source, text) for source, mine in zip(sources, texts, strict=True) for text in mine]
+        scores: list[list[dict[str, float]]] = [[] for _ in sources]
+        for scorer in (self._scorer, *(scorer for _, scorer in self._others)):
+            assert scorer is not None
+            pairs = iter(scorer([source for source, _ in rows], [text for _, text in rows]))
+            for place, mine in enumerate(texts):
+                scored = [(text, next(pairs)) for text in mine]
+                scores[place].append(
+                    {text: pair.normalized_score if pair.token_scores else UNREADABLE for text, pair in scored}
+                )
+        return [
+            dataclasses.replace(t, candidates=tuple(by_all_models(one, score)[: self._options.num_hypotheses]))
+            for t, one, score in zip(translations, zip(*found, strict=True), scores, strict=True)
+        ]
 
     def _chosen(self, translations: list[Translation]) -> list[Translation]:
         """Candidates in the order that `rerank` or the reverse model puts them in."""
