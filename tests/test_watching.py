@@ -240,3 +240,7 @@ def test_the_command_line_writes_a_trace_beside_the_outputs(
     assert "--trace needs sentences in the command" in capfd.readouterr().err
     assert main(["translate", model, "turn 3 left", "--output", str(file), "--trace", str(file)]) == 2
     assert "--trace and --output must be different files" in capfd.readouterr().err
+    assert main(["translate", str(tmp_path / "no model"), "a", "--trace", str(tmp_path / "none/beam.json")]) == 2
+    assert (
+        "none/beam.json cannot be written: there is no directory" in capfd.readouterr().err
+    )  # before anything is loaded
