@@ -225,8 +225,9 @@ class Translator:
         if self.reverse is not None:
             reverse = self.reverse._scorer(many=many)
         stepper = self._runs(options, many=many)
-        theirs = options.model_copy(update={"num_hypotheses": options.pool(), "num_candidates": None})
-        others = [(other.job(theirs, many=many), other._scorer(many=many)) for other in self._apart]
+        theirs = options.model_copy(
+            update={"num_hypotheses": options.pool(), "num_candidates": None, "min_confidence": None}
+        )
         return Job(
             self.directory,
             stepper,
@@ -234,8 +235,8 @@ class Translator:
             options=options,
             attends=self._attends,
             reverse=reverse,
-            others=others,
-            scorer=self._scorer(many=many),
+            others=[other.job(theirs, many=many) for other in self._apart],
+            scorers=[each._scorer(many=many) for each in (self, *self._apart)] if self._apart else [],
         )
 
     def _scorer(self, *, many: bool) -> Scorer:

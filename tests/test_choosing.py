@@ -239,7 +239,7 @@ def test_what_models_of_different_vocabularies_cannot_do_together(folder: Path) 
         (SearchOptions(rerank="mbr"), "`rerank` must not be given with an `ensemble` of different vocabularies"),
         (SearchOptions(method="sample"), "`method` must be beam or best_first, but is sample"),
         (SearchOptions(shortlist=True), "`shortlist` must not be given with an `ensemble`"),
-        (SearchOptions(min_confidence=0.5), "`min_confidence` "),
+        (SearchOptions(min_confidence=0.5), "`min_confidence` must not be given with an `ensemble`"),
     ):
         with pytest.raises(OptionError, match=message):
             together.translate("a", options=options)

@@ -46,18 +46,17 @@ class Job:
         options: SearchOptions,
         attends: bool,
         reverse: Scorer | None = None,
-        others: Sequence[tuple[Job, Scorer]] = (),
-        scorer: Scorer | None = None,
+        others: Sequence[Job] = (),
+        scorers: Sequence[Scorer] = (),
     ) -> None:
         """`stepper` has a shortlist if `options` ask for one, and gives attention if it `attends`; `reverse` scores sources
-        given outputs. `others` are models with other vocabularies: what finds their outputs, and what scores pairs as `scorer`
-        does for this model.
+        given outputs. `others` find the outputs of models with other vocabularies; then `scorers` are those of all models.
 
         Raises `OptionError` or `DataError` for what this model cannot do.
         """
         self._config = directory.config
         self._texts, self._options, self._reverse = texts, options, reverse
-        self._others, self._scorer = others, scorer
+        self._others, self._scorers = others, scorers
         self._inner = search_options(options, reverse=reverse is not None, several=bool(others))
         together = isinstance(stepper, EnsembleStepper) or bool(others)
         self._calibrator = None
@@ -114,7 +113,7 @@ class Job:
     def _combined(self, sources: Sequence[str], translations: list[Translation]) -> list[Translation]:
         """The outputs of all models, in the order of the mean of what each model thinks of each."""
         found = [[each.candidates for each in translations]]
-        for other, _ in self._others:
+        for other in self._others:
             encoded = other.encode(sources)
             theirs = iter(other.run([sources[place] for place in encoded.ids], list(encoded.ids.values())))
             found.append([next(theirs).candidates if place in encoded.ids else () for place in range(len(sources))])
@@ -124,8 +123,7 @@ class Job:
         ]
         rows = [(source, text) for source, mine in zip(sources, texts, strict=True) for text in mine]
         scores: list[list[dict[str, float]]] = [[] for _ in sources]
-        for scorer in (self._scorer, *(scorer for _, scorer in self._others)):
-            assert scorer is not None
+        for scorer in self._scorers:
             pairs = iter(scorer([source for source, _ in rows], [text for _, text in rows]))
             for place, mine in enumerate(texts):
                 scored = [(text, next(pairs)) for text in mine]
@@ -160,6 +158,8 @@ class Job:
 
 def calibrator_of(directory: ModelDirectory, *, together: bool, needed: bool) -> Calibrator | None:
     """What gives confidences; None without it, and for ensembles (`together`), whose scores are others."""
+    if together and needed:
+        raise OptionError("`min_confidence` must not be given with an `ensemble`: it has no calibration of its own")
     stored = directory.config.get("calibration")
     outdated = None
     if stored is not None and "temperature" in stored:  # one number, which calibrated badly
@@ -169,8 +169,6 @@ def calibrator_of(directory: ModelDirectory, *, together: bool, needed: bool) ->
     if needed and (stored is None or outdated):
         kind = f"a model calibrated anew ({outdated})" if outdated else "a calibrated model"
         raise OptionError(f"`min_confidence` needs {kind}; run: dragoman calibrate {directory.path} DEV.tsv")
-    if together and needed:
-        raise OptionError("`min_confidence` must not be given with an `ensemble`: it has no calibration of its own")
     if stored is None or outdated or together:
         return None
     return Calibrator(stored["a"], stored["b"], stored["c"])
