@@ -26,7 +26,7 @@ from dragoman.translation.batches import windows
 from dragoman.translation.job import Job, Scorer, calibrator_of
 from dragoman.translation.loading import choose_engine, load_model
 from dragoman.translation.outputs import Candidate, ScoredPair, Translation
-from dragoman.translation.pipeline import translate_windows
+from dragoman.translation.pipeline import Counter, translate_windows, uncounted
 from dragoman.translation.scoring import score_pairs
 from dragoman.translation.texts import Texts
 from dragoman.translation.watching import Piece, Traced, stream_text, trace_text
@@ -205,18 +205,21 @@ class Translator:
             return next(self.translate_many([sources], options=options))
         return list(self.translate_many(sources, options=options))
 
-    def translate_many(self, sources: Iterable[str], *, options: SearchOptions | None = None) -> Iterator[Translation]:
+    def translate_many(
+        self, sources: Iterable[str], *, options: SearchOptions | None = None, listener: Counter = uncounted
+    ) -> Iterator[Translation]:
         """Translate any number of sources, in their order and in bounded memory: each comes as soon as it and all before it are there.
 
         `sources` may be read from somewhere as they are needed, and are read ahead by some thousands. What `translate` says of
-        options and of sources that cannot be used holds here too.
+        options and of sources that cannot be used holds here too. `listener` is told how many more are done, in whatever order.
 
             >>> for translation in translator.translate_many(open("in.txt")): print(translation.text)
         """
         if isinstance(sources, str):
             raise OptionError("`sources` must be a list of texts, but is one text")
         job = self.job(SearchOptions.of(options))
-        some = translate_windows(job, windows(sources, size=_characters), text=str, workers=self.workers)
+        lines = windows(sources, size=_characters)
+        some = translate_windows(job, lines, text=str, workers=self.workers, listener=listener)
         return chain.from_iterable(translations for _, translations in some)
 
     def job(self, options: SearchOptions, *, many: bool = True) -> Job:
@@ -276,13 +279,21 @@ class Translator:
             raise OptionError("an `ensemble` of different vocabularies chooses among whole outputs: leave it out here")
 
     def evaluate(
-        self, sources: Sequence[str], references: Sequence[Sequence[str]], *, options: SearchOptions | None = None
+        self,
+        sources: Sequence[str],
+        references: Sequence[Sequence[str]],
+        *,
+        options: SearchOptions | None = None,
+        listener: Counter = uncounted,
     ) -> tuple[Scores, list[Translation]]:
-        """Translate sources and score the outputs against one or more references each."""
+        """Translate sources and score the outputs against one or more references each.
+
+        `listener` is told how many more sources are translated.
+        """
         from dragoman.evaluation.metrics import score
 
         check_references(sources, references, each="source")
-        translations = list(self.translate_many(sources, options=options))
+        translations = list(self.translate_many(sources, options=options, listener=listener))
         writing = self.config["writing"]
         scores = score(
             [translation.text for translation in translations], references, writing=writing, primary=self.leading_metric
@@ -308,17 +319,25 @@ class Translator:
             return score_pairs(self.stepper, self.texts, [sources], [targets])[0]
         return score_pairs(self.stepper, self.texts, sources, targets)
 
-    def gap(self, sources: Sequence[str], references: Sequence[Sequence[str]], *, horizon: int = 10) -> Gap:
+    def gap(
+        self,
+        sources: Sequence[str],
+        references: Sequence[Sequence[str]],
+        *,
+        horizon: int = 10,
+        listener: Counter = uncounted,
+    ) -> Gap:
         """The teacher-forcing gap: the model fed the right words against the model fed its own.
 
-        Sources that cannot be used are left out. `horizon` is how many words after the first error are followed.
+        Sources that cannot be used are left out. `horizon` is how many words after the first error are followed. `listener` is
+        told how many more sources are done.
         """
         from dragoman.evaluation.feeding import feed_both_ways
 
         check_references(sources, references, each="source")
         usable = self.texts.encode_sources(sources).ids
         answers = [self.texts.encode_targets(references[place]) for place in usable]
-        return feed_both_ways(self.model, list(usable.values()), answers, horizon=horizon)
+        return feed_both_ways(self.model, list(usable.values()), answers, horizon=horizon, listener=listener)
 
     def calibrate(
         self,
@@ -327,10 +346,12 @@ class Translator:
         *,
         options: SearchOptions | None = None,
         seed: int = 1,
+        listener: Counter = uncounted,
     ) -> Calibration:
         """Fit the calibrator that makes scores confidences, and keep it in the model's configuration.
 
-        An output is right if it equals one of its references. Fitted on a half of the outputs that `seed` draws and judged on the other.
+        An output is right if it equals one of its references. Fitted on a half of the outputs that `seed` draws and judged on the
+        other. `listener` is told how many more sources are translated.
         """
         from dragoman.evaluation.metrics import is_exact
         from dragoman.translation.calibrating import calibrate
@@ -344,7 +365,7 @@ class Translator:
         if self._others or self._apart:
             raise OptionError("an ensemble cannot be calibrated: what is kept with a model is of its own scores")
         self.directory.require_folder("calibrating")
-        translations = list(self.translate_many(sources, options=options))
+        translations = list(self.translate_many(sources, options=options, listener=listener))
         correct = [is_exact(found.text, texts) for found, texts in zip(translations, references, strict=True)]
         calibration = calibrate(translations, correct, seed=seed)
         of = {"weights": self.directory.weights_sum, "seed": seed, "search": options.model_dump()}

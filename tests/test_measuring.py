@@ -14,7 +14,7 @@ import pytest
 from tiny import PAIRS, TINY
 
 import dragoman
-from dragoman.cli import main
+from dragoman.cli import main, progress
 from dragoman.cli import score as command
 from dragoman.cli.pairs import read_items
 from dragoman.config import ReadOptions, TrainOptions
@@ -73,6 +73,45 @@ def test_sources_without_an_output_are_not_counted_as_wrong_in_silence(trained: 
     assert warning in run("evaluate", trained, pairs, *limits)[1]
     assert run("compare", trained, trained, pairs, *limits, "--resamples", 9)[1].count(warning) == 2
     assert "no output" not in run("evaluate", trained, pairs, *SHORT)[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["evaluate", "MODEL", "PAIRS", *SHORT], ["translating: 2 of 2 sources"]),
+        (
+            ["evaluate", "MODEL", "PAIRS", *SHORT, "--details"],
+            [
+                "translating: 2 of 2 sources",
+                "scoring the references: 3 of 3 references",
+                "counting the words of training: 1 targets",
+            ],
+        ),
+        (["compare", "MODEL", "MODEL", "PAIRS", *SHORT, "--resamples", 9], ["translating: 2 of 2 sources"] * 2),
+        (["calibrate", "MODEL", "HALF_RIGHT", "--choices", "ANSWER"], ["translating: 40 of 40 sources"]),
+        (["gap", "MODEL", "PAIRS"], ["translating: 2 of 2 sources"]),
+    ],
+    ids=lambda value: " ".join(map(str, value[:1])) if isinstance(value, list) else "",
+)
+def test_what_takes_long_shows_how_far_it_is(
+    words: list[object],
+    shown: list[str],
+    trained: Path,
+    pairs: Path,
+    run: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    model = shutil.copytree(trained, tmp_path / "model")
+    answer, half_right = tmp_path / "answer.txt", tmp_path / "half_right.tsv"
+    answer.write_text("cible 1\n", encoding="utf-8")
+    half_right.write_text("".join(f"source {i}\tcible {1 + i % 2}\n" for i in range(40)), encoding="utf-8")
+    meant = {"MODEL": model, "PAIRS": pairs, "HALF_RIGHT": half_right, "ANSWER": answer}
+    given = [meant.get(str(word), word) for word in words]
+    assert "/s" not in run(*given)[1], "what is done at once is not worth a line"
+    monkeypatch.setattr(progress, "_WORTH_A_WORD", 0.0)
+    told = [line.split(", ")[0] for line in run(*given)[1].splitlines() if "/s" in line]
+    assert told == shown
 
 
 # Scoring

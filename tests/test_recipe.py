@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import dragoman
 from dragoman.cli.flags import shown
 from dragoman.config import TrainOptions
 from dragoman.errors import OptionError
 from dragoman.evaluation.metrics import score
 from dragoman.presets import PRESETS, find_preset
-from dragoman.training.recipe import HURRIED, DataSummary, Recipe, choose
+from dragoman.training.recipe import HURRIED, DataSummary, Recipe, check_before_data, choose
 
 
 def data(**more: object) -> DataSummary:
@@ -148,39 +150,50 @@ def test_every_preset_gives_a_whole_recipe_for_any_data(preset: str, kind: str, 
     assert all(value is not None for name, value in chosen.as_dict().items() if name not in optional)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"input_feeding": True, "attention": "none"}, "`input_feeding` needs attention"),
-        ({"attention_inside": True, "input_feeding": True}, "exclude each other"),
-        ({"r_drop": 1.0, "scheduled_sampling": 0.5}, "`r_drop` and `scheduled_sampling` exclude each other"),
-        ({"hidden_size": 33, "bidirectional": True}, "`hidden_size` must be even"),
-        ({"attention": "multihead", "attention_heads": 5, "hidden_size": 64}, "`attention_heads` must divide"),
-        ({"preset": "defautl"}, 'there is no preset "defautl"; did you mean "default"'),
-    ],
-)
+CONTRADICTIONS: list[tuple[dict[str, object], str]] = [
+    ({"input_feeding": True, "attention": "none"}, "`input_feeding` needs attention"),
+    ({"attention_inside": True, "input_feeding": True}, "exclude each other"),
+    ({"r_drop": 1.0, "scheduled_sampling": 0.5}, "`r_drop` and `scheduled_sampling` exclude each other"),
+    ({"hidden_size": 33, "bidirectional": True}, "`hidden_size` must be even"),
+    ({"attention": "multihead", "attention_heads": 5, "hidden_size": 64}, "`attention_heads` must divide"),
+    ({"preset": "defautl"}, 'there is no preset "defautl"; did you mean "default"'),
+]
+WITHOUT_EFFECT: list[tuple[dict[str, object], str]] = [
+    ({"attention_heads": 2, "attention": "dot"}, "`attention_heads` needs `attention` multihead, but it is dot"),
+    ({"attention_heads": 2, "preset": "textbook"}, "`attention_heads` needs `attention` multihead, but it is none"),
+    ({"weight_decay": 0.1, "optimizer": "sgd"}, "`weight_decay` needs `optimizer` adamw, but it is sgd"),
+    ({"sampling_steps": 9}, "`sampling_steps` needs `scheduled_sampling`, but it is 0"),
+    ({"sampling_curve": "linear"}, "`sampling_curve` needs `scheduled_sampling`, but it is 0"),
+    ({"risk_candidates": 4}, "`risk_candidates` needs `minimum_risk`, but it is 0"),
+    ({"minimum_risk": 1.0, "label_smoothing": 0.2}, "`label_smoothing` is part of the cross-entropy"),
+    ({"minimum_risk": 1.0, "scheduled_sampling": 0.2}, "`scheduled_sampling` is part of the cross-entropy"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), CONTRADICTIONS)
 def test_contradictions_are_one_line(options: dict[str, object], message: str) -> None:
     with pytest.raises(OptionError, match=message) as caught:
         recipe(**options)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"attention_heads": 2, "attention": "dot"}, "`attention_heads` needs `attention` multihead, but it is dot"),
-        ({"attention_heads": 2, "preset": "textbook"}, "`attention_heads` needs `attention` multihead, but it is none"),
-        ({"weight_decay": 0.1, "optimizer": "sgd"}, "`weight_decay` needs `optimizer` adamw, but it is sgd"),
-        ({"sampling_steps": 9}, "`sampling_steps` needs `scheduled_sampling`, but it is 0"),
-        ({"sampling_curve": "linear"}, "`sampling_curve` needs `scheduled_sampling`, but it is 0"),
-        ({"risk_candidates": 4}, "`risk_candidates` needs `minimum_risk`, but it is 0"),
-        ({"minimum_risk": 1.0, "label_smoothing": 0.2}, "`label_smoothing` is part of the cross-entropy"),
-        ({"minimum_risk": 1.0, "scheduled_sampling": 0.2}, "`scheduled_sampling` is part of the cross-entropy"),
-    ],
-)
+@pytest.mark.parametrize(("options", "message"), WITHOUT_EFFECT)
 def test_an_option_that_would_change_nothing_is_an_error(options: dict[str, object], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         recipe(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [each for each in CONTRADICTIONS + WITHOUT_EFFECT if "minimum_risk" not in each[0]]
+)
+def test_they_are_found_before_any_data_is_read(options: dict[str, object], message: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=message):
+        dragoman.train(tmp_path / "missing.tsv", options=TrainOptions(**options))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("options", [{"attention_heads": 3}, {"r_drop": 1.0}, {"tie_embeddings": "all"}])
+def test_what_some_data_allow_is_not_refused_before_they_are_read(options: dict[str, object]) -> None:
+    check_before_data(TrainOptions(**options))  # type: ignore[arg-type]
 
 
 def test_what_changes_nothing_only_because_it_is_off_may_be_given() -> None:

@@ -673,22 +673,22 @@ def test_progress_is_shown_after_two_seconds_with_speed_and_time_left(
 ) -> None:
     now = 100.0
     monkeypatch.setattr(progress_module.time, "monotonic", lambda: now)
-    with counting("translating", total=5_000, done=1_000, shown=True) as count:
+    with counting("translating", total=5_000, done=1_000, unit="lines") as count:
         now += 1.5
         count(300)
         assert capsys.readouterr().err == ""
         now += 1.5
         count(300)
-        expected = "translating: 1,600 of 5,000 lines, 200 sentences/s, 17 s left\n"
+        expected = "translating: 1,600 of 5,000 lines, 200 lines/s, 17 s left\n"
         assert capsys.readouterr().err == expected
         now += 1
         count(300)
         assert capsys.readouterr().err == "", "a log gets a line now and then"
-    with counting("translating", total=None, done=0, shown=True) as count:
+    with counting("translating", total=None) as count:
         now += 4
         count(10)
-        assert capsys.readouterr().err == "translating: 10 lines, 2.5 sentences/s\n"
-    with counting("translating", total=10, done=0, shown=False) as count:
+        assert capsys.readouterr().err == "translating: 10 sources, 2.5 sources/s\n"
+    with counting("translating", total=10, shown=False) as count:
         now += 9
         count(5)
         assert capsys.readouterr().err == ""

@@ -12,6 +12,7 @@ from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.output import notice, show_messages, written
 from dragoman.cli.pairs import TestPairs, read_items
+from dragoman.cli.progress import counting
 from dragoman.config import MachineOptions, ReadOptions, SearchOptions
 
 
@@ -38,7 +39,9 @@ def calibrate(
     from dragoman import load
 
     translator = load(model, device=machine.device, threads=machine.threads)
-    found = translator.calibrate(*read_items(translator, pairs, reading), options=search)
+    sources, references = read_items(translator, pairs, reading)
+    with counting("translating", total=len(sources)) as count:
+        found = translator.calibrate(sources, references, options=search, listener=count)
     if svg is not None:
         from dragoman.evaluation.plots import calibration_svg
 

@@ -13,6 +13,7 @@ from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.output import notice, show_messages, table
 from dragoman.cli.pairs import TestPairs, read_items, read_outputs, warn_of_missing
+from dragoman.cli.progress import counting
 from dragoman.config import MachineOptions, ReadOptions, SearchOptions
 from dragoman.errors import OptionError
 
@@ -78,7 +79,8 @@ def compare(
 
 def _translated(name: str, model: Translator, sources: list[str], search: SearchOptions) -> list[str]:
     notice(f"translating with {name}")
-    translations = model.translate(sources, options=search)
+    with counting("translating", total=len(sources)) as count:
+        translations = list(model.translate_many(sources, options=search, listener=count))
     warn_of_missing(translations)
     return [translation.text for translation in translations]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,12 +16,13 @@ from dragoman.cli.inputs import check_output
 from dragoman.cli.opening import open_model
 from dragoman.cli.output import show_messages, table, written
 from dragoman.cli.pairs import TestPairs, read_rows, warn_of_missing
+from dragoman.cli.progress import counting
 from dragoman.config import CompanionOptions, EngineOptions, ReadOptions, SearchOptions
 
 if TYPE_CHECKING:
     from dragoman.evaluation.breakdown import Part, Sentence, WordPart
     from dragoman.evaluation.metrics import Perplexity
-    from dragoman.translator import Translation, Translator
+    from dragoman.translator import ScoredPair, Translation, Translator
 
 _SCORED_AT_ONCE = 2_000
 """Pairs whose attention is held at a time."""
@@ -63,7 +64,8 @@ def evaluate(
     translator = open_model(model, machine, others)
     sources, references, counts = read_rows(translator, pairs, reading)
     with nullcontext() if output is None else written(output) as file:
-        scores, translations = translator.evaluate(sources, references, options=search)
+        with counting("translating", total=len(sources)) as listener:
+            scores, translations = translator.evaluate(sources, references, options=search, listener=listener)
         if file is not None:
             for translation in translations:
                 line = {"source": translation.source, "target": translation.text}
@@ -115,9 +117,14 @@ def _perplexity(translator: Translator, sources: list[str], references: list[lis
 
     rows = [(source, text) for source, texts in zip(sources, references, strict=True) for text in texts]
     parts = (rows[start : start + _SCORED_AT_ONCE] for start in range(0, len(rows), _SCORED_AT_ONCE))
-    return perplexity_of(
-        pair for part in parts for pair in translator.score([source for source, _ in part], [text for _, text in part])
-    )
+
+    def scored(count: Callable[[int], None]) -> Iterator[ScoredPair]:
+        for part in parts:
+            yield from translator.score([source for source, _ in part], [text for _, text in part])
+            count(len(part))
+
+    with counting("scoring the references", total=len(rows), unit="references") as count:
+        return perplexity_of(scored(count))
 
 
 def _by_rows(
@@ -160,7 +167,8 @@ def _words(translator: Translator, translations: list[Translation], references: 
     from dragoman.training.seen import words_in_training
 
     writing = translator.config["writing"]
-    known = words_in_training(translator.directory, translator.target_tokenizer, writing=writing)
+    with counting("counting the words of training", total=None, unit="targets") as count:
+        known = words_in_training(translator.directory, translator.target_tokenizer, writing=writing, listener=count)
     if known is None:
         return []
     return by_word_frequency(known, [each.text for each in translations], references, writing=writing)

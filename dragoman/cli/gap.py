@@ -13,6 +13,7 @@ from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.output import notice, show_messages, table, written
 from dragoman.cli.pairs import TestPairs, read_items
+from dragoman.cli.progress import counting
 from dragoman.config import MachineOptions, ReadOptions
 from dragoman.errors import OptionError
 
@@ -47,7 +48,9 @@ def gap(
     from dragoman import load
 
     translator = load(model, device=machine.device, threads=machine.threads)
-    found = translator.gap(*read_items(translator, pairs, reading), horizon=horizon)
+    sources, references = read_items(translator, pairs, reading)
+    with counting("translating", total=len(sources)) as count:
+        found = translator.gap(sources, references, horizon=horizon, listener=count)
     if svg is not None:
         from dragoman.evaluation.plots import gap_svg
 

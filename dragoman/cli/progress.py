@@ -1,6 +1,6 @@
 """Long work as people watch it, on stderr: a bar on a terminal, plain lines elsewhere.
 
-Training is shown with its loss, speed and time left; a file that is worked through as a count of its lines.
+Training is shown with its loss, speed and time left; what is worked through otherwise as a count.
 """
 
 from __future__ import annotations
@@ -150,12 +150,14 @@ class Bar:
 
 
 @contextlib.contextmanager
-def counting(name: str, *, total: int | None, done: int, shown: bool) -> Iterator[Callable[[int], None]]:
-    """Lines done, lines a second and time left, if it takes longer than two seconds; call what you get with how many more are done.
+def counting(
+    name: str, *, total: int | None, done: int = 0, unit: str = "sources", shown: bool = True
+) -> Iterator[Callable[[int], None]]:
+    """What is done, how much a second and time left, if it takes longer than two seconds; call what you get with how many more are done.
 
-    `total` is how many lines there are, if that is known, `done` how many were done before this run.
+    `total` is how many there are, if that is known, `done` how many were done before this run.
     """
-    count = _Count(name, total, done)
+    count = _Count(name, total, done, unit)
     if not shown:
         yield count.add
     elif not _redraws():
@@ -166,10 +168,10 @@ def counting(name: str, *, total: int | None, done: int, shown: bool) -> Iterato
 
 
 class _Count:
-    """Lines that are done."""
+    """What is done of one kind of work."""
 
-    def __init__(self, name: str, total: int | None, done: int) -> None:
-        self._name, self._total, self._before = name, total, done
+    def __init__(self, name: str, total: int | None, done: int, unit: str) -> None:
+        self._name, self._total, self._before, self._unit = name, total, done, unit
         self._more = 0
         self._began = time.monotonic()
         self._next = self._began + _WORTH_A_WORD
@@ -203,11 +205,11 @@ class _Count:
         return progress
 
     def line(self) -> str:
-        """`translating: 1,200 of 5,000 lines, 300 sentences/s, 13 s left`."""
+        """`translating: 1,200 of 5,000 lines, 300 lines/s, 13 s left`."""
         done = self._before + self._more
         rate = self._more / max(time.monotonic() - self._began, 1e-9)
         of = left = ""
         if self._total is not None:
             of = f" of {self._total:,}"
             left = f", {duration(max(self._total - done, 0) / rate)} left" if rate else ""
-        return f"{self._name}: {done:,}{of} lines, {rate:,.{0 if rate >= 10 else 1}f} sentences/s{left}"
+        return f"{self._name}: {done:,}{of} {self._unit}, {rate:,.{0 if rate >= 10 else 1}f} {self._unit}/s{left}"

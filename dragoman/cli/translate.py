@@ -87,7 +87,7 @@ def translate(
     try:
         with (
             open_sink(output, facts) as sink,
-            counting("translating", total=given.total, done=sink.done, shown=shown) as count,
+            counting("translating", total=given.total, done=sink.done, unit="lines", shown=shown) as count,
         ):
             _translate_rest(job, given, sink, form, workers=translator.workers, output=output, listener=count)
     except KeyboardInterrupt:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from dragoman.config import SearchOptions
 from dragoman.evaluation.exposure import Gap, measure_gap
@@ -17,13 +17,19 @@ Ids = Sequence[int]
 
 
 def feed_both_ways(
-    model: Seq2Seq, source_ids: Sequence[Ids], reference_ids: Sequence[Sequence[Ids]], *, horizon: int = 10
+    model: Seq2Seq,
+    source_ids: Sequence[Ids],
+    reference_ids: Sequence[Sequence[Ids]],
+    *,
+    horizon: int = 10,
+    listener: Callable[[int], None] = lambda _: None,
 ) -> Gap:
     """The teacher-forcing gap on sources with one or more right answers each; ids without `<s>` and `</s>`.
 
-    Of several right answers the one closest to the model's own output counts, both ways.
+    Of several right answers the one closest to the model's own output counts, both ways. `listener` is told how many more
+    sources have an output.
     """
-    free = _greedy(TorchStepper(model), source_ids)
+    free = _greedy(TorchStepper(model), source_ids, listener)
     truth = [_nearest(output, references) for output, references in zip(free, reference_ids, strict=True)]
     forced = [found.predicted.tolist() for found in force(model, source_ids, truth)]
     return measure_gap([[*ids, EOS] for ids in truth], forced, free, horizon=horizon)
@@ -34,13 +40,16 @@ def _nearest(output: Ids, references: Sequence[Ids]) -> list[int]:
     return list(references[closest(words, [[str(i) for i in ids] for ids in references])[2]])
 
 
-def _greedy(stepper: TorchStepper, source_ids: Sequence[Ids], batch_size: int = 64) -> list[list[int]]:
+def _greedy(
+    stepper: TorchStepper, source_ids: Sequence[Ids], listener: Callable[[int], None], batch_size: int = 64
+) -> list[list[int]]:
     """The greedy output of every source; the end token stands where the model ended by itself."""
     order = sorted(range(len(source_ids)), key=lambda i: len(source_ids[i]))
     outputs: dict[int, list[int]] = {}
     for rows in _chunks(order, batch_size):
         found = search(stepper, [source_ids[i] for i in rows], options=SearchOptions(beam_size=1))
         outputs |= {i: list(hypotheses[0].ids) for i, hypotheses in zip(rows, found, strict=True)}
+        listener(len(rows))
     return [outputs[i] for i in range(len(source_ids))]
 
 

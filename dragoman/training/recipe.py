@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
@@ -177,6 +178,21 @@ def choose(options: TrainOptions, data: DataSummary) -> tuple[Recipe, list[Reaso
     _check(values, data)
     _check_effects(options, values, data)
     return Recipe(**values), [reason for reason in reasons if values[reason.name] == reason.value]
+
+
+def check_before_data(options: TrainOptions) -> None:
+    """Raise `OptionError` for options that contradict each other whatever the data are: before hours of reading, not after."""
+    kinds: tuple[Kind, ...] = ("text", "symbols")
+    error = None
+    for kind, pairs in itertools.product(kinds, (1_000, 10_000, 50_000, 1_000_000)):
+        try:
+            choose(options, DataSummary(pairs, kind, unspaced=False, shared_vocabulary=True, target_tokens=10))
+        except OptionError as found:
+            error = error or found
+        else:
+            return
+    if error is not None:
+        raise error
 
 
 def _settle_ties(options: TrainOptions, data: DataSummary, values: dict[str, Any], reasons: list[Reason]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -33,14 +33,24 @@ def seen_in_training(directory: ModelDirectory, source_ids: Sequence[Sequence[in
     return [key in found for key in wanted]
 
 
-def words_in_training(directory: ModelDirectory, tokenizer: Tokenizer, *, writing: Writing) -> Counter[str] | None:
-    """How often each word stands in the targets that the model was trained on; None if they are not there any more."""
+def words_in_training(
+    directory: ModelDirectory,
+    tokenizer: Tokenizer,
+    *,
+    writing: Writing,
+    listener: Callable[[int], None] = lambda _: None,
+) -> Counter[str] | None:
+    """How often each word stands in the targets that the model was trained on; None if they are not there any more.
+
+    `listener` is told how many more targets are counted.
+    """
     train = _train(directory)
     if train is None:
         return None
     words: Counter[str] = Counter()
     for row in range(len(train)):
         words.update(tokens_of(tokenizer.decode(train.target(row).tolist()), writing))
+        listener(1)
     return words
 
 

@@ -23,7 +23,6 @@ from dragoman.files import write_text
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
 from dragoman.places import placed, sole_trainer
-from dragoman.presets import find_preset
 from dragoman.storage import CARD, CURVES, ModelDirectory
 from dragoman.training.card import beside_plan, model_card
 from dragoman.training.checkpoint import load_tensors, load_weights, read_progress, save_checkpoint
@@ -36,7 +35,7 @@ from dragoman.training.machine import bound_caches, choose_device, multiplies_bf
 from dragoman.training.planning import forecast
 from dragoman.training.preparation import Pairs, Prepared, Remaker, reopen
 from dragoman.training.processes import Processes, joined
-from dragoman.training.recipe import Recipe
+from dragoman.training.recipe import Recipe, check_before_data
 from dragoman.training.risk import MinimumRisk
 from dragoman.training.schedule import FALLING
 from dragoman.training.scoring import Evaluator, decode
@@ -90,8 +89,8 @@ def _begin(
     remake: Remaker | None,
 ) -> Opened:
     """Make the model directory of a new run."""
-    find_preset(options.preset)
     earlier = Earlier.of(options)
+    check_before_data(earlier.shaped(earlier.agreed(options)) if earlier else options)
     check_frozen(options)
     device = choose_device(options.device)
     use_threads(options.threads)

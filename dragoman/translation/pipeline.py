@@ -19,8 +19,15 @@ from dragoman.translation.job import Job
 from dragoman.translation.outputs import Translation
 
 Item = TypeVar("Item")
+Counter = Callable[[int], None]
+"""Is told how many more are done."""
 Given = Callable[[], list[Translation]]
 """Waits for the translations of a batch, or makes them."""
+
+
+def uncounted(more: int) -> None:
+    """A listener for those who do not count."""
+    del more
 
 
 def translate_windows(
@@ -30,7 +37,7 @@ def translate_windows(
     text: Callable[[Item], str],
     workers: int,
     ahead: bool = True,
-    listener: Callable[[int], None] = lambda _: None,
+    listener: Counter = uncounted,
 ) -> Generator[tuple[Sequence[Item], Iterator[Translation]], None, None]:
     """Every window with its translations, which come in order, each as soon as it and all before it are there.
 
@@ -71,9 +78,10 @@ def _begin(job: Job, sources: list[str], submit: Callable[[Given], Given]) -> _B
     )
 
 
-def _in_order(begun: _Begun, listener: Callable[[int], None]) -> Iterator[Translation]:
+def _in_order(begun: _Begun, listener: Counter) -> Iterator[Translation]:
     ready = dict(begun.done)
-    listener(len(ready))
+    if ready:
+        listener(len(ready))
     place = 0
     for batch, given in begun.batches:
         ready.update(zip(batch, given(), strict=True))
