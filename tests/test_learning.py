@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 import pytest
+from processor import needs_bfloat16
 
 import dragoman
 from dragoman.config import TrainOptions
@@ -44,7 +45,9 @@ def words(count: int) -> list[str]:
     return list(found)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[needs_bfloat16] if "bfloat16" in case else []) for case in CASES]
+)
 def test_law_9_a_task_is_learned_on_words_never_seen(case: str) -> None:
     preset, task, (settings, steps, accuracy) = CASES[case]
     spelled = [(" ".join(word), " ".join(TASKS[task](word))) for word in words(4_200)]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from processor import needs_bfloat16
 from sacrebleu.metrics.bleu import BLEU
 from test_objective import CPU, batch_of, build, distance, pairs
 from torch import Tensor
@@ -151,6 +152,7 @@ def value_of(risk: MinimumRisk, model: Seq2Seq, pool: Pool) -> float:
     return float(risk.risk(model, pool).detach())
 
 
+@needs_bfloat16
 def test_in_bfloat16_the_gradient_is_nearly_that_of_float32() -> None:
     exact, rough = gradient_of(bfloat16=False), gradient_of(bfloat16=True)
     assert 1e-4 < float((rough - exact).norm() / exact.norm()) < 0.04

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from processor import needs_bfloat16
 from test_training import checkpoint, options, reversed_words, same
 
 import dragoman
@@ -127,6 +128,7 @@ def test_the_predicted_memory_counts_products_that_are_kept_prepared_in_bfloat16
     assert kept(wide, half, torch.device("cuda")) == 0
 
 
+@needs_bfloat16
 def test_the_predicted_memory_of_a_long_run_is_more_than_that_of_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "peak_memory", lambda _: 10**9)
     short, long = (expected(recipe(precision="bfloat16", epochs=10**6, max_steps=steps)).memory for steps in (9, 5_000))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from processor import needs_bfloat16
 from test_objective import CPU, SHAPES, batch_of, build, pairs
 from torch import Tensor
 
@@ -26,6 +27,7 @@ def gradient(shape: dict[str, object], objective: Objective) -> Tensor:
     return torch.cat([part.flatten() for part in parts])
 
 
+@needs_bfloat16
 @pytest.mark.parametrize("more", [{}, {"bptt": 3}, {"r_drop": 1.0}, {"own_share": 1e-30}], ids=str)
 @pytest.mark.parametrize("shape", [*SHAPES, "multihead"])
 def test_gradients_are_nearly_those_of_float32(shape: str, more: dict[str, float]) -> None:
@@ -37,6 +39,7 @@ def test_gradients_are_nearly_those_of_float32(shape: str, more: dict[str, float
     assert 1e-4 < float((rough - exact).norm() / exact.norm()) < NEAR
 
 
+@needs_bfloat16
 @pytest.mark.parametrize("copying", [True, False])
 def test_a_model_draws_its_own_words_from_a_distribution_in_float32(
     monkeypatch: pytest.MonkeyPatch, copying: bool

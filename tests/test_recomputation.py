@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from processor import needs_bfloat16
 from test_objective import CPU, SHAPES, batch_of, build, gradients, pairs
 from torch.autograd.graph import saved_tensors_hooks
 from train_memory import LiveBytes, peak
@@ -26,6 +27,7 @@ def test_gradients_are_the_same_with_dropout_too(shape: str, more: dict[str, flo
     assert all(torch.equal(value, again[name]) for name, value in held.items())
 
 
+@needs_bfloat16
 def test_gradients_are_the_same_in_bfloat16() -> None:
     model, batch = build(**SHAPES["attention"], dropout=0.3).float(), batch_of(pairs(), range(12))
     held, again = (

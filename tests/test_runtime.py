@@ -13,9 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import TensorProto
 from test_model import CASES, SHAPES, build
 from tiny import PAIRS
 
@@ -221,6 +223,35 @@ def test_in_int8_processors_without_fast_exact_products_give_the_same_bits(monke
 def test_processors_without_fast_exact_products_take_the_slow_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dragoman.runtime.engine.fast_products_are_exact", lambda: False)
     assert session_options(1).get_session_config_entry("session.x64quantprecision") == "1"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_in_int8_every_weight_is_unsigned_or_made_so_on_loading(shape: str) -> None:
+    """Signed ones overflow without VNNI; ONNX Runtime makes those unsigned that stand in the graph of their product."""
+    model = build(shape, "lstm").float().eval()
+    graphs = [build_graph(model, precision="int8") for build_graph in (encoder_graph, decoder_graph)]
+    graphs.append(decoder_graph(model, precision="int8", shortlist=True))
+    products = [found for made in graphs for found in weights_of_products(onnx.load_from_string(made).graph)]
+    assert len(products) >= 6
+    assert {kind for stands, kind in products if not stands} <= {TensorProto.UINT8}
+
+
+def weights_of_products(graph: onnx.GraphProto) -> list[tuple[bool, int]]:
+    """For every product of 8-bit numbers, whether its whole weight stands in its own graph, and of which kind it is."""
+    made = {value: node for node in graph.node for value in node.output}
+    kinds = {constant.name: constant.data_type for constant in graph.initializer}
+    found = []
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                found += weights_of_products(attribute.g)
+        if node.op_type == "MatMulIntegerToFloat":
+            whole, weight = True, node.input[1]
+            while weight in made:
+                whole = whole and made[weight].op_type == "Transpose"
+                weight = made[weight].input[0]
+            found.append((whole and weight in kinds, kinds.get(weight, TensorProto.UNDEFINED)))
+    return found
 
 
 def test_in_int8_every_row_has_a_scale_of_its_own_and_a_row_of_zeros_is_a_row_of_biases() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from processor import needs_bfloat16
 from safetensors.torch import load_file
 from test_objective import CPU, VOCAB, batch_of, distance, gradients, pairs
 from torch import Tensor
@@ -122,7 +123,7 @@ USUAL = {
     [
         {"bptt": 2},
         {"r_drop": 3.0},
-        {"precision": "bfloat16"},
+        pytest.param({"precision": "bfloat16"}, marks=needs_bfloat16),
         {"accumulate": 2},
         {"optimizer": "adam"},
         {"optimizer": "sgd"},

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from processor import needs_bfloat16
 from safetensors.torch import load_file
 
 import dragoman
@@ -21,7 +22,8 @@ from dragoman.config import TrainOptions
 from dragoman.errors import Interrupted, OptionError, StorageError, TrainingError
 from dragoman.evaluation.metrics import score
 from dragoman.model.seq2seq import Seq2Seq
-from dragoman.training.events import Evaluated, Event
+from dragoman.training import session
+from dragoman.training.events import Evaluated, Event, Note, ignore
 from dragoman.training.schedule import SamplingCurve, Schedule
 from dragoman.training.scoring import Evaluator
 from dragoman.training.session import BEAM
@@ -82,7 +84,9 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant", [pytest.param(name, marks=[needs_bfloat16] if "bfloat16" in name else []) for name in VARIANTS]
+)
 def test_law_6_stopping_anywhere_and_resuming_gives_the_same_weights(tmp_path: Path, variant: str) -> None:
     pairs, run = reversed_words(80), options(max_steps=24, **VARIANTS[variant])
     dragoman.train(pairs, out=tmp_path / "straight", options=run)
@@ -104,6 +108,30 @@ def test_law_6_stopping_anywhere_and_resuming_gives_the_same_weights(tmp_path: P
         dragoman.resume(tmp_path / "broken", options=TrainOptions(threads=1))
     assert same(checkpoint(tmp_path / "straight"), checkpoint(tmp_path / "broken"))
     assert same(load_file(tmp_path / "straight/model.safetensors"), load_file(tmp_path / "broken/model.safetensors"))
+
+
+def test_bfloat16_is_an_error_where_it_cannot_be_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "computes_bfloat16", lambda _: False)
+    with pytest.raises(OptionError, match="`precision` bfloat16 is not possible on this cpu: leave it out"):
+        dragoman.train(tmp_path / "missing.tsv", options=options(precision="bfloat16"))
+
+
+def test_a_run_in_bfloat16_goes_on_in_float32_where_it_must(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs, run = reversed_words(60), options(max_steps=9, precision="float32")
+    dragoman.train(pairs, out=tmp_path / "straight", options=run)
+    with pytest.raises(Interrupted):
+        session.start(pairs, tmp_path / "broken", run, overwrite=False, listener=ignore, command=None, stop_at=4)
+    file = tmp_path / "broken" / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config["recipe"]["precision"] = config["options"]["precision"] = "bfloat16"
+    file.write_text(json.dumps(config), encoding="utf-8")
+    monkeypatch.setattr(session, "computes_bfloat16", lambda _: False)
+    told: list[Event] = []
+    model = dragoman.resume(tmp_path / "broken", options=TrainOptions(threads=1), listener=told.append)
+    text = "this cpu cannot compute in bfloat16, in which the run began: it goes on in float32"
+    assert Note(text, warning=True) in told
+    assert model.config["recipe"]["precision"] == "float32"
+    assert same(checkpoint(tmp_path / "straight"), checkpoint(tmp_path / "broken"))
 
 
 def test_the_same_seed_gives_the_same_model_and_another_seed_another(tmp_path: Path) -> None:
@@ -160,8 +188,9 @@ OPEN_END = {"patience": 0, "epochs": 100_000, "schedule": "inverse_sqrt", "dropo
 
 _CHILD = """
 import sys
+sys.path.append("tests")
 import dragoman
-from tests.test_training import OPEN_END, options, reversed_words
+from test_training import OPEN_END, options, reversed_words
 dragoman.train(reversed_words(80), out=sys.argv[1], options=options(max_steps=100000, **OPEN_END))
 """
 

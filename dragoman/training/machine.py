@@ -73,6 +73,13 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether a device can compute in bfloat16 at all; on a processor that takes oneDNN's LSTM, which on x86 needs AVX-512."""
+    if device.type == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return True
+
+
 def multiplies_bfloat16(device: torch.device) -> bool:
     """Whether a device is known to have instructions for products in bfloat16; others convert, and lose time by it."""
     if device.type == "cuda":

@@ -31,7 +31,14 @@ from dragoman.training.events import Evaluated, Event, Listener, Note, ignore
 from dragoman.training.first_weights import check_frozen, stored_model
 from dragoman.training.interrupt import stop_on_interrupt, terminated_as_interrupted
 from dragoman.training.launch import launched
-from dragoman.training.machine import bound_caches, choose_device, multiplies_bfloat16, peak_memory, use_threads
+from dragoman.training.machine import (
+    bound_caches,
+    choose_device,
+    computes_bfloat16,
+    multiplies_bfloat16,
+    peak_memory,
+    use_threads,
+)
 from dragoman.training.planning import forecast
 from dragoman.training.preparation import Pairs, Prepared, Remaker, reopen
 from dragoman.training.processes import Processes, joined
@@ -93,6 +100,8 @@ def _begin(
     check_before_data(earlier.shaped(earlier.agreed(options)) if earlier else options)
     check_frozen(options)
     device = choose_device(options.device)
+    if options.precision == "bfloat16" and not computes_bfloat16(device):
+        raise OptionError(f"`precision` bfloat16 is not possible on this {device}: leave it out")
     use_threads(options.threads)
     bound_caches()
     with placed(out, overwrite=overwrite) as workplace:
@@ -139,12 +148,16 @@ def _reopened(path: Path, options: TrainOptions, listener: Listener) -> Opened:
         if not (directory.training / part).exists():
             raise StorageError(f"{path} cannot be resumed: it has no {directory.training.name}/{part}")
     stored = Recipe.of(directory.config["recipe"])
-    recipe = _stored_recipe(directory, options)
+    recipe, device = _stored_recipe(directory, options), choose_device(options.device)
+    if recipe.precision == "bfloat16" and not computes_bfloat16(device):
+        recipe = replace(recipe, precision="float32")
+        text = f"this {device} cannot compute in bfloat16, in which the run began: it goes on in float32"
+        listener(Note(text, warning=True))
     use_threads(options.threads)
     bound_caches()
     prepared = reopen(directory.training / "data", *tokenizers_of(directory))
     torch.manual_seed(recipe.seed)
-    model = stored_model(directory.config["architecture"], directory).to(choose_device(options.device))
+    model = stored_model(directory.config["architecture"], directory).to(device)
     plan = _batch_plan(prepared, recipe)
     if recipe != stored:
         run = read_progress(directory.training / LAST)
