@@ -28,7 +28,13 @@ def option(name: str, **limits: Any) -> Any:
 class Options(BaseModel):
     """Base of all option models: frozen; unknown names and impossible values raise a one-line `OptionError`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=False,
+        allow_inf_nan=False,
+        defer_build=True,  # what a command does not use is not made ready
+    )
 
     @model_validator(mode="wrap")
     @classmethod
