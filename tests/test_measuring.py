@@ -33,9 +33,9 @@ def translator(trained: Path) -> Translator:
 
 @pytest.fixture(scope="module")
 def other(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another tiny model, of another seed, chosen by exact match as models of words are."""
+    """Another tiny model, of another seed and the same vocabulary, chosen by exact match as models of words are."""
     path = tmp_path_factory.mktemp("other") / "model"
-    given = ["--seed", "2", "--metric", "exact_match"]
+    given = ["--seed", "2", "--split-seed", "1", "--metric", "exact_match"]
     assert main(["train", str(trained.parent / "pairs.tsv"), "--out", str(path), *TINY, *given]) == 0
     return path
 
@@ -176,6 +176,32 @@ def test_score_shows_each_token_and_the_perplexity_of_all(trained: Path, pairs: 
     assert summary["summary"]["pairs"] == 3
     assert summary["summary"]["per_token"] == pytest.approx(math.exp(-total / count))
     assert [line["line"] for line in lines] == [1, 2, 4]
+
+
+def test_score_of_an_ensemble_is_the_mean_of_the_probabilities(
+    trained: Path, other: Path, pairs: Path, run: Any
+) -> None:
+    def tokens(*words: object) -> list[float]:
+        lines = map(json.loads, run("score", *words, pairs, "--json")[0].splitlines())
+        return [math.exp(value) for line in lines for value in line.get("token_scores", ())]
+
+    one, two = tokens(trained), tokens(other)
+    both = tokens(trained, "--ensemble", other)
+    assert one != pytest.approx(two, rel=1e-3)
+    assert both == pytest.approx([(a + b) / 2 for a, b in zip(one, two, strict=True)], rel=1e-4)
+
+
+def test_models_of_different_vocabularies_score_no_pair_and_none_is_read(
+    trained: Path, pairs: Path, tmp_path: Path, run: Any
+) -> None:
+    back = tmp_path / "back"
+    run("train", trained.parent / "pairs.tsv", "--source", "2", "--target", "1", "--out", back, *TINY)
+    err = run("score", trained, tmp_path / "missing.tsv", "--ensemble", back, code=2)[1]
+    assert "has no score for a pair: ask each of its models" in err
+    out, err = run("evaluate", trained, pairs, "--details", "--ensemble", back, *SHORT)
+    assert "there is no perplexity" in err
+    assert "by length" in out
+    assert "perplexity" not in out
 
 
 def test_score_holds_no_more_pairs_than_it_scores_at_once(

@@ -306,6 +306,16 @@ def test_every_line_has_its_output_in_its_place(trained: Path, file: Path, tmp_p
     assert parts(out) == []
 
 
+def test_a_line_that_cannot_be_read_says_why_to_programs_too(trained: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "in.txt", tmp_path / "out.json"
+    file.write_bytes(b"source 1 of many\n\xff\xfe\n")
+    done = translate(trained, file, out, "--json")
+    (told,) = [line for line in done.err.splitlines() if "warning: line 2: " in line]
+    row = json.loads(out.read_text(encoding="utf-8").splitlines()[1])
+    assert told.endswith(row["warning"])
+    assert "bytes" in row["warning"]
+
+
 def test_an_empty_file_gives_an_empty_file(trained: Path, tmp_path: Path) -> None:
     file, out = tmp_path / "in.txt", tmp_path / "out.txt"
     file.touch()

@@ -213,6 +213,37 @@ def test_the_command_line_streams_the_lines_that_it_prints_without(
         assert "leave --json, --output, --trace and --num-hypotheses out" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--stream", "--method", "best_first"], "--method must be beam or sample for streaming, but is best_first"),
+        (["--stream", "--method", "stochastic_beam"], "--method must be beam or sample for streaming"),
+        (["--stream", "--rerank", "mbr"], "--rerank must not be given here"),
+        (["--stream", "--min-confidence", "0.5"], "--min-confidence must not be given here"),
+        (["--stream", "--reverse", "back"], "--reverse must not be given with --stream"),
+        (["x", "--trace", "t.json", "--method", "sample"], "a trace needs --method beam, but it is sample"),
+        (["x", "--trace", "t.json", "--replace-unknown"], "--replace-unknown must not be given here"),
+        (["x", "--trace", "t.json", "--reverse", "back"], "--reverse must not be given with --trace"),
+    ],
+)
+def test_what_cannot_be_watched_is_refused_before_a_model_is_loaded(
+    words: list[str], message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["translate", "there-is-no-such-model", *words]) == 2
+    assert message in capfd.readouterr().err
+
+
+def test_models_that_choose_among_whole_outputs_do_not_stream_and_nothing_is_read(
+    speaking: dragoman.Translator, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = dragoman.load(speaking.directory.path)
+    together._apart.append(speaking)
+    monkeypatch.setattr(dragoman, "load", lambda *_, **__: together)
+    monkeypatch.setattr("dragoman.corpus.reading.read_sources", lambda *_, **__: pytest.fail("input was read"))
+    assert main(["translate", str(speaking.directory.path), "--input", "in.txt", "--stream"]) == 2
+    assert "of different vocabularies chooses among whole outputs" in capfd.readouterr().err
+
+
 def test_a_streamed_line_break_begins_no_line(
     speaking: dragoman.Translator, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

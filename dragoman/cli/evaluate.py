@@ -14,10 +14,11 @@ from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.inputs import check_output
 from dragoman.cli.opening import open_model
-from dragoman.cli.output import show_messages, table, written
+from dragoman.cli.output import show_messages, table, warn, written
 from dragoman.cli.pairs import TestPairs, read_rows, warn_of_missing
 from dragoman.cli.progress import counting
 from dragoman.config import CompanionOptions, EngineOptions, ReadOptions, SearchOptions
+from dragoman.errors import OptionError
 
 if TYPE_CHECKING:
     from dragoman.evaluation.breakdown import Part, Sentence, WordPart
@@ -115,6 +116,11 @@ def evaluate(
 def _perplexity(translator: Translator, sources: list[str], references: list[list[str]]) -> Perplexity | None:
     from dragoman.translation.scoring import perplexity_of
 
+    try:
+        translator.score([], [])
+    except OptionError:
+        warn("there is no perplexity: models of different vocabularies have no score for a pair together")
+        return None
     rows = [(source, text) for source, texts in zip(sources, references, strict=True) for text in texts]
     parts = (rows[start : start + _SCORED_AT_ONCE] for start in range(0, len(rows), _SCORED_AT_ONCE))
 

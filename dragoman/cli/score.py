@@ -14,7 +14,7 @@ from dragoman.cli.flags import flags_of_models
 from dragoman.cli.opening import open_model
 from dragoman.cli.output import notice, show_messages, warn
 from dragoman.cli.pairs import as_trained
-from dragoman.config import EngineOptions, ReadOptions
+from dragoman.config import CompanionOptions, EngineOptions, EnsembleOptions, ReadOptions
 
 if TYPE_CHECKING:
     from dragoman.corpus.reading import Pair
@@ -32,6 +32,7 @@ def score(
     ],
     as_json: AsJson = False,
     reading: ReadOptions,
+    others: EnsembleOptions,
     machine: EngineOptions,
 ) -> None:
     """Compute how probable a model finds given pairs.
@@ -45,7 +46,8 @@ def score(
     from dragoman.translation.scoring import perplexity_of
 
     report = ReadReport()
-    translator = open_model(model, machine)
+    translator = open_model(model, machine, CompanionOptions(ensemble=others.ensemble))
+    translator.score([], [])  # what cannot be scored is an error before anything is read
     paths = pairs or ("-",)
     rows = read_pairs(paths, as_trained(translator, reading, paths), report=report)
     found = perplexity_of(_printed(translator, rows, as_json=as_json))

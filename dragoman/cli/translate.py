@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import re
@@ -68,12 +69,16 @@ def translate(
     again to continue.
     """
     _check(sentences, input, reading, search, growing=growing, trace=trace, output=output, as_json=as_json)
+    if growing or trace is not None:
+        _check_watching(search, others, growing=growing)
     show_messages()
     if not sentences and str(input or "-") == "-":  # a file may take its own place, as its output grows beside it
         check_output(output, [None])
     translator = open_model(model, machine, others)
     typed = not sentences and input is None and sys.stdin.isatty()
-    job = translator.job(search, many=len(sentences) != 1 and not typed)
+    job = translator.job(search, many=len(sentences) != 1 and not typed and not growing)
+    if growing:
+        translator.stream("", options=search)  # what it cannot do is an error before anything is read
     given = _given(translator, sentences, input, reading, typed=typed)
     if growing:
         _show_growing(translator, given.lines, search)
@@ -122,6 +127,16 @@ def _check(
         raise OptionError(
             "`stream` shows the text of one output: leave `json`, `output`, `trace` and `num_hypotheses` out"
         )
+
+
+def _check_watching(search: SearchOptions, others: CompanionOptions, *, growing: bool) -> None:
+    """Find what cannot be watched as it grows, or traced."""
+    from dragoman.translation.watching import check_stream, check_trace
+
+    if others.reverse is not None:
+        name = "stream" if growing else "trace"
+        raise OptionError(f"`reverse` must not be given with `{name}`: it chooses among whole outputs")
+    (check_stream if growing else check_trace)(search)
 
 
 @dataclass(frozen=True)
@@ -236,8 +251,10 @@ def _write(found: Iterable[tuple[Sequence[SourceLine], Iterator[Translation]]], 
     """Write windows of translations, and warn of those that are doubtful."""
     for window, translations in found:
         for line, translation in zip(window, translations, strict=True):
+            if line.reason:  # which the text alone, an empty one, does not tell
+                translation = dataclasses.replace(translation, warning=line.reason)
             if translation.warning:
-                warn(f"line {line.line}: {line.reason or translation.warning}")
+                warn(f"line {line.line}: {translation.warning}")
             sink.write(form.text(line.line, translation))
         sink.commit(len(window))
 

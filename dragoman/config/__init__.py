@@ -8,12 +8,13 @@ here appears in both, under the same name.
 from dragoman.config.base import Options
 from dragoman.config.machine import EngineOptions, MachineOptions, ThreadOptions, processors
 from dragoman.config.reading import InputOptions, ReadOptions
-from dragoman.config.searching import CompanionOptions, SearchOptions
+from dragoman.config.searching import CompanionOptions, EnsembleOptions, SearchOptions
 from dragoman.config.training import TokenizerMethod, TrainOptions, splitting_of
 
 __all__ = [
     "CompanionOptions",
     "EngineOptions",
+    "EnsembleOptions",
     "InputOptions",
     "MachineOptions",
     "Options",

@@ -30,6 +30,18 @@ class CompanionOptions(Options):
     ] = None
 
 
+class EnsembleOptions(Options):
+    """Other models that score with a model."""
+
+    ensemble: Annotated[
+        tuple[str, ...],
+        option(
+            "Choosing",
+            description="Another model with the same vocabularies: the probabilities of all are averaged at every token. Repeat it for more.",
+        ),
+    ] = ()
+
+
 _METHODS_OF = {
     "temperature": ("sample", "stochastic_beam"),
     "top_k": ("sample",),

@@ -65,8 +65,7 @@ def begin(stepper: Stepper, plan: Plan, *, trace: Trace | None = None) -> Runnin
     """The search that the options ask for, before its first step."""
     options = plan.options
     if trace is not None:
-        if options.method != "beam":
-            raise OptionError(f"a trace needs `method` beam, but it is {options.method}")
+        check_traceable(options)
         return Beam(stepper, plan, trace=trace)
     if options.method == "sample":
         return Walk(stepper, plan, Sampler(plan), outputs=options.num_hypotheses)
@@ -78,3 +77,9 @@ def begin(stepper: Stepper, plan: Plan, *, trace: Trace | None = None) -> Runnin
     if options.beam_size == 1 and options.stopping != "exact" and not plan.required:
         return Walk(stepper, plan, Greedy())
     return Beam(stepper, plan)
+
+
+def check_traceable(options: SearchOptions) -> None:
+    """Raise `OptionError` for methods that leave no trace."""
+    if options.method != "beam":
+        raise OptionError(f"a trace needs `method` beam, but it is {options.method}")

@@ -46,14 +46,19 @@ def stream(
     All `ids` together are the hypothesis's. Raises `OptionError` for methods whose outputs are certain only at the end.
     """
     options = options or SearchOptions()
-    if options.method not in ("beam", "sample"):
-        raise OptionError(f"`method` must be beam or sample for streaming, but is {options.method}")
+    check_method(options)
     if options.method == "sample":  # the first sample is the same without the others
         options = options.model_copy(update={"num_hypotheses": 1})
     plan = make_plan([source_ids], stepper.vocab_size, options=options, constraints=constraints)
     running = begin(stepper, plan)
     assert isinstance(running, Beam | Walk)
     return _follow(running)
+
+
+def check_method(options: SearchOptions) -> None:
+    """Raise `OptionError` for methods whose outputs are certain only at the end."""
+    if options.method not in ("beam", "sample"):
+        raise OptionError(f"`method` must be beam or sample for streaming, but is {options.method}")
 
 
 def _follow(running: Beam | Walk) -> Iterator[Streamed]:

@@ -11,10 +11,10 @@ from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
 from dragoman.evaluation.calibration import Calibrator
 from dragoman.generation.constraints import Constraints
-from dragoman.generation.search import search
+from dragoman.generation.search import check_traceable, search
 from dragoman.generation.shortlist import restrict
 from dragoman.generation.stepper import Stepper
-from dragoman.generation.streaming import stream
+from dragoman.generation.streaming import check_method, stream
 from dragoman.generation.tracing import Trace
 from dragoman.translation.choosing import TEXT_OPTIONS, with_confidence
 from dragoman.translation.lengths import fault_of
@@ -49,11 +49,23 @@ class Traced:
         return {**self.translation.as_dict(), "steps": self.steps}
 
 
+def check_stream(options: SearchOptions) -> None:
+    """Raise `OptionError` for what finds or chooses whole outputs."""
+    _refuse(options, "whole outputs, so that no text is certain before they are there")
+    check_method(options)
+
+
+def check_trace(options: SearchOptions) -> None:
+    """Raise `OptionError` for what is no beam, or goes on after it."""
+    _refuse(options, "outputs after the search, of which a trace knows nothing")
+    check_traceable(options)
+
+
 def stream_text(
     stepper: Stepper, texts: Texts, source: str, options: SearchOptions, *, calibrator: Calibrator | None = None
 ) -> Iterator[Piece]:
     """The best output's text as it becomes certain; raises `OptionError` for what chooses among whole outputs."""
-    _refuse(options, "whole outputs, so that no text is certain before they are there")
+    check_stream(options)
     constraints = texts.constraints(options)
     encoded = texts.encode_sources([source])
     stepper, options = restrict(stepper, options, constraints)
@@ -84,7 +96,7 @@ def trace_text(
     stepper: Stepper, texts: Texts, source: str, options: SearchOptions, *, calibrator: Calibrator | None = None
 ) -> Traced:
     """Translate one source by beam search, and keep everything that the beam saw."""
-    _refuse(options, "outputs after the search, of which a trace knows nothing")
+    check_trace(options)
     constraints = texts.constraints(options)
     encoded = texts.encode_sources([source])
     stepper, options = restrict(stepper, options, constraints)
