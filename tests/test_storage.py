@@ -136,6 +136,12 @@ def test_a_mistyped_path_gets_the_nearest_name(model: Path) -> None:
         ModelDirectory.open(model.parent / "modle")
 
 
+def test_an_empty_name_is_not_the_folder_that_one_is_in(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(model)
+    with pytest.raises(StorageError, match="a model's name must not be empty"):
+        locate("")
+
+
 def test_a_file_is_no_model(model: Path) -> None:
     with pytest.raises(StorageError, match="is a file; a model is a directory"):
         ModelDirectory.open(model / "config.json")
