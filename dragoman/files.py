@@ -46,10 +46,11 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def clear_leftovers(path: Path) -> None:
-    """Remove what `atomic` had half written of `path` when its process was killed."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        leftover.unlink(missing_ok=True)
+def clear_leftovers(folder: Path, name: str = "") -> None:
+    """Remove what `atomic` had half written of the file `name` in `folder` (of any file) when its process was killed."""
+    for leftover in folder.glob(f".{glob.escape(name) or '*'}.*.tmp"):
+        if re.fullmatch(r"\..+\.\d+\.tmp", leftover.name):
+            leftover.unlink(missing_ok=True)
 
 
 def lock(file: IO[bytes] | int) -> bool | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,8 @@ def resume(path: str | Path, *, options: TrainOptions | None = None, listener: L
     """Go on with a training that was stopped, exactly as if it had not been.
 
     The stored options hold; `options` may only raise the limits (`epochs`, `max_steps`, `max_minutes`, `patience`) and
-    choose the machine. Any other that differs is an `OptionError`.
+    choose the machine. Any other that differs is an `OptionError`, and so is a limit below what the run has had already. A
+    finished training stays as it is, unless a limit is raised.
     """
     options = TrainOptions.of(options)
     training_session().go_on(Path(path), options, listener=listener)
@@ -117,7 +119,7 @@ def export(
 def _finished(path: Path, options: TrainOptions, listener: Listener) -> Translator:
     """Export what was trained, which must not spoil the training if it fails, and load it."""
     main = launched().main
-    if main:
+    if main and not _has_its_graphs(path):
         try:
             for precision, parity in export(path, threads=options.threads).items():
                 listener(Note(f"ONNX graphs, {precision}: {parity}"))
@@ -125,3 +127,11 @@ def _finished(path: Path, options: TrainOptions, listener: Listener) -> Translat
             listener(Note(f"the model has no ONNX graphs: {error}", warning=True))
     engine = "auto" if main else "torch"  # the main process is writing the graphs
     return load(path, engine=engine, device=options.device, threads=options.threads)
+
+
+def _has_its_graphs(path: Path) -> bool:
+    """Whether a training has come to its end here before, the export included, and has changed no weight since."""
+    directory = ModelDirectory.open(path)
+    with suppress(StorageError):  # a damaged list of graphs is made again
+        return directory.has_graphs and "onnx" in directory.config and not directory.graphs_are_stale
+    return False

@@ -245,9 +245,12 @@ def test_the_warm_up_is_a_fifth_of_the_plan_at_most_and_stays_as_it_was(tmp_path
 
 def test_only_a_later_end_is_said_to_make_the_rate_rise(tmp_path: Path) -> None:
     dragoman.train(reversed_words(60), out=tmp_path / "m", options=options(max_steps=10))
-    for more, expected in (({"patience": 30}, False), ({"max_steps": 14}, True), ({"max_steps": 12}, False)):
+    with pytest.raises(Interrupted):
+        session.go_on(tmp_path / "m", TrainOptions(max_steps=30), listener=ignore, stop_at=12)
+    for more, expected in (({"patience": 30}, False), ({"max_steps": 35}, True), ({"max_steps": 20}, False)):
         seen: list[Event] = []
-        dragoman.resume(tmp_path / "m", options=TrainOptions(**more), listener=seen.append)  # type: ignore[arg-type]
+        with pytest.raises(Interrupted):
+            session.go_on(tmp_path / "m", TrainOptions(**more), listener=seen.append, stop_at=12)  # type: ignore[arg-type]
         assert any(isinstance(event, Note) and "is higher now" in event.text for event in seen) == expected, more
 
 
@@ -332,12 +335,22 @@ def test_what_a_killed_run_had_half_written_is_removed_by_the_next(tmp_path: Pat
     out, limits = tmp_path / "m", options(max_steps=4)
     with pytest.raises(Interrupted):
         session.start(reversed_words(40), out, limits, overwrite=False, listener=ignore, command=None, stop_at=1)
-    halves = [out / ".model.safetensors.123.tmp", out / "training/.last.safetensors.123.tmp"]
-    for half in halves:
+    names = [
+        "model.safetensors",
+        "config.json",
+        "README.md",
+        "training.svg",
+        "training/last.safetensors",
+        "training/log.jsonl",
+    ]
+    halves = [(out / name).with_name(f".{Path(name).name}.123.tmp") for name in names]
+    foreign = out / ".notes.tmp"
+    for half in (*halves, foreign):
         half.write_bytes(b"half")
     with pytest.raises(Interrupted):
         session.go_on(out, TrainOptions(threads=1, device="cpu"), listener=ignore, stop_at=2)
     assert not any(half.exists() for half in halves)
+    assert foreign.exists()
 
 
 def test_a_disk_that_fills_up_in_training_is_said_with_how_to_go_on(tmp_path: Path) -> None:
@@ -356,3 +369,83 @@ def test_a_disk_that_fills_up_in_training_is_said_with_how_to_go_on(tmp_path: Pa
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     with pytest.raises(Interrupted):
         session.go_on(out, TrainOptions(threads=1, device="cpu"), listener=ignore, stop_at=1)
+
+
+def everything(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file below a folder, with its content and when it was written."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def test_a_finished_model_changes_only_if_a_limit_that_ended_it_is_raised(tmp_path: Path) -> None:
+    out, machine = tmp_path / "m", {"threads": 1, "device": "cpu"}
+    dragoman.train(reversed_words(60), out=out, options=options(max_steps=8))
+    before = everything(out)
+    for limits in ({}, {"max_steps": 8}):
+        seen: list[Event] = []
+        dragoman.resume(out, options=TrainOptions(**machine, **limits), listener=seen.append)  # type: ignore[arg-type]
+        assert seen == [Note(f"the training at {out} is finished (8 steps): it goes on only with a higher limit")]
+    for limits, wrong in (
+        ({"max_steps": 7}, r"`max_steps` is 7, but the run at .*m has had 8 steps already: give more"),
+        ({"epochs": 1}, r"`epochs` is 1, but the run at .*m has had 1\.\d\d epochs already: give more"),
+        ({"max_minutes": 1e-9}, r"`max_minutes` is 1e-09, but the run at .*m has had .* minutes already: give more"),
+        ({"patience": 30}, r"the run at .*m ended with 8 steps: to go on, raise `max_steps` too"),
+        ({"epochs": 9_999}, r"the run at .*m ended with 8 steps: to go on, raise `max_steps` too"),
+    ):
+        with pytest.raises(OptionError, match=wrong):
+            dragoman.resume(out, options=TrainOptions(**machine, **limits))  # type: ignore[arg-type]
+    assert everything(out) == before
+
+
+def test_a_stopped_run_may_be_ended_where_it_stands_but_not_before(tmp_path: Path) -> None:
+    out = tmp_path / "m"
+    with pytest.raises(Interrupted):
+        session.start(
+            reversed_words(60), out, options(max_steps=9), overwrite=False, listener=ignore, command=None, stop_at=5
+        )
+    with pytest.raises(OptionError, match="`max_steps` is 4, but the run at .*m has had 5 steps already"):
+        dragoman.resume(out, options=TrainOptions(max_steps=4))
+    assert dragoman.resume(out, options=TrainOptions(max_steps=5)).config["run"]["steps"] == 5
+
+
+def test_a_run_that_its_epochs_ended_goes_on_with_more_of_them_whatever_time_is_left(tmp_path: Path) -> None:
+    out = tmp_path / "m"
+    made = dragoman.train(reversed_words(60), out=out, options=options(epochs=1, max_minutes=9))
+    assert made.config["recipe"]["planned_steps"] == made.config["run"]["steps"]  # "as planned"
+    with pytest.raises(OptionError, match="to go on, raise `epochs` too"):
+        dragoman.resume(out, options=TrainOptions(max_minutes=12))
+    assert dragoman.resume(out, options=TrainOptions(epochs=2)).config["run"]["epochs"] == 2
+
+
+def test_what_is_said_of_an_end_is_not_said_of_a_run_that_goes_on(tmp_path: Path) -> None:
+    """Its scores are those of weights that are soon replaced."""
+    out = tmp_path / "m"
+    made = dragoman.train(reversed_words(60), out=out, options=options(max_steps=4))
+    assert made.config["scores"]
+    assert "ended by: 4 steps" in (out / "README.md").read_text(encoding="utf-8")
+    with pytest.raises(Interrupted):
+        session.go_on(out, TrainOptions(max_steps=9, threads=1), listener=ignore, stop_at=6)
+    stopped = dragoman.load(out, engine="torch").config
+    assert (stopped["scores"], stopped["run"]) == ({}, {})
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "training was stopped before it was scored" in card
+    assert "ended by" not in card
+    with pytest.raises(StorageError, match="go on with it"):  # as of every run that was stopped
+        dragoman.train(reversed_words(60), out=out, options=options(max_steps=4))
+
+
+def test_graphs_that_a_kill_prevented_are_made_by_resuming(tmp_path: Path) -> None:
+    out = tmp_path / "m"
+    dragoman.train(reversed_words(60), out=out, options=options(max_steps=2))
+    (out / "onnx/graphs.json").unlink()
+    assert dragoman.resume(out).engine == "onnx"
+    assert (out / "onnx/graphs.json").exists()
+
+
+def test_an_option_that_conflicts_is_named_as_its_user_wrote_it(tmp_path: Path) -> None:
+    out = tmp_path / "m"
+    dragoman.train(reversed_words(60), out=out, options=options(max_steps=1))
+    with pytest.raises(
+        OptionError, match=r"`test` was not given to the run at .*m, but a\.tsv b\.tsv was given: leave"
+    ):
+        dragoman.resume(out, options=TrainOptions(test=("a.tsv", "b.tsv")))

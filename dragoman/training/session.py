@@ -19,11 +19,11 @@ from dragoman.corpus.subword_dropout import SplitAnew
 from dragoman.errors import Interrupted, OptionError, ProcessError, StorageError
 from dragoman.evaluation.metrics import MetricName, Scores
 from dragoman.evaluation.plots import training_svg
-from dragoman.files import write_text
+from dragoman.files import clear_leftovers, write_text
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
 from dragoman.places import placed, sole_trainer
-from dragoman.storage import CARD, CURVES, ModelDirectory
+from dragoman.storage import CARD, CURVES, GRAPHS, TRAINING, ModelDirectory
 from dragoman.training.card import beside_plan, model_card
 from dragoman.training.checkpoint import load_tensors, load_weights, read_progress, save_checkpoint
 from dragoman.training.continuing import Earlier, tokenizers_of
@@ -31,6 +31,7 @@ from dragoman.training.events import Evaluated, Event, Listener, Note, ignore
 from dragoman.training.first_weights import check_frozen, stored_model
 from dragoman.training.interrupt import stop_on_interrupt, terminated_as_interrupted
 from dragoman.training.launch import launched
+from dragoman.training.limits import LIMITS, check_new_limits
 from dragoman.training.machine import (
     bound_caches,
     choose_device,
@@ -47,10 +48,8 @@ from dragoman.training.risk import MinimumRisk
 from dragoman.training.schedule import FALLING
 from dragoman.training.scoring import Evaluator, decode
 from dragoman.training.setting_up import set_up
-from dragoman.training.trainer import LAST, NO_BETTER, Run, Trainer, first_checkpoint, limit_in_steps
+from dragoman.training.trainer import LAST, Run, Trainer, first_checkpoint, limit_in_steps
 
-LIMITS = frozenset({"epochs", "max_steps", "max_minutes", "patience"})
-"""Options that only say when to stop, so that a resumed run may be given others."""
 DRAW_SECONDS = 30.0
 BEAM = SearchOptions()
 Opened = tuple[ModelDirectory, Prepared, BatchPlan, Seq2Seq, Recipe]
@@ -73,6 +72,7 @@ def start(
     `stop_at` is a step after which the run stops as if it were interrupted. `remake` makes the pairs that are trained on.
     Of several processes the main one prepares everything in `out`, and the others go on from what it wrote there.
     """
+    run: Opened | None
     with joined(choose_device(options.device)) as processes, ExitStack() as held:
         if processes.main:
             with processes.leading(), terminated_as_interrupted():
@@ -82,7 +82,8 @@ def start(
                 held.enter_context(sole_trainer(out))
         else:
             run = _followed(out, options, processes)
-        _train(*run, listener, processes, stop_at=stop_at)
+        if run is not None:
+            _train(*run, listener, processes, stop_at=stop_at)
 
 
 def _begin(
@@ -124,24 +125,31 @@ def _begin(
 
 def go_on(path: Path, options: TrainOptions, *, listener: Listener, stop_at: int | None = None) -> None:
     """Resume the run in `path` with its stored options; `stop_at` as for `start`."""
+    run: Opened | None
     with joined(choose_device(options.device)) as processes, ExitStack() as held:
         if processes.main:
             with processes.leading():
                 held.enter_context(sole_trainer(path))
                 run = _reopened(path, options, listener)
+                for folder in (path, path / TRAINING, path / GRAPHS):
+                    clear_leftovers(folder)
         else:
             run = _followed(path, options, processes)
-        _train(*run, listener, processes, stop_at=stop_at)
+        if run is not None:
+            _train(*run, listener, processes, stop_at=stop_at)
 
 
-def _followed(path: Path, options: TrainOptions, processes: Processes) -> Opened:
+def _followed(path: Path, options: TrainOptions, processes: Processes) -> Opened | None:
     """A run as the main process left it in its directory."""
     processes.follow()
     return _reopened(path, TrainOptions(device=options.device, threads=options.threads), ignore)
 
 
-def _reopened(path: Path, options: TrainOptions, listener: Listener) -> Opened:
-    """A run as its directory has it, planned anew if it is given other limits; the checkpoint has the weights."""
+def _reopened(path: Path, options: TrainOptions, listener: Listener) -> Opened | None:
+    """A run as its directory has it, planned anew if it is given other limits; the checkpoint has the weights.
+
+    None if it is finished, and the limits are what they were: then nothing is touched.
+    """
     directory = ModelDirectory.open(path, weights=False)
     directory.require_folder("resuming")
     for part in ("data", LAST):
@@ -149,21 +157,25 @@ def _reopened(path: Path, options: TrainOptions, listener: Listener) -> Opened:
             raise StorageError(f"{path} cannot be resumed: it has no {directory.training.name}/{part}")
     stored = Recipe.of(directory.config["recipe"])
     recipe, device = _stored_recipe(directory, options), choose_device(options.device)
+    prepared = reopen(directory.training / "data", *tokenizers_of(directory))
+    plan = _batch_plan(prepared, recipe)
+    run = Run.of(read_progress(directory.training / LAST))
+    if recipe != stored:
+        check_new_limits(path, stored, recipe, run, batches_per_epoch=plan.batches_per_epoch)
+    elif run.finished and directory.config["run"].get("steps") == run.step:
+        listener(Note(f"the training at {path} is finished ({run.finished}): it goes on only with a higher limit"))
+        return None
+    replanned = recipe != stored
     if recipe.precision == "bfloat16" and not computes_bfloat16(device):
+        replanned = replanned or not run.finished
         recipe = replace(recipe, precision="float32")
         text = f"this {device} cannot compute in bfloat16, in which the run began: it goes on in float32"
         listener(Note(text, warning=True))
     use_threads(options.threads)
     bound_caches()
-    prepared = reopen(directory.training / "data", *tokenizers_of(directory))
     torch.manual_seed(recipe.seed)
     model = stored_model(directory.config["architecture"], directory).to(device)
-    plan = _batch_plan(prepared, recipe)
-    if recipe != stored:
-        run = read_progress(directory.training / LAST)
-        ended = str(run.get("finished", ""))
-        if ended.startswith(NO_BETTER) and run.get("landing_patience") == recipe.patience:
-            raise OptionError(f"the run at {path} ended with {ended}: to go on, raise `patience` too")
+    if replanned:
         recipe = _plan(directory, prepared, plan, model, replace(recipe, planned_steps=None), listener, run=run)
         if recipe.schedule in FALLING and _last_step(plan, recipe) > _last_step(plan, stored):
             text = "the limits were raised, so the learning rate falls more slowly: it is higher now than before"
@@ -191,9 +203,16 @@ def _stored_recipe(directory: ModelDirectory, options: TrainOptions) -> Recipe:
         if name in LIMITS:
             changes[name] = value
         elif known != value:
-            was = "was not given to" if known is None else f"is {known} in"
-            raise OptionError(f"`{name}` {was} the run at {directory.path}, but {value} was given: leave it out")
+            was = "was not given to" if known in (None, ()) else f"is {_plain(known)} in"
+            raise OptionError(
+                f"`{name}` {was} the run at {directory.path}, but {_plain(value)} was given: leave it out"
+            )
     return replace(Recipe.of(stored), **changes)
+
+
+def _plain(value: Any) -> str:
+    """An option's value as its user wrote it."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _plan(
@@ -204,10 +223,13 @@ def _plan(
     recipe: Recipe,
     listener: Listener,
     *,
-    run: dict[str, Any] | None = None,
+    run: Run | None = None,
 ) -> Recipe:
-    """Say what the run will cost; a limit in minutes becomes one in steps, where the schedule must know it."""
-    done = run or {"step": 0, "seconds": 0.0}
+    """Say what the run will cost; a limit in minutes becomes one in steps, where the schedule must know it.
+
+    What is said of an earlier end, if it has come to one, goes: from here on it is a run that is not finished.
+    """
+    run = run or Run()
     expected = forecast(
         model,
         recipe,
@@ -216,14 +238,15 @@ def _plan(
         evaluation_seconds=Evaluator(prepared, recipe).expected_seconds(model),
         risk=_risk(prepared, recipe),
         processes=launched().world,
-        steps_done=done["step"],
-        seconds_done=done["seconds"],
+        steps_done=run.step,
+        seconds_done=run.seconds,
     )
     listener(Note(f"plan: {expected}"))
     if recipe.max_minutes and recipe.schedule in FALLING:
         recipe = replace(recipe, planned_steps=expected.steps)
-    directory.config["recipe"], directory.config["forecast"] = recipe.as_dict(), expected.as_dict()
+    directory.config |= {"recipe": recipe.as_dict(), "forecast": expected.as_dict(), "scores": {}, "run": {}}
     directory.write_config()
+    write_text(directory.path / CARD, model_card(directory.config))
     return recipe
 
 

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from dragoman.corpus.batching import Batch
 from dragoman.errors import TrainingError
-from dragoman.files import clear_leftovers
 from dragoman.model.loss import Loss
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training.averaging import RecentWeights
@@ -83,6 +82,12 @@ class Run:
     seconds: float = 0.0
     finished: str = ""
     history: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, progress: dict[str, Any]) -> Run:
+        """What a checkpoint of this version or another one says."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in progress.items() if name in known})
 
 
 @dataclass(frozen=True)
@@ -156,9 +161,6 @@ class Trainer:
 
     def resume(self) -> None:
         """Go on from the last checkpoint; the first one, `first_checkpoint`, has weights only."""
-        if self.processes.main:
-            for path in (self.checkpoint_path, self.keep):
-                clear_leftovers(path)
         checkpoint = load_checkpoint(self.checkpoint_path)
         load_weights(self.model, checkpoint.weights, self.checkpoint_path)
         restore_optimizer(self.optimizer, self.names, checkpoint.optimizer)
@@ -167,8 +169,7 @@ class Trainer:
         else:
             for name, parameter, average in zip(self.names, self.parameters, self.average, strict=False):
                 average.copy_(checkpoint.average.get(name, parameter.detach()))
-        known = {field.name for field in fields(Run)}
-        self.run = Run(**{name: value for name, value in checkpoint.progress.items() if name in known})
+        self.run = Run.of(checkpoint.progress)
         if self.run.planned_steps != self.recipe.planned_steps:  # other limits were given: the last step is theirs
             self.run = replace(self.run, planned_steps=self.recipe.planned_steps, last_step=0, anchor=0, fallen=0.0)
         if self.run.landing_patience != self.recipe.patience:  # another patience was given: it has not run out

@@ -60,7 +60,7 @@ class PartFile:
     def _clear(self) -> None:
         """Remove the record, and records that were half written when something was killed."""
         self._record.unlink(missing_ok=True)
-        clear_leftovers(self._record)
+        clear_leftovers(self._record.parent, self._record.name)
 
     def _go_on(self) -> None:
         """Find out how much of the part is certain, and cut off the rest."""
