@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dragoman.config import ReadOptions, SearchOptions, TrainOptions, splitting_of
+from dragoman.config import MachineOptions, ReadOptions, SearchOptions, TrainOptions, splitting_of
 from dragoman.errors import OptionError
 from dragoman.making import train
 from dragoman.places import check_claim, locate
@@ -26,6 +26,8 @@ from dragoman.translator import Translator, load
 if TYPE_CHECKING:
     from dragoman.training.preparation import Pairs, Remaker
 
+_MAKING = frozenset({*ReadOptions.model_fields, *MachineOptions.model_fields, "dev", "test", "seed", "split_seed"})
+"""Options that matter where pairs are made and nothing is trained."""
 _AS_THE_TEACHER = {*ReadOptions.model_fields, "dev", "test", "seed"} - {"format", "strict"}
 """Options of a student that are the teacher's unless they are given."""
 
@@ -52,6 +54,7 @@ def distill(
     trained, and nothing returned.
     """
     options, search = TrainOptions.of(options), SearchOptions.of(search, name="search")
+    _check_used(out, options)
     model = load(teacher, device=options.device, threads=options.threads, ensemble=ensemble, reverse=reverse)
     stored = {name: value for name, value in model.config["options"].items() if name in _AS_THE_TEACHER}
     stored["split_seed"] = splitting_of(model.config["options"])
@@ -90,6 +93,7 @@ def backtranslate(
     options, search = TrainOptions.of(options), SearchOptions.of(search, name="search")
     if not isinstance(repeat, int) or repeat < 1:
         raise OptionError(f"`repeat` must be a whole number of at least 1, but is {repeat}")
+    _check_used(out, options, repeat=repeat)
     if len(options.source) > 1:
         raise OptionError("`source` names several columns, but a back-translation is one text")
     model = load(reverse_model, device=options.device, threads=options.threads, ensemble=ensemble, reverse=reverse)
@@ -99,6 +103,18 @@ def backtranslate(
     reading = ReadOptions(normalization=options.normalization, encoding=options.encoding)
     remake = BackTranslation(_translates(model, search), file, texts, reading, repeat=repeat)
     return _train_on(remake, pairs, out, options, overwrite=overwrite, listener=listener, command=command)
+
+
+def _check_used(out: str | Path | None, options: TrainOptions, *, repeat: int = 1) -> None:
+    """Raise `OptionError` for an option of training if nothing is trained."""
+    if out is not None:
+        return
+    fields = TrainOptions.model_fields
+    given = [name for name in fields if name not in _MAKING and getattr(options, name) != fields[name].default]
+    for name in given + ["repeat"] * (repeat > 1):
+        raise OptionError(
+            f"`{name}` is for training, but without `out` nothing is trained: leave it out, or give `out`"
+        )
 
 
 def _pairs_file(

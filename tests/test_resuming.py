@@ -403,7 +403,7 @@ def test_a_stopped_run_may_be_ended_where_it_stands_but_not_before(tmp_path: Pat
         session.start(
             reversed_words(60), out, options(max_steps=9), overwrite=False, listener=ignore, command=None, stop_at=5
         )
-    with pytest.raises(OptionError, match="`max_steps` is 4, but the run at .*m has had 5 steps already"):
+    with pytest.raises(OptionError, match=r"`max_steps` is 4, but the run at .*m has had 5 steps already"):
         dragoman.resume(out, options=TrainOptions(max_steps=4))
     assert dragoman.resume(out, options=TrainOptions(max_steps=5)).config["run"]["steps"] == 5
 

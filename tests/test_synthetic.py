@@ -36,8 +36,10 @@ SHORT = [
     "100",
     "--learning-rate",
     "0.02",
+    "--patience",
+    "0",
 ]
-MACHINE = ["--threads", "1", "--device", "cpu", "--patience", "0"]
+MACHINE = ["--threads", "1", "--device", "cpu"]
 
 
 def colours() -> list[tuple[str, str]]:
@@ -242,6 +244,14 @@ def test_sampled_back_translations_follow_the_seed(place: Path, tmp_path: Path) 
         (
             ["backtranslate", "{}/reverse", "{}/pairs.tsv", "{}/pairs.tsv", "--out", "{}/m", "--repeat", "0"],
             "--repeat must be",
+        ),
+        (
+            ["distill", "{}/teacher", "{}/pairs.tsv", "--write", "{}/made.tsv", "--layers", "1"],
+            "--layers is for training, but without --out nothing is trained: leave it out, or give --out",
+        ),
+        (
+            ["backtranslate", "{}/reverse", "{}/pairs.tsv", "{}/pairs.tsv", "--write", "{}/made.tsv", "--repeat", "2"],
+            "--repeat is for training, but without --out nothing is trained",
         ),
     ],
 )

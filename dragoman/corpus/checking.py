@@ -132,6 +132,8 @@ def check_pairs(
     nothing is usable, `StorageError` if the copy cannot be written; the copy appears whole or not at all.
     """
     options = options or ReadOptions()
+    if write is None and overwrite:
+        raise OptionError("`overwrite` is for the file given by `write`: give that too, or leave it out")
     if write is not None:
         _check_output(Path(write), [*paths, *against], overwrite=overwrite)
     read = ReadReport()
@@ -275,6 +277,8 @@ def _check_output(write: Path, inputs: Sequence[str | Path], *, overwrite: bool)
             raise OptionError("`write` reads the data twice, which standard input and pipes do not allow; give a file")
     if write.is_dir():
         raise StorageError(f"{write} is a directory; give a file to write the clean copy to")
+    if not write.parent.is_dir():
+        raise StorageError(f"{write} cannot be written: there is no directory {write.parent}")
     if write.exists():
         if any(Path(path).exists() and write.samefile(path) for path in inputs):
             raise StorageError(f"{write} is the file that is checked; write the clean copy to another")
