@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import resource
 import signal
@@ -449,3 +450,27 @@ def test_an_option_that_conflicts_is_named_as_its_user_wrote_it(tmp_path: Path) 
         OptionError, match=r"`test` was not given to the run at .*m, but a\.tsv b\.tsv was given: leave"
     ):
         dragoman.resume(out, options=TrainOptions(test=("a.tsv", "b.tsv")))
+
+
+def test_what_cannot_be_resumed_is_said_in_one_line(tmp_path: Path) -> None:
+    """Such as a folder that was copied in part, or a configuration that was edited."""
+    out = tmp_path / "m"
+    with pytest.raises(Interrupted):
+        session.start(
+            reversed_words(40), out, options(max_steps=3), overwrite=False, listener=ignore, command=None, stop_at=1
+        )
+    file, config = out / "training/data/texts.json", out / "config.json"
+    whole, known = file.read_text(encoding="utf-8"), json.loads(config.read_text(encoding="utf-8"))
+    for damage in (whole[:100], "[]", '{"test": null}'):
+        file.write_text(damage, encoding="utf-8")
+        with pytest.raises(StorageError, match=r"texts\.json is missing or damaged: "):
+            dragoman.resume(out)
+    file.write_text(whole, encoding="utf-8")
+    for change, wrong in (
+        ({"epochs": None}, "`epochs` is missing"),
+        ({"learning_rate": "fast"}, '`learning_rate` must be a number, but is "fast"'),
+        ({"optimizer": "best"}, "`optimizer` must be"),
+    ):
+        config.write_text(json.dumps({**known, "recipe": {**known["recipe"], **change}}), encoding="utf-8")
+        with pytest.raises(StorageError, match=rf"config\.json is damaged: in recipe, {wrong}"):
+            dragoman.resume(out)

@@ -6,7 +6,6 @@ Everything lies in one folder, so that a resumed run needs neither the user's fi
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,8 +24,8 @@ from dragoman.corpus.tokenization import Tokenizer
 from dragoman.corpus.tokenizer_choice import TokenizationChoice, choose_tokenization
 from dragoman.corpus.tokenizer_learning import DEFAULT_LIMITS, learn_tokenizers
 from dragoman.corpus.vectors import read_vector_words
-from dragoman.errors import DataError, OptionError
-from dragoman.files import write_json
+from dragoman.errors import DataError, OptionError, StorageError
+from dragoman.files import parse_json, write_json
 from dragoman.training.events import Listener, Note, Stage, ignore
 
 VOCABULARY_SAMPLE = 500_000
@@ -178,20 +177,26 @@ def remake_only(pairs: Pairs, options: TrainOptions, remake: Remaker, listener: 
 
 
 def reopen(folder: Path, source_tokenizer: Tokenizer, target_tokenizer: Tokenizer) -> Prepared:
-    """What `prepare` left in `folder`."""
-    texts = json.loads((folder / "texts.json").read_text(encoding="utf-8"))
-    test = texts["test"]
-    return Prepared(
-        source_tokenizer=source_tokenizer,
-        target_tokenizer=target_tokenizer,
-        train=EncodedPairs.open(folder, "train"),
-        dev=EncodedPairs.open(folder, "dev"),
-        dev_part=Part(texts["dev"]["sources"], texts["dev"]["references"]),
-        test_part=None if test is None else Part(test["sources"], test["references"]),
-        facts=texts["facts"],
-        kind=texts["kind"],
-        writing=texts["writing"],
-    )
+    """What `prepare` left in `folder`; a `StorageError` says if some of it is missing or damaged."""
+    train, dev = EncodedPairs.open(folder, "train"), EncodedPairs.open(folder, "dev")
+    file = folder / "texts.json"
+    try:
+        texts = parse_json(file.read_text(encoding="utf-8"))
+        test = texts["test"]
+        return Prepared(
+            source_tokenizer=source_tokenizer,
+            target_tokenizer=target_tokenizer,
+            train=train,
+            dev=dev,
+            dev_part=Part(texts["dev"]["sources"], texts["dev"]["references"]),
+            test_part=None if test is None else Part(test["sources"], test["references"]),
+            facts=texts["facts"],
+            kind=texts["kind"],
+            writing=texts["writing"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise StorageError(f"{file} is missing or damaged: {reason}") from None
 
 
 def _remade(remake: Remaker, given: _Parted, folder: Path, options: ReadOptions, listener: Listener) -> PairView:

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from dragoman.files import clear_leftovers, write_text
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
 from dragoman.places import placed, sole_trainer
-from dragoman.storage import CARD, CURVES, GRAPHS, TRAINING, ModelDirectory
+from dragoman.storage import CARD, CONFIG, CURVES, GRAPHS, TRAINING, ModelDirectory
 from dragoman.training.card import beside_plan, model_card
 from dragoman.training.checkpoint import load_tensors, load_weights, read_progress, save_checkpoint
 from dragoman.training.continuing import Earlier, tokenizers_of
@@ -155,8 +155,8 @@ def _reopened(path: Path, options: TrainOptions, listener: Listener) -> Opened |
     for part in ("data", LAST):
         if not (directory.training / part).exists():
             raise StorageError(f"{path} cannot be resumed: it has no {directory.training.name}/{part}")
-    stored = Recipe.of(directory.config["recipe"])
-    recipe, device = _stored_recipe(directory, options), choose_device(options.device)
+    stored = _stored_recipe(directory)
+    recipe, device = _with_limits(stored, directory, options), choose_device(options.device)
     prepared = reopen(directory.training / "data", *tokenizers_of(directory))
     plan = _batch_plan(prepared, recipe)
     run = Run.of(read_progress(directory.training / LAST))
@@ -178,7 +178,7 @@ def _reopened(path: Path, options: TrainOptions, listener: Listener) -> Opened |
     if replanned:
         recipe = _plan(directory, prepared, plan, model, replace(recipe, planned_steps=None), listener, run=run)
         if recipe.schedule in FALLING and _last_step(plan, recipe) > _last_step(plan, stored):
-            text = "the limits were raised, so the learning rate falls more slowly: it is higher now than before"
+            text = "the last step is later now, so the learning rate falls more slowly: it is higher now than before"
             listener(Note(text, warning=True))
     return directory, prepared, plan, model, recipe
 
@@ -189,10 +189,22 @@ def _last_step(plan: BatchPlan, recipe: Recipe) -> int:
     return min(steps, recipe.planned_steps or steps)
 
 
-def _stored_recipe(directory: ModelDirectory, options: TrainOptions) -> Recipe:
-    """The stored recipe, with raised limits; a conflicting option is an error."""
-    stored = directory.config["recipe"]
-    given = directory.config["options"]
+def _stored_recipe(directory: ModelDirectory) -> Recipe:
+    """The recipe that a model directory names; a `StorageError` says which value is missing or cannot be."""
+    stored, known = directory.config["recipe"], TrainOptions.model_fields
+    needed = [field.name for field in fields(Recipe) if field.default is MISSING and stored.get(field.name) is None]
+    try:
+        TrainOptions(**{name: value for name, value in stored.items() if name in known and value is not None})
+        if needed:
+            raise OptionError(f"`{needed[0]}` is missing")
+    except OptionError as error:
+        raise StorageError(f"{directory.path / CONFIG} is damaged: in recipe, {error}") from None
+    return Recipe.of(stored)
+
+
+def _with_limits(recipe: Recipe, directory: ModelDirectory, options: TrainOptions) -> Recipe:
+    """The stored recipe, with other limits if they are given; a conflicting option is an error."""
+    stored, given = recipe.as_dict(), directory.config["options"]
     changes: dict[str, Any] = {}
     for name in sorted(options.model_fields_set - set(MachineOptions.model_fields)):
         value = getattr(options, name)
@@ -207,7 +219,7 @@ def _stored_recipe(directory: ModelDirectory, options: TrainOptions) -> Recipe:
             raise OptionError(
                 f"`{name}` {was} the run at {directory.path}, but {_plain(value)} was given: leave it out"
             )
-    return replace(Recipe.of(stored), **changes)
+    return replace(recipe, **changes)
 
 
 def _plain(value: Any) -> str:
