@@ -100,6 +100,96 @@ def test_waiting_for_the_other_processes_to_begin_takes_no_time_of_the_training(
     assert made.config["run"]["finished"] == "1 steps"
 
 
+def clocked(monkeypatch: pytest.MonkeyPatch, run: trainer.Run, **recipe: object) -> tuple[list[float], Any, clock.Clock]:
+    """A time that stands still unless it is moved, a trainer that keeps what it is told to do, and the clock of its run."""
+    now, done = [100.0], []
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    limits = SimpleNamespace(**{"max_minutes": None} | recipe)
+    told = SimpleNamespace(
+        recipe=limits, last_step=100, epochs_done=1.5, rate=0.25, listener=done.append, save=lambda: done.append("saved")
+    )
+    told.done = done
+    return now, told, clock.Clock(run)
+
+
+def test_progress_is_of_the_time_since_the_last_report_and_of_the_limit_that_comes_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = trainer.Run(step=9, loss_sum=50.0, loss_tokens=10, seconds=30.0)  # of which a session before knows
+    now, told, watch = clocked(monkeypatch, run, max_minutes=2)
+    run.step, run.loss_sum, run.loss_tokens = 10, 56.0, 14
+    now[0] += clock.REPORT_SECONDS / 2
+    watch.report(told)
+    assert told.done == []  # not yet
+    now[0] += 10 - clock.REPORT_SECONDS / 2
+    watch.report(told)
+    assert told.done == [Progress(10, 1.5, 40 / 120, 6 / 4, 4 / 10, 0.25, 40.0, 80.0)]
+
+    run.step, run.loss_sum, run.loss_tokens = 50, 57.0, 16
+    now[0] += 10
+    watch.report(told)  # half of the steps took 50 seconds, so they end before the minutes do
+    assert told.done[1:] == [Progress(50, 1.5, 0.5, 1 / 2, 2 / 10, 0.25, 50.0, 50.0)]
+    run.step = 51
+    now[0] += 10
+    watch.report(told)
+    assert len(told.done) == 2  # nothing was learned from, of which there is a mean
+
+
+@pytest.mark.parametrize(("step", "left"), [(19, None), (20, 40.0), (100, 0.0)])
+def test_the_time_left_is_told_once_twenty_steps_have_shown_the_speed(
+    step: int, left: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer.Run()
+    now, told, watch = clocked(monkeypatch, run)
+    run.step, run.loss_tokens = step, 1
+    now[0] += 10
+    watch.report(told)
+    assert (told.done[0].share, told.done[0].seconds_left) == (step / 100, left)
+
+
+def test_of_a_run_past_its_limit_no_more_than_all_is_done_and_no_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trainer.Run()
+    now, told, watch = clocked(monkeypatch, run, max_minutes=1)
+    run.step, run.loss_tokens = 5, 1
+    now[0] += 61
+    watch.report(told)
+    assert (told.done[0].share, told.done[0].seconds_left) == (1.0, 0.0)
+
+
+def test_a_run_is_saved_every_two_minutes_and_the_time_that_takes_is_in_no_speed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = trainer.Run()
+    now, told, watch = clocked(monkeypatch, run)
+    told.listener = lambda _: None
+    told.save = lambda: (told.done.append(run.seconds), now.__setitem__(0, now[0] + 50))
+    for step in range(1, 302):  # one second each
+        run.step, run.loss_tokens, run.loss_sum = step, step * 3, float(step)
+        now[0] += 1
+        watch.report(told)
+    assert told.done == [121.0, 121.0 + 50 + 121]  # what counts as the time of training is saved with the run
+    seen: list[Progress] = []
+    told.listener = seen.append
+    watch.saved(told)
+    run.step, run.loss_tokens, run.loss_sum = 302, 302 * 3, 302.0
+    now[0] += 1
+    watch.report(told)
+    assert (seen[0].tokens_per_second, seen[0].loss) == (3.0, 1 / 3)
+
+
+@pytest.mark.parametrize(("before", "seconds"), [(0, 10.0), (12, 60.0)])
+def test_a_save_before_the_first_step_is_in_no_speed(
+    before: int, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer.Run(loss_tokens=before)
+    now, told, watch = clocked(monkeypatch, run)
+    told.save = lambda: now.__setitem__(0, now[0] + 50)
+    watch.saved(told)
+    now[0] += 10
+    run.loss_tokens += 18
+    assert watch.speed_since_assessment() == (before + 18) / seconds
+
+
 def test_a_landing_has_the_time_left_that_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Event] = []
     monkeypatch.setattr(clock, "REPORT_SECONDS", 0)  # after every step, however fast the machine
