@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dragoman.corpus import batching
 from dragoman.corpus.batching import Batch, BatchPlan, dev_batches, make_batch
 from dragoman.corpus.dataset import EncodedPairs
 from dragoman.corpus.tokenization import BOS, EOS, PAD
@@ -107,6 +109,40 @@ def test_processes_share_a_batch_without_loss(rows: list[tuple[list[int], list[i
         assert np.array_equal(part.target_output, batch.target_output[part.indices])
 
 
+@given(rows=ROWS, batch_tokens=st.integers(1, 200))
+@settings(max_examples=40, deadline=None)
+def test_no_batch_has_room_for_the_pair_that_comes_next(
+    rows: list[tuple[list[int], list[int]]], batch_tokens: int
+) -> None:
+    pairs = EncodedPairs.of(rows)
+    found = list(dev_batches(pairs, batch_tokens=batch_tokens))
+    for batch, following in itertools.pairwise(found):
+        longest = max(batch.source_ids.shape[1], batch.target_output.shape[1])
+        first = max(int(following.source_lengths[0]), int(following.target_lengths[0]))
+        assert (len(batch) + 1) * max(longest, first) > batch_tokens
+    one_window = BatchPlan(pairs, batch_tokens=batch_tokens, seed=1, window_batches=10**6)
+    assert sorted(map(len, one_window.plan(0))) == sorted(map(len, found))
+
+
+@pytest.mark.parametrize(("count", "window"), [(3_000, 300), (1_030, 344), (100, 100)])
+@pytest.mark.parametrize("lengths", [(4, 9), (10, 3)])
+def test_a_window_holds_about_as_many_batches_as_are_asked_for_and_all_are_about_equal(
+    count: int, window: int, lengths: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "_BLOCK", 7)
+    pairs = EncodedPairs.of(
+        [([4] * lengths[0], [4] * lengths[1])] * count
+    )  # ten tokens on the longer side, with `</s>`
+    assert BatchPlan(pairs, batch_tokens=300, seed=1, window_batches=10)._window_size(pairs) == window
+
+
+@pytest.mark.parametrize(("longest", "alone"), [(48, True), (44, False)])
+def test_the_largest_of_a_sample_has_the_most_positions_on_both_sides(longest: int, alone: bool) -> None:
+    """A pair with so many tokens on either side against nine with five: 96 or 88 positions against 90."""
+    pairs = EncodedPairs.of([([4] * longest, [4] * (longest - 1)), *([([4] * 5, [4] * 4)] * 9)])
+    assert len(BatchPlan(pairs, batch_tokens=48, seed=1).sample(1)[-1]) == (1 if alone else 9)
+
+
 def test_a_pair_longer_than_the_budget_is_a_batch_of_its_own() -> None:
     pairs = EncodedPairs.of([([5] * 50, [6]), ([5], [6] * 50), ([5], [6]), ([5], [7])])
     sizes = sorted(len(batch) for batch in BatchPlan(pairs, batch_tokens=10, seed=1).epoch(0))
@@ -121,6 +157,8 @@ def test_dev_batches_hold_every_pair_once_in_order_of_length(most: int | None) -
     assert len(set(indices.tolist())) == len(indices) == min(most or 3_000, 3_000)
     apart = np.diff([-1, *np.sort(indices), 3_000])  # spread evenly over the file, which may be sorted
     assert apart.max() <= 3_000 / len(indices) + 2 or most == 1
+    assert indices.min() == 0
+    assert indices.max() == 2_999 or most == 1
     widths = [batch.target_output.shape[1] for batch in batches]
     assert widths == sorted(widths)
     assert all(same(a, b) for a, b in zip(batches, dev_batches(pairs, batch_tokens=300, most=most), strict=True))

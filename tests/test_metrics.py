@@ -362,6 +362,14 @@ def test_parts_are_scored_by_themselves() -> None:
         ("over 3 tokens", 1),
     ]
     assert json.loads(json.dumps(parts[1].as_dict()))["exact_match"] == 50.0
+    for split, labels in (
+        (breakdown.by_label, "abab"),
+        (breakdown.by_length, [1, 2, 1, 2]),
+        (breakdown.by_seen, [0, 1] * 2),
+    ):
+        asked = split(labels, ["猫が"] * 4, [["猫は"]] * 4, writing="unspaced", metrics=["wer", "cer"], primary="cer")
+        for part in asked:
+            assert (part.scores.primary, part.scores.wer, part.scores.exact_match) == ("cer", 50.0, None)
     part = breakdown.by_label(["x"], ["猫が"], [["猫は"]], writing="unspaced", metrics=["wer"])[0]
     assert (part.label, part.scores.wer) == ("x", 50.0)
 

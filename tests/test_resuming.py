@@ -100,13 +100,20 @@ def test_waiting_for_the_other_processes_to_begin_takes_no_time_of_the_training(
     assert made.config["run"]["finished"] == "1 steps"
 
 
-def clocked(monkeypatch: pytest.MonkeyPatch, run: trainer.Run, **recipe: object) -> tuple[list[float], Any, clock.Clock]:
+def clocked(
+    monkeypatch: pytest.MonkeyPatch, run: trainer.Run, **recipe: object
+) -> tuple[list[float], Any, clock.Clock]:
     """A time that stands still unless it is moved, a trainer that keeps what it is told to do, and the clock of its run."""
     now, done = [100.0], []
     monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: now[0]))
     limits = SimpleNamespace(**{"max_minutes": None} | recipe)
     told = SimpleNamespace(
-        recipe=limits, last_step=100, epochs_done=1.5, rate=0.25, listener=done.append, save=lambda: done.append("saved")
+        recipe=limits,
+        last_step=100,
+        epochs_done=1.5,
+        rate=0.25,
+        listener=done.append,
+        save=lambda: done.append("saved"),
     )
     told.done = done
     return now, told, clock.Clock(run)

@@ -163,7 +163,7 @@ class BatchPlan:
         for start in range(0, len(pairs), _BLOCK):
             sources, targets = pairs.lengths(np.arange(start, min(start + _BLOCK, len(pairs))))
             total += int(np.maximum(sources, targets + 1).sum(dtype=np.int64))
-        wanted = max(1, int(self._window_batches * self._batch_tokens / max(1.0, total / len(pairs))))
+        wanted = max(1, int(self._window_batches * self._batch_tokens / (total / len(pairs))))
         windows = max(1, round(len(pairs) / wanted))
         return -(-len(pairs) // windows)
 
@@ -199,7 +199,7 @@ def make_batch(pairs: EncodedPairs, indices: Ids) -> Batch:
 def _pad(flat: Ids, lengths: Ints, *, before: Ints | None = None, after: Ints | None = None) -> Ints:
     """(tokens,) -> (batch, length), with a column of ids before or after each row's tokens."""
     extra = (before is not None) + (after is not None)
-    padded = np.full((len(lengths), int(lengths.max(initial=0)) + extra), PAD, dtype=np.int64)
+    padded = np.full((len(lengths), int(lengths.max()) + extra), PAD, dtype=np.int64)
     columns = np.arange(padded.shape[1])
     shift = 0
     if before is not None:
