@@ -337,6 +337,7 @@ def test_a_difference_is_significant_only_if_both_tests_say_so() -> None:
     assert clear.significant
     assert not replace(clear, p_value=0.05).significant
     assert not replace(clear, low=-0.1).significant
+    assert not replace(clear, low=0.0).significant
     assert replace(clear, low=0.1, high=2.0).significant
     assert replace(clear, low=-2.0, high=-0.1).significant
 
@@ -417,6 +418,8 @@ def test_comparisons_and_breakdowns_name_mistakes() -> None:
         significance.compare(["a"], ["a"], [["a"]], metrics=["distinct_1"])
     with pytest.raises(OptionError, match="`references` must have one entry per hypothesis"):
         significance.compare(["a"], ["a", "b"], [["a"]])
+    with pytest.raises(OptionError, match="`references` must have one entry per hypothesis, but 1 stand against 2"):
+        significance.compare(["a", "b"], ["a"], [["a"]])
     with pytest.raises(OptionError, match="`labels` must have one entry per hypothesis"):
         breakdown.by_label([], ["a"], [["a"]])
     with pytest.raises(OptionError, match="`references` must have one entry per hypothesis"):

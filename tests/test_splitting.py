@@ -59,6 +59,12 @@ def test_every_version_holds_out_the_same():
         assert _ranks(keys, seed).tolist() == published
 
 
+def test_for_parts_in_files_nothing_is_held_out():
+    held = split(KEYS, seed=1, dev=HeldOut(paths=("dev.tsv",)), test=HeldOut(paths=("test.en", "test.fr")))
+    assert held.train.tolist() == list(range(len(KEYS)))
+    assert (len(held.dev), len(held.test), held.dev_sources, held.test_sources) == (0, 0, 0, 0)
+
+
 def test_a_share_is_one_source_at_least():
     held = split(KEYS[:30], seed=1, dev=HeldOut(share=0.01), test=HeldOut(share=0.1))
     assert (held.dev_sources, held.test_sources) == (1, 3)
@@ -99,6 +105,7 @@ def test_nothing_left_to_train_on():
     [
         ((), None),
         (("2000",), HeldOut(sources=2000)),
+        (("1",), HeldOut(sources=1)),
         (("0.05",), HeldOut(share=0.05)),
         (("dev.tsv",), HeldOut(paths=("dev.tsv",))),
         (("dev.ko", "dev.en"), HeldOut(paths=("dev.ko", "dev.en"))),
