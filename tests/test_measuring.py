@@ -18,6 +18,7 @@ from dragoman.cli import main, progress
 from dragoman.cli import score as command
 from dragoman.cli.pairs import read_items
 from dragoman.config import ReadOptions, TrainOptions
+from dragoman.corpus.tokenization import UNK
 from dragoman.errors import OptionError
 from dragoman.evaluation.forcing import force
 from dragoman.training.seen import seen_in_training, words_in_training
@@ -153,6 +154,9 @@ def test_pairs_without_a_score_say_why(translator: Translator) -> None:
     assert control.warning == "target: control characters"
     assert math.isnan(control.score)
     assert unknown.token_scores
+    count = translator.target_tokenizer.encode("日本").count(UNK)
+    assert unknown.warning == f"the target has unknown tokens ({count}): the score is that of <unk>"
+    assert translator.score("source 3 of many", "cible 3 de tant").warning is None
     with pytest.raises(OptionError, match="`targets` must have one entry per source, but 1 stand against 2"):
         translator.score(["a", "b"], ["c"])
     with pytest.raises(OptionError, match="must be lists of texts"):

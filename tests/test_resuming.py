@@ -7,7 +7,8 @@ import json
 import os
 import resource
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,7 @@ from dragoman.places import claim
 from dragoman.training import clock, planning, scoring, session, trainer
 from dragoman.training.checkpoint import read_progress
 from dragoman.training.events import Evaluated, Event, Note, Progress, ignore
+from dragoman.training.interrupt import stop_on_interrupt, terminated_as_interrupted
 from dragoman.training.processes import Processes
 from dragoman.training.schedule import Schedule
 
@@ -242,6 +244,52 @@ def test_without_a_checkpoint_nothing_is_resumed(tmp_path: Path) -> None:
     (tmp_path / "m/training/last.safetensors").unlink()
     with pytest.raises(StorageError, match=r"m cannot be resumed: it has no training/last\.safetensors"):
         dragoman.resume(tmp_path / "m", options=TrainOptions(max_steps=9))
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises `KeyboardInterrupt`, as in a terminal: what runs in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_to_stop_and_the_second_stops(first: signal.Signals, second: signal.Signals) -> None:
+    with terminated_as_interrupted():
+        outside = {number: signal.getsignal(number) for number in (first, second)}
+        with stop_on_interrupt() as request:
+            assert not request()
+            os.kill(os.getpid(), first)
+            assert request()
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), second)
+        with stop_on_interrupt():
+            pass
+        assert {number: signal.getsignal(number) for number in (first, second)} == outside
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_signals_belong_to_the_main_thread_and_to_who_already_waits_for_them() -> None:
+    seen: list[object] = []
+
+    def elsewhere() -> None:
+        with terminated_as_interrupted(), stop_on_interrupt() as request:
+            seen.extend([request(), signal.getsignal(signal.SIGTERM)])
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert seen == [False, signal.SIG_DFL]
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with terminated_as_interrupted():
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

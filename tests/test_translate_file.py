@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import io
+import itertools
 import json
 import random
 import re
@@ -155,6 +156,11 @@ def test_every_place_is_in_one_batch_and_batches_are_full_of_tokens_not_of_rows(
         assert sum(sizes) < 1.1 * real, "more than a tenth is padding"
 
 
+def test_of_nothing_there_is_no_window_and_no_batch() -> None:
+    assert list(windows([], size=len)) == []
+    assert list(batches({})) == []
+
+
 def test_a_source_that_is_longer_than_a_batch_is_a_batch_alone() -> None:
     assert list(batches({0: BATCH_TOKENS, 1: BATCH_TOKENS + 1, 2: 3})) == [[1], [0], [2]]
 
@@ -165,11 +171,14 @@ def test_windows_are_bounded_by_lines_and_characters_and_begin_alike_wherever_on
     monkeypatch.setattr(batching, "WINDOW_LINES", 10)
     monkeypatch.setattr(batching, "WINDOW_CHARACTERS", 100)
     draw = random.Random(2)
-    lines = ["x" * draw.choice([1, 5, 30, 250]) for _ in range(200)]
+    lines = ["x" * draw.choice([5, 10, 25, 250]) for _ in range(200)]
     found = list(windows(lines, size=len))
     assert [line for window in found for line in window] == lines
     assert all(len(window) <= 10 for window in found)
     assert all(sum(map(len, window)) <= 100 for window in found if len(window) > 1)
+    for window, following in itertools.pairwise(found):  # it has no room for one more
+        assert len(window) == 10 or sum(map(len, window)) + len(following[0]) > 100
+    assert any(sum(map(len, window)) == 100 for window in found)
     for number in range(len(found)):
         rest = lines[sum(map(len, found[:number])) :]
         assert list(windows(rest, size=len)) == found[number:]
@@ -223,7 +232,7 @@ def test_a_line_is_given_out_as_soon_as_it_and_all_before_it_are_ready() -> None
 
 
 @pytest.mark.parametrize(("ahead", "most"), [(True, 2), (False, 1)])
-def test_no_more_is_read_than_one_window_ahead(ahead: bool, most: int) -> None:
+def test_one_window_is_read_ahead_and_no_more(ahead: bool, most: int) -> None:
     read = 0
 
     def reading() -> Iterator[list[str]]:
@@ -234,7 +243,7 @@ def test_no_more_is_read_than_one_window_ahead(ahead: bool, most: int) -> None:
 
     found = translate_windows(SlowJob(), reading(), text=str, workers=2, ahead=ahead)  # type: ignore[arg-type]
     for given_out, (_, translations) in enumerate(found):
-        assert read <= given_out + most
+        assert read == min(given_out + most, 20)
         assert len(list(translations)) == 5
 
 
