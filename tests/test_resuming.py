@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import resource
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -15,14 +17,16 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from test_training import checkpoint, options, reversed_words
 
 import dragoman
+from dragoman.cli import main
 from dragoman.config import TrainOptions
 from dragoman.errors import DataError, Interrupted, OptionError, StorageError, TrainingError
 from dragoman.places import claim
 from dragoman.training import clock, planning, scoring, session, trainer
-from dragoman.training.checkpoint import read_progress
+from dragoman.training.checkpoint import load_tensors, read_progress, save_tensors
 from dragoman.training.events import Evaluated, Event, Note, Progress, ignore
 from dragoman.training.interrupt import stop_on_interrupt, terminated_as_interrupted
 from dragoman.training.processes import Processes
@@ -244,6 +248,65 @@ def test_without_a_checkpoint_nothing_is_resumed(tmp_path: Path) -> None:
     (tmp_path / "m/training/last.safetensors").unlink()
     with pytest.raises(StorageError, match=r"m cannot be resumed: it has no training/last\.safetensors"):
         dragoman.resume(tmp_path / "m", options=TrainOptions(max_steps=9))
+
+
+def damaged(kind: str, tensors: dict[str, torch.Tensor], progress: dict[str, Any]) -> object:
+    """Changes a checkpoint in place, or returns what takes the place of its progress."""
+    adam = [name for name in tensors if name.startswith("optimizer/decoder.output")]
+    if kind == "no number of steps":
+        del progress["step"]
+    if kind == "a list":
+        return [1]
+    if kind == "another part":
+        tensors["other/name"] = torch.zeros(1)
+    if kind == "another parameter":
+        tensors["optimizer/nobody/exp_avg"] = tensors.pop(adam[0])
+    if kind == "half of a state":
+        del tensors[next(name for name in adam if name.endswith("exp_avg"))]
+    for part in ("optimizer", "average", "weights"):
+        if kind == f"{part} of another shape":
+            name = next(name for name, value in tensors.items() if name.startswith(part) and value.dim() == 2)
+            tensors[name] = tensors[name][:1].clone()
+    return progress
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("no number of steps", "is no checkpoint of dragoman"),
+        ("a list", "is no checkpoint of dragoman"),
+        ("another part", "is no checkpoint of dragoman"),
+        ("another parameter", r"does not fit the configuration beside it \(first at nobody/exp_avg\)"),
+        ("half of a state", "lacks a part of the optimiser's state of decoder"),
+        ("optimizer of another shape", r"does not fit the configuration beside it \(first at .*/exp_avg\)"),
+        ("average of another shape", r"does not fit the configuration beside it \(first at \w+coder\."),
+        ("weights of another shape", r"does not fit the configuration beside it \(first at \w+coder\."),
+    ],
+)
+def test_a_checkpoint_that_is_not_of_this_run_is_named_in_one_line(
+    kind: str, message: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = Path(shutil.copytree(trained, tmp_path / "m"))
+    last = model / "training/last.safetensors"
+    tensors = load_file(last)
+    progress = damaged(kind, tensors, read_progress(last))
+    save_file(tensors, last, {"progress": json.dumps(progress)})
+    assert main(["train", "--resume", str(model), "--max-steps", "3", "--threads", "1", "--device", "cpu"]) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert len(said) == 1
+    assert re.search(rf"^dragoman: error: {last} {message}", said[0])
+
+
+def test_tensors_that_share_memory_are_saved_apart(tmp_path: Path) -> None:
+    whole = torch.arange(6.0)
+    save_tensors(tmp_path / "t.safetensors", {"all": whole, "again": whole, "part": whole[:2]}, {"a": "b"})
+    found, metadata = load_tensors(tmp_path / "t.safetensors")
+    assert metadata == {"a": "b"}
+    assert {name: value.tolist() for name, value in found.items()} == {
+        "all": [0, 1, 2, 3, 4, 5],
+        "again": [0, 1, 2, 3, 4, 5],
+        "part": [0, 1],
+    }
 
 
 @pytest.fixture

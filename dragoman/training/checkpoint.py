@@ -87,26 +87,49 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint back."""
     tensors, metadata = load_tensors(path)
+    progress = _progress_in(metadata, path)
     parts: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizer": {}, "average": {}}
-    try:
-        for name, value in tensors.items():
-            part, _, rest = name.partition("/")
-            parts[part][rest] = value
-        return Checkpoint(**parts, progress=json.loads(metadata["progress"]))
-    except (KeyError, ValueError):
-        raise StorageError(f"{path} is no checkpoint of dragoman") from None
+    for name, value in tensors.items():
+        part, _, rest = name.partition("/")
+        if part not in parts:
+            raise StorageError(f"{path} is no checkpoint of dragoman")
+        parts[part][rest] = value
+    return Checkpoint(**parts, progress=progress)
 
 
 def read_progress(path: Path) -> dict[str, Any]:
     """The progress of a checkpoint, without its tensors."""
     try:
         with safe_open(path, framework="pt") as file:
-            progress: dict[str, Any] = json.loads((file.metadata() or {})["progress"])
-            return progress
+            metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise StorageError(f"{path} is damaged: {error}") from None
+    return _progress_in(metadata, path)
+
+
+def _progress_in(metadata: dict[str, str], path: Path) -> dict[str, Any]:
+    try:
+        progress = json.loads(metadata["progress"])
     except (KeyError, ValueError):
-        raise StorageError(f"{path} is no checkpoint of dragoman") from None
+        progress = None
+    if not isinstance(progress, dict) or not isinstance(progress.get("step"), int):
+        raise StorageError(f"{path} is no checkpoint of dragoman")
+    return progress
+
+
+def check_state(checkpoint: Checkpoint, parameters: dict[str, Tensor], path: Path) -> None:
+    """Raise a `StorageError` that names `path` unless the optimiser's tensors and the average are of these parameters."""
+    kept: dict[str, set[str]] = {}
+    for name, value in (checkpoint.optimizer | checkpoint.average).items():
+        own = next((part for part in name.split("/") if part in parameters), None)
+        if own is None or (value.dim() and value.shape != parameters[own].shape):
+            raise StorageError(f"{path} does not fit the configuration beside it (first at {name})")
+    for name in checkpoint.optimizer:
+        own, _, key = name.rpartition("/")
+        kept.setdefault(own, set()).add(key)
+    for own, keys in kept.items():
+        if keys != set().union(*kept.values()):
+            raise StorageError(f"{path} lacks a part of the optimiser's state of {own}")
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:

@@ -24,6 +24,7 @@ from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training.averaging import RecentWeights
 from dragoman.training.checkpoint import (
     Checkpoint,
+    check_state,
     load_checkpoint,
     load_weights,
     model_weights,
@@ -163,6 +164,7 @@ class Trainer:
         """Go on from the last checkpoint; the first one, `first_checkpoint`, has weights only."""
         checkpoint = load_checkpoint(self.checkpoint_path)
         load_weights(self.model, checkpoint.weights, self.checkpoint_path)
+        check_state(checkpoint, dict(zip(self.names, self.parameters, strict=True)), self.checkpoint_path)
         restore_optimizer(self.optimizer, self.names, checkpoint.optimizer)
         if self.recent.size:
             self.recent.restore(self.names, checkpoint.average, self.parameters)
