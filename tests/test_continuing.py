@@ -165,6 +165,13 @@ def test_what_is_unknown_on_either_side_is_unknown() -> None:
         assert unknown_share(EncodedPairs.of(rows)) == 3 / 6
 
 
+@pytest.mark.parametrize("count", [1, 2_000, 2_001, 6_000])
+def test_unknown_tokens_are_counted_all_over_the_data(count: int) -> None:
+    """Half of it may have another alphabet, and a sorted file begins with one of them."""
+    rows = [([UNK] if i >= count / 2 else [5], [5]) for i in range(count)]
+    assert unknown_share(EncodedPairs.of(rows)) == pytest.approx(0.5 if count > 1 else 0.0, abs=1e-3)
+
+
 def test_the_flag_is_from(earlier: Path, tmp_path: Path) -> None:
     from dragoman.cli import main
 

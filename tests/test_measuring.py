@@ -22,6 +22,7 @@ from dragoman.corpus.tokenization import UNK
 from dragoman.errors import OptionError
 from dragoman.evaluation.forcing import force
 from dragoman.training.seen import seen_in_training, words_in_training
+from dragoman.translation.scoring import perplexity_of
 from dragoman.translator import ScoredPair, Translator
 
 SHORT = ["--max-length", "6", "--beam-size", "2"]
@@ -206,6 +207,17 @@ def test_models_of_different_vocabularies_score_no_pair_and_none_is_read(
     assert "there is no perplexity" in err
     assert "by length" in out
     assert "perplexity" not in out
+
+
+def test_a_pair_without_a_score_is_in_no_perplexity() -> None:
+    pairs = [ScoredPair("s", text, sum(each), (), each) for text, each in (("ab", (-1.0, -2.0)), ("c", (-0.5,)))]
+    without = ScoredPair("", "a very long target", math.nan, (), (), warning="source: the line is empty")
+    found = perplexity_of([without, pairs[0], without, pairs[1], without])
+    assert found == perplexity_of(pairs)
+    assert found is not None
+    assert (found.pairs, found.per_token) == (2, pytest.approx(math.exp(3.5 / 3)))
+    assert found.per_character == pytest.approx(math.exp(3.5 / (3 + 2)))
+    assert perplexity_of([without]) is None
 
 
 def test_score_holds_no_more_pairs_than_it_scores_at_once(
