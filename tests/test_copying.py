@@ -292,6 +292,19 @@ def test_it_needs_attention_and_is_off_unless_asked_for() -> None:
     assert choose(TrainOptions(copying=True, preset="textbook", attention="dot"), DATA)[0].copying is True
 
 
+def test_sides_that_share_no_token_leave_nothing_to_copy(tmp_path: Path) -> None:
+    greek = [("abcdef"[i % 5 :], "αβγδεζ"[i % 4 :]) for i in range(40)]
+    given = TrainOptions(
+        copying=True, tokenizer="char", max_steps=1, dev=("2",), hidden_size=8, threads=1, device="cpu"
+    )
+    with pytest.raises(
+        OptionError,
+        match=r"^`copying` needs tokens that both sides share, but the vocabularies have none in common$",
+    ):
+        dragoman.train(greek, out=tmp_path / "m", options=given)
+    assert not (tmp_path / "m").exists()
+
+
 @pytest.mark.parametrize("shared", [True, False])
 def test_the_map_from_source_to_target_ids_travels_with_the_model(tmp_path: Path, shared: bool) -> None:
     train(tmp_path / "m", shared_vocabulary=shared)

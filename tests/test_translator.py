@@ -277,6 +277,28 @@ def test_embeddings_of_either_side_start_from_a_file_and_stay_if_frozen_resumed_
         assert any(f"{side} vectors:" in note and "glove.txt" in note for note in notes)
 
 
+def test_vectors_of_other_words_are_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "greek.txt"
+    path.write_text("άλφα 0.1 0.2\n</s> 0.3 0.4\n", encoding="utf-8")  # what ends every output is no word
+    with pytest.raises(
+        OptionError, match=r"^`target_vectors`: .*greek\.txt has none of the \d+ tokens of the target side$"
+    ):
+        dragoman.train(
+            [(s, s) for s in sentences(50, seed=9)],
+            options=TrainOptions(target_vectors=str(path), tokenizer="char", max_steps=1, hidden_size=8, threads=1),
+        )
+
+
+def test_a_batch_has_room_for_the_outputs_that_are_under_way(trained: Path) -> None:
+    translator = dragoman.load(trained, threads=1)
+    for given, width in (
+        ({"beam_size": 7, "num_hypotheses": 2}, 7),
+        ({"method": "sample", "num_hypotheses": 6}, 6),
+        ({"method": "best_first"}, 1),
+    ):
+        assert translator.job(SearchOptions(**given)).width == width, given
+
+
 def test_damaged_vectors_are_named_with_their_line(tmp_path: Path) -> None:
     path = vectors_file(tmp_path / "glove.txt")
     lines = path.read_text().splitlines()
