@@ -14,8 +14,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from dragoman.cli.output import console, notice, warn
-from dragoman.training.events import ignore
-from dragoman.training.launch import launched
 
 if TYPE_CHECKING:
     from dragoman.training.events import Evaluated, Event, Listener, Note, Progress, Stage
@@ -27,6 +25,9 @@ _WORTH_A_WORD = 2.0
 
 def watcher() -> AbstractContextManager[Listener]:
     """A bar if stderr is a terminal, otherwise lines; silence in all processes but the main one."""
+    from dragoman.training.events import ignore
+    from dragoman.training.launch import launched
+
     if not launched().main:
         return nullcontext(ignore)
     return Bar() if _redraws() else Lines()
