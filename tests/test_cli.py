@@ -107,6 +107,10 @@ def test_flags_override_the_config_file(tmp_path: Path) -> None:
     assert (options.layers, options.max_minutes, options.peek, options.dev) == (1, 1.5, True, ("500",))
     assert options.source == ("lemma", "2")
     assert options.model_fields_set == {"layers", "max_minutes", "peek", "dev", "source"}
+    for text in ('copy = true\nfrom = "model"\n', 'copying = true\nfrom_model = "model"\n'):
+        file.write_text(text)
+        options = with_file(TrainOptions(), file)
+        assert (options.copying, options.from_model) == (True, "model"), "a key may be a flag's name or a field's"
 
 
 @pytest.mark.parametrize(
@@ -114,6 +118,8 @@ def test_flags_override_the_config_file(tmp_path: Path) -> None:
     [
         ("layerz = 2", OptionError, r'options.toml: there is no option layerz; did you mean "layers"\?'),
         ("layers = 0", OptionError, "options.toml: `layers` must be at least 1, but is 0"),
+        ("copi = true", OptionError, r'options.toml: there is no option copi; did you mean "copy"\?'),
+        ("max-steps = 2\nmax_steps = 3", OptionError, "options.toml: max_steps is there twice, under two names"),
         ("layers = ", DataError, "options.toml: is not valid TOML"),
         ("[model]\nlayers = 2", OptionError, "options.toml: there is no option model"),
     ],

@@ -149,7 +149,7 @@ def flags_of(command: Callable[..., None]) -> dict[str, bool]:
 
 
 def with_file(options: Model, path: Path | None) -> Model:
-    """`options`, with what they leave unset taken from the TOML file at `path`."""
+    """`options`, with what they leave unset taken from the TOML file at `path`, whose keys are names of flags or of fields."""
     if path is None:
         return options
     try:
@@ -157,10 +157,16 @@ def with_file(options: Model, path: Path | None) -> Model:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: is not valid TOML: {error}") from None
     fields = type(options).model_fields
-    from_file = {key.replace("-", "_"): value for key, value in values.items()}
-    for key in from_file:
-        if key not in fields:
-            raise OptionError(f"{path}: there is no option {key}; {nearest(key, fields)}")
+    typed = {flag(name).removeprefix("--").replace("-", "_"): name for name in fields}
+    from_file: dict[str, Any] = {}
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        name = typed.get(name, name)
+        if name not in fields:
+            raise OptionError(f"{path}: there is no option {key}; {nearest(key.replace('-', '_'), typed)}")
+        if name in from_file:
+            raise OptionError(f"{path}: {key} is there twice, under two names: leave one out")
+        from_file[name] = value
     try:
         type(options)(**from_file)
     except OptionError as error:

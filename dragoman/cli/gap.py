@@ -49,6 +49,7 @@ def gap(
 
     translator = load(model, device=machine.device, threads=machine.threads)
     sources, references = read_items(translator, pairs, reading)
+    _ = translator.model  # loaded before anything is counted
     with counting("translating", total=len(sources)) as count:
         found = translator.gap(sources, references, horizon=horizon, listener=count)
     if svg is not None:
