@@ -41,8 +41,8 @@ SHORTLIST = "shortlist.npz"
 SHORTLIST_VERSION = 1
 """Raised when an older dragoman could no longer read the shortlists of a newer one."""
 GRAPHS, GRAPH_LIST = "onnx", "graphs.json"
-GRAPHS_VERSION = 2
-"""Raised when an older dragoman could no longer run what a newer one exports."""
+GRAPHS_VERSION = 3
+"""Raised when an older dragoman could no longer run what a newer one exports, or a newer one must not run what an older one did."""
 _PARTS: Final[dict[str, type]] = {
     "name": str,
     "dragoman_version": str,
@@ -276,6 +276,8 @@ class ModelDirectory:
         if not self.has_graphs:
             raise StorageError(f"{self.path} has no ONNX graphs; make them with: dragoman export {self.path}")
         listed = self._graph_list()
+        if self.is_bundle and listed["format_version"] < GRAPHS_VERSION:
+            raise StorageError(f"{self.path} was made by an older dragoman; {self.renewal}")
         if not self.is_bundle and self._is_stale(listed):
             raise StorageError(
                 f"the ONNX graphs of {self.path} are of other weights or an older dragoman; {self.renewal}"

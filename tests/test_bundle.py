@@ -14,6 +14,7 @@ import pytest
 from test_runtime import run_without_extra
 
 import dragoman
+from dragoman import storage
 from dragoman.bundle import BUNDLE_VERSION, Bundle, write_bundle
 from dragoman.cli import main
 from dragoman.errors import DragomanError, StorageError
@@ -54,6 +55,12 @@ def test_commands_take_a_bundle_without_the_training_extra(bundle: Path, tmp_pat
     assert done.returncode == 0
     assert "int8" in done.stdout
     assert "size of the bundle" in done.stdout
+
+
+def test_a_bundle_of_an_older_version_is_refused(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "GRAPHS_VERSION", storage.GRAPHS_VERSION + 1)
+    with pytest.raises(StorageError, match="was made by an older dragoman; make it again with: dragoman export"):
+        dragoman.load(bundle)
 
 
 def test_other_commands_take_a_bundle(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from onnx import TensorProto
+from onnx.numpy_helper import to_array
 from test_model import CASES, SHAPES, build
 from tiny import PAIRS
 
@@ -31,9 +31,9 @@ from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
 from dragoman.runtime.decoder_graph import decoder_graph
 from dragoman.runtime.encoder_graph import encoder_graph
-from dragoman.runtime.engine import OnnxStepper, fast_products_are_exact, session_options
+from dragoman.runtime.engine import OnnxStepper, session_options
 from dragoman.runtime.export import check_sample, default_of, export_graphs
-from dragoman.runtime.graph import FLOAT, GraphBuilder
+from dragoman.runtime.graph import FLOAT, INT64, GraphBuilder
 from dragoman.runtime.parity import MAX_LENGTH, Parity, Sample, compare, losses
 from dragoman.storage import GRAPHS_VERSION, ModelDirectory
 from dragoman.training.events import Event, Note
@@ -208,50 +208,43 @@ def test_law_3_in_int8_a_source_gets_the_same_outputs_in_any_company(shape: str,
             )
 
 
-def test_in_int8_processors_without_fast_exact_products_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = build("multihead", "lstm", hidden_size=64, embedding_size=64).float().eval()
-    found = []
-    for exact in (True, False):
-        monkeypatch.setattr("dragoman.runtime.engine.fast_products_are_exact", lambda exact=exact: exact)
-        engine = engine_of(model, "int8")
-        found.append(engine.step(engine.start(BATCHES[1]), np.array([2, 4, 5]), top_k=None).log_probs)
-    if not fast_products_are_exact():
-        pytest.skip("the fast products of this processor overflow")
-    np.testing.assert_array_equal(found[0], found[1])
+WEIGHTS = {
+    "drawn": np.random.default_rng(1).standard_normal((40, 65)),
+    "all equal": np.full((40, 64), 0.7),
+    "all equal, an odd one": np.full((40, 65), -0.7),
+    "alternating": np.tile([0.9, -0.9], (40, 32)),
+    "one large": np.concatenate([np.ones((40, 1)), np.full((40, 62), 0.01)], axis=1),
+}
 
 
-def test_processors_without_fast_exact_products_take_the_slow_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dragoman.runtime.engine.fast_products_are_exact", lambda: False)
-    assert session_options(1).get_session_config_entry("session.x64quantprecision") == "1"
+@pytest.mark.parametrize("chosen", [False, True], ids=["all rows", "some rows"])
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_in_int8_sums_are_exact_on_every_processor(name: str, chosen: bool) -> None:
+    """Without VNNI two products are added in 16 bits, which is enough if two neighbours are at most 128 together."""
+    weight = WEIGHTS[name].astype(np.float32)
+    outputs, width = weight.shape
+    graph = GraphBuilder("product", precision="int8")
+    inputs = graph.input("inputs", FLOAT, ["rows", width])
+    rows = graph.input("chosen", INT64, ["chosen"]) if chosen else None
+    graph.output(graph.linear(inputs, "product", weight, None, chosen=rows), "outputs", FLOAT, ["rows", "some"])
+    made = graph.build()
+    stored = {constant.name: to_array(constant) for constant in onnx.load_from_string(made).graph.initializer}
+    whole, scales = stored["product.weight"].astype(np.int64), stored["product.weight.scales"]
+    assert np.abs(whole).max() > 60
+    assert np.abs(whole[:, : width // 2 * 2].reshape(outputs, -1, 2).sum(axis=2)).max() <= 128
+    np.testing.assert_allclose(whole * scales[:, None], weight, atol=0.51 * float(scales.max()))
+
+    session = onnxruntime.InferenceSession(made, session_options(1), providers=["CPUExecutionProvider"])
+    which = np.array([3, 0, 39, 7]) if chosen else np.arange(outputs)
+    for count in (1, 2, 3, 4, 5, 6, 7, 30):
+        for numbers in (np.full((count, width), 127), np.full((count, width), -127), signs(count, width)):
+            given = {"inputs": numbers.astype(np.float32)} | ({"chosen": which} if chosen else {})
+            sums = numbers @ whole[which].T
+            np.testing.assert_allclose(session.run(None, given)[0], sums * scales[which], rtol=1e-5, atol=1e-3)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_in_int8_every_weight_is_unsigned_or_made_so_on_loading(shape: str) -> None:
-    """Signed ones overflow without VNNI; ONNX Runtime makes those unsigned that stand in the graph of their product."""
-    model = build(shape, "lstm").float().eval()
-    graphs = [build_graph(model, precision="int8") for build_graph in (encoder_graph, decoder_graph)]
-    graphs.append(decoder_graph(model, precision="int8", shortlist=True))
-    products = [found for made in graphs for found in weights_of_products(onnx.load_from_string(made).graph)]
-    assert len(products) >= 6
-    assert {kind for stands, kind in products if not stands} <= {TensorProto.UINT8}
-
-
-def weights_of_products(graph: onnx.GraphProto) -> list[tuple[bool, int]]:
-    """For every product of 8-bit numbers, whether its whole weight stands in its own graph, and of which kind it is."""
-    made = {value: node for node in graph.node for value in node.output}
-    kinds = {constant.name: constant.data_type for constant in graph.initializer}
-    found = []
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                found += weights_of_products(attribute.g)
-        if node.op_type == "MatMulIntegerToFloat":
-            whole, weight = True, node.input[1]
-            while weight in made:
-                whole = whole and made[weight].op_type == "Transpose"
-                weight = made[weight].input[0]
-            found.append((whole and weight in kinds, kinds.get(weight, TensorProto.UNDEFINED)))
-    return found
+def signs(rows: int, columns: int) -> np.ndarray:
+    return np.random.default_rng(2).choice([-127, 127], size=(rows, columns))
 
 
 def test_in_int8_every_row_has_a_scale_of_its_own_and_a_row_of_zeros_is_a_row_of_biases() -> None:

@@ -48,7 +48,7 @@ class _Step:
         self.layers, self.readout = _reading_heads(decoder)
         self.shortlist = shortlist
         self.hidden = decoder.layers[0].hidden_size
-        self.g = GraphBuilder("decoder", precision=precision, choosing=shortlist)
+        self.g = GraphBuilder("decoder", precision=precision)
 
     def build(self) -> bytes:
         """Declare the inputs, follow one step, give out what follows."""

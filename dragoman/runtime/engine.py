@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import platform
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -192,18 +190,4 @@ def session_options(threads: int | None) -> Any:
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if not fast_products_are_exact():
-        # Others give the same sums, in twice the time.
-        options.add_session_config_entry("session.x64quantprecision", "1")
     return options
-
-
-def fast_products_are_exact() -> bool:
-    """Whether ONNX Runtime's fast products of 8-bit numbers cannot overflow here: on x86 that takes VNNI instructions."""
-    if platform.machine().lower() not in ("x86_64", "amd64", "x86", "i386", "i686"):
-        return True
-    try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
-            return "vnni" in file.read(8192)  # the first processor's flags
-    except OSError:
-        return False
