@@ -206,7 +206,7 @@ def test_a_kill_in_the_middle_of_a_write_leaves_the_old_file(tmp_path: Path) -> 
     assert killed.returncode < 0
     assert path.read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 3
-    clear_leftovers(path)
+    clear_leftovers(path.parent, path.name)
     assert set(tmp_path.iterdir()) == {path, other}
 
 
