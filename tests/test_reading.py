@@ -499,8 +499,7 @@ def usable_error(path, **options) -> str:
         ("안녕하세요\thello\n잘 자요\tgood night\n".encode("cp949"), {}, "--encoding cp949"),
         ("привет\thello\n".encode("cp1251"), {}, "--encoding cp1251"),
         ("ありがとう\tthanks\n".encode("shift_jis"), {}, "--encoding shift_jis"),
-        ("Go.\tVa !\n".encode("utf-16"), {}, "--encoding utf-16"),
-        ("Go.\tVa !\r\nRun!\tCours !\r\n".encode("utf-16"), {}, "--encoding utf-16"),
+        ("Go.\tVa !\n".encode("utf-16-le"), {}, "--encoding utf-16"),
         ("Go.;Va !\nRun!;Cours !\n", {}, "--separator ';'"),
         ("Go. ||| Va !\nRun! ||| Cours !\n", {}, "--separator ' ||| '"),
         ("Go.\tVa !\n", {"separator": ";"}, r"--separator '\t'"),
@@ -520,6 +519,15 @@ def test_too_few_usable_rows_name_the_likely_cause(tmp_path, content, options, c
     message = usable_error(write(tmp_path / "a.txt", content), **options)
     assert cause in message
     assert "none of" in message
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_mark_of_utf_16_is_an_error_that_names_the_encoding(tmp_path, encoding):
+    path = write(tmp_path / "a.txt", "\ufeffGo.\tVa !\nRun!\tCours !\n".encode(encoding))
+    for some in (lambda: read(path), lambda: list(read_sources(path, ReadOptions()))):
+        with pytest.raises(DataError, match=r"a\.txt: this is UTF-16 text: give --encoding utf-16"):
+            some()
+    assert read(path, encoding="utf-16") == [("Go.", "Va !"), ("Run!", "Cours !")]
 
 
 def test_half_usable_is_enough(tmp_path):

@@ -167,10 +167,14 @@ def damage_is_an_error(place: str) -> Iterator[None]:
         raise DataError(f"{place}: cannot be read: {error.strerror or error}") from None
 
 
+_MARKS_OF_UTF_16 = ("\udcff\udcfe", "\udcfe\udcff")
+"""The byte-order marks as an encoding reads them that has no such bytes."""
+
+
 def read_lines(stream: io.BufferedReader, *, name: str, encoding: str) -> Generator[tuple[int, str], None, None]:
     """Yield (number from 1, text without its line end); a line over `MAX_LINE` comes cut at `MAX_LINE + 1` characters.
 
-    A byte-order mark at the start is dropped. Lines end with LF or CRLF.
+    A byte-order mark at the start is dropped; one of another encoding is a `DataError`. Lines end with LF or CRLF.
     """
     text = io.TextIOWrapper(stream, encoding=encoding, errors="surrogateescape", newline="\n")
     number = 0
@@ -181,6 +185,8 @@ def read_lines(stream: io.BufferedReader, *, name: str, encoding: str) -> Genera
             if not line:
                 return
             if number == 1:
+                if line.startswith(_MARKS_OF_UTF_16):
+                    raise DataError(f"{name}: this is UTF-16 text: give --encoding utf-16")
                 line = line.removeprefix("\ufeff")
             yield number, line.rstrip("\r\n")
     finally:
