@@ -300,6 +300,11 @@ class Translator:
         )
         return scores, translations
 
+    @property
+    def scores_pairs(self) -> bool:
+        """Whether `score` can be asked: an ensemble of different vocabularies has no score for a pair."""
+        return not self._apart
+
     @overload
     def score(self, sources: str, targets: str) -> ScoredPair: ...  # type: ignore[overload-overlap]
 
@@ -313,7 +318,7 @@ class Translator:
 
         >>> translator.score("Go home.", "Rentre à la maison.").token_scores
         """
-        if self._apart:
+        if not self.scores_pairs:
             raise OptionError("an `ensemble` of different vocabularies has no score for a pair: ask each of its models")
         if isinstance(sources, str) and isinstance(targets, str):
             return score_pairs(self.stepper, self.texts, [sources], [targets])[0]

@@ -18,7 +18,6 @@ from dragoman.cli.output import show_messages, table, warn, written
 from dragoman.cli.pairs import TestPairs, read_rows, warn_of_missing
 from dragoman.cli.progress import counting
 from dragoman.config import CompanionOptions, EngineOptions, ReadOptions, SearchOptions
-from dragoman.errors import OptionError
 
 if TYPE_CHECKING:
     from dragoman.evaluation.breakdown import Part, Sentence, WordPart
@@ -116,9 +115,7 @@ def evaluate(
 def _perplexity(translator: Translator, sources: list[str], references: list[list[str]]) -> Perplexity | None:
     from dragoman.translation.scoring import perplexity_of
 
-    try:
-        translator.score([], [])
-    except OptionError:
+    if not translator.scores_pairs:
         warn("there is no perplexity: models of different vocabularies have no score for a pair together")
         return None
     rows = [(source, text) for source, texts in zip(sources, references, strict=True) for text in texts]
