@@ -202,6 +202,21 @@ def test_what_changes_nothing_only_because_it_is_off_may_be_given() -> None:
     assert recipe(minimum_risk=0.9, r_drop=1.0).r_drop == 1
 
 
+def test_what_has_no_effect_is_off_in_the_recipe_too() -> None:
+    """Or the model card would tell of heads and of a decay that were not there."""
+    assert (recipe().attention_heads, recipe().weight_decay) == (4, 0.01)
+    assert recipe(attention="general").attention_heads == 1
+    assert {recipe(optimizer=name).weight_decay for name in ("adam", "sgd")} == {0.0}
+
+
+def test_sgd_has_a_rate_of_its_own() -> None:
+    chosen, reasons = choose(TrainOptions(optimizer="sgd"), data())
+    assert (chosen.learning_rate, chosen.embedding_rate) == (1.0, 1.0)
+    assert "sgd" in next(reason.why for reason in reasons if reason.name == "learning_rate")
+    assert recipe(optimizer="sgd", learning_rate=0.3).learning_rate == 0.3
+    assert recipe(optimizer="sgd", preset="sutskever2014").learning_rate == 1.0
+
+
 def test_tying_everything_needs_one_vocabulary() -> None:
     with pytest.raises(OptionError, match="needs one vocabulary"):
         recipe(data(shared_vocabulary=False), tie_embeddings="all")

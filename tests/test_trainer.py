@@ -12,7 +12,7 @@ import pytest
 import torch
 from processor import needs_bfloat16
 from safetensors.torch import load_file
-from test_objective import CPU, VOCAB, batch_of, distance, gradients, pairs
+from test_objective import CPU, VOCAB, batch_of, build, distance, gradients, pairs
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
@@ -22,7 +22,8 @@ from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training import session
 from dragoman.training import trainer as trainer_room
 from dragoman.training.events import ignore
-from dragoman.training.objective import Objective, batch_loss
+from dragoman.training.objective import Objective, add_gradients, batch_loss
+from dragoman.training.optimizer import build_optimizer, trained_parameters
 from dragoman.training.processes import ALONE, Processes
 from dragoman.training.recipe import DataSummary, choose
 from dragoman.training.risk import COSTS
@@ -268,3 +269,19 @@ def test_on_a_plateau_the_rate_is_halved_after_every_two_evaluations_in_which_th
     rates = [row["learning_rate"] for row in run.run.history]  # of the step before each evaluation
     assert rates == pytest.approx([0.008, 0.008, 0.008, 0.008, 0.004, 0.004, 0.004, 0.004])
     assert run.rate == pytest.approx(0.002)
+
+
+def test_sgd_learns_at_its_default_rate_as_adam_does_at_its_own() -> None:
+    """A rate that is right for Adam is so low for SGD that nothing moves."""
+    batch, after = batch_of(pairs(20), range(20)), {}
+    for name, more in (("adam", {}), ("sgd", {}), ("too low", {"learning_rate": 0.002})):
+        recipe, _ = choose(TrainOptions(optimizer=name.replace("too low", "sgd"), preset="textbook", **more), DATA)  # type: ignore[arg-type]
+        model = build(attention="none")
+        optimizer = build_optimizer(recipe, trained_parameters(model))
+        for _ in range(20):
+            optimizer.zero_grad()
+            loss = add_gradients(model, [batch], CPU, Objective())
+            optimizer.step()
+        after[name] = loss.cross_entropy / loss.tokens
+    assert after["sgd"] < after["adam"] + 0.05
+    assert after["too low"] > after["adam"] + 0.05

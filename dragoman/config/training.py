@@ -279,7 +279,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         float | None,
         option(
             "Training",
-            description="Highest learning rate, reached at the end of the warm-up. Default: 0.002 (0.001 for much data).",
+            description="Highest learning rate, reached at the end of the warm-up. Default: 0.002 (0.001 for much data; 1 for sgd).",
             gt=0,
         ),
     ] = None
@@ -288,7 +288,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         # Less is a rate of its own, given by mistake.
         option(
             "Training",
-            description="Learning rate of the embeddings, as a multiple of `learning_rate`. Default: 4 or 8, which makes 0.008.",
+            description="Learning rate of the embeddings, as a multiple of `learning_rate`. Default: 4 or 8, which makes 0.008 (1 for sgd).",
             ge=0.05,
             le=1000,
         ),

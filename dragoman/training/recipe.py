@@ -167,7 +167,10 @@ def choose(options: TrainOptions, data: DataSummary) -> tuple[Recipe, list[Reaso
     if data.target_vector_size is not None:
         values["embedding_size"] = data.target_vector_size
     if options.attention_heads is None:  # as many of four as divide the width that was asked for
-        values["attention_heads"] = next(heads for heads in (4, 3, 2, 1) if values["hidden_size"] % heads == 0)
+        most = 4 if values["attention"] == "multihead" else 1
+        values["attention_heads"] = next(heads for heads in range(most, 0, -1) if values["hidden_size"] % heads == 0)
+    if options.weight_decay is None and values["optimizer"] != "adamw":
+        values["weight_decay"] = 0.0
     _settle_ties(options, data, values, reasons)
     if values["average_checkpoints"] and options.average_decay is None:
         values["average_decay"] = 0.0
@@ -232,7 +235,11 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
     # Small batches win when time is short: twice the steps for a tenth of the speed.
     batch = 1_500 if pairs >= 400_000 and not hurried else 750 if pairs >= 8_000 else 500 if pairs >= 2_000 else 300
     tie = "all" if data.shared_vocabulary and not symbols else "target"
-    rate = 1e-3 if width == 512 else 2e-3
+    rate, rated = (1e-3 if width == 512 else 2e-3), size
+    embeddings, faster = EMBEDDINGS_LEARN / rate, "a row learns only when its token occurs, so it learns faster"
+    if options.optimizer == "sgd":  # unlike Adam's, its steps are as small as the gradients are
+        rate, rated = 1.0, "sgd needs a larger one than adam"
+        embeddings, faster = 1.0, "sgd has one rate for all"
     of_symbols, of_text = 0.5 if small else 0.1 if large else 0.3, 0.3 if small else 0.2 if pairs < 100_000 else 0.1
     dropout, words, masked = of_symbols if symbols else of_text, 0.1 if small and not symbols else 0.0, size
     if not options.r_drop:  # which compares two masks
@@ -264,7 +271,7 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
         "epochs": (epochs, f"at most; {size}"),
         "batch_tokens": (batch, size),
         "optimizer": ("adamw", ""),
-        "learning_rate": (rate, size),
+        "learning_rate": (rate, rated),
         "schedule": ("linear", "the rate falls to zero at the last step"),
         "warmup_steps": (800 if large else 400, ""),
         "weight_decay": (0.01, ""),
@@ -296,7 +303,7 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
         "embedding_rate": (
             (1.0, "vectors from a file need small changes only")
             if data.source_vector_size or data.target_vector_size
-            else (EMBEDDINGS_LEARN / rate, "a row learns only when its token occurs, so it learns faster")
+            else (embeddings, faster)
         ),
     }
 
