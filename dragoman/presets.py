@@ -85,8 +85,9 @@ PRESETS: Mapping[str, Preset] = {
         summary="a bidirectional GRU encoder; additive attention inside the decoder's recurrence",
         paper="Bahdanau, Cho and Bengio (2015), Neural Machine Translation by Jointly Learning to Align and Translate",
         departs=(
-            "The bridge copies both directions' last states (the paper: a learned map of the backward one); tanh for "
-            "maxout before the softmax, over the new state; Adam for Adadelta; widths follow the data (1000)."
+            "The GRU's reset gate acts after the matrix product, as in cuDNN; the bridge copies both directions' last states "
+            "(the paper: a learned map of the backward one); tanh for maxout before the softmax, over the new state; Adam for "
+            "Adadelta; widths follow the data (1000)."
         ),
         values={
             **_PLAIN,
@@ -102,7 +103,10 @@ PRESETS: Mapping[str, Preset] = {
     "luong2015": Preset(
         summary="stacked LSTMs, general attention of the top layer, input feeding, a source read backwards",
         paper="Luong, Pham and Manning (2015), Effective Approaches to Attention-based Neural Machine Translation",
-        departs="Two layers (the paper: 4); Adam for SGD; widths follow the data (1000); global attention only.",
+        departs=(
+            "Two layers (the paper: 4); one dropout mask for all steps (the paper: one for each); Adam for SGD; widths follow "
+            "the data (1000); global attention only."
+        ),
         values={
             **_PLAIN,
             "cell": "lstm",
