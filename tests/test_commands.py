@@ -306,6 +306,16 @@ def test_the_model_card_holds_the_command(trained: Path) -> None:
     assert "- command: `dragoman train " in (trained / "README.md").read_text(encoding="utf-8")
 
 
+def test_the_model_card_holds_every_value_of_the_run(trained: Path) -> None:
+    """Two cards tell what differs between two runs, chosen values too; what is off has no parts."""
+    card, config = (trained / "README.md").read_text(encoding="utf-8"), ModelDirectory.open(trained).config
+    architecture = config["architecture"]
+    for name, value in config["recipe"].items():
+        shown = f"- {name}: {value}\n" if name in architecture else f"{name}={value}"
+        idle = value is None or name.startswith(("risk_", "sampling_"))
+        assert (shown in card) is not idle, name
+
+
 def test_a_partner_that_sends_one_line_at_a_time_gets_each_answer(trained: Path) -> None:
     command = [sys.executable, "-m", "dragoman", "translate", str(trained), *SHORT]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

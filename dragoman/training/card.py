@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from dragoman.training.recipe import PARTS_OF
+
 
 def model_card(config: dict[str, Any]) -> str:
     """The card of a model directory, from its configuration."""
@@ -95,7 +97,17 @@ def _run(run: dict[str, Any], config: dict[str, Any]) -> str:
         rows.append(f"- command: `{config['command']}`")
     given = ", ".join(f"{name}={value}" for name, value in config["options"].items())
     rows.append(f"- options given: {f'`{given}`' if given else 'none'}")
+    values = ", ".join(f"{name}={value}" for name, value in _values(config))
+    rows.append(f"- values, given or chosen: `{values}`")
     return "\n".join(rows)
+
+
+def _values(config: dict[str, Any]) -> list[tuple[str, Any]]:
+    """What decides the weights beside the data and the architecture, without what says how something works that is off."""
+    recipe = config["recipe"]
+    idle = {part for whole, parts in PARTS_OF.items() if not recipe.get(whole) for part in parts}
+    hidden = idle | config["architecture"].keys()
+    return [(name, value) for name, value in recipe.items() if value is not None and name not in hidden]
 
 
 def beside_plan(forecast: dict[str, Any], run: dict[str, Any]) -> str:

@@ -363,7 +363,7 @@ def _check(values: dict[str, Any], data: DataSummary) -> None:
         )
 
 
-_PARTS_OF = {
+PARTS_OF = {
     "minimum_risk": ("risk_metric", "risk_candidates", "risk_sharpness"),
     "scheduled_sampling": ("sampling_curve", "sampling_steps"),
 }
@@ -372,7 +372,7 @@ _PARTS_OF = {
 
 def _check_effects(options: TrainOptions, values: dict[str, Any], data: DataSummary) -> None:
     """Raise `OptionError` for an option that is given but would change nothing."""
-    for whole, parts in _PARTS_OF.items():
+    for whole, parts in PARTS_OF.items():
         for name in parts:
             if getattr(options, name) is not None and not values[whole]:
                 raise OptionError(f"`{name}` needs `{whole}`, but it is 0")
