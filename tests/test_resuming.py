@@ -263,6 +263,15 @@ def damaged(kind: str, tensors: dict[str, torch.Tensor], progress: dict[str, Any
         tensors["optimizer/nobody/exp_avg"] = tensors.pop(adam[0])
     if kind == "half of a state":
         del tensors[next(name for name in adam if name.endswith("exp_avg"))]
+    for part in ("optimizer", "average"):
+        if kind == f"no {part}":
+            for name in [name for name in tensors if name.startswith(part)]:
+                del tensors[name]
+    if kind == "no state of one":
+        for name in adam:
+            del tensors[name]
+    if kind == "no average of one":
+        del tensors["average/decoder.output.bias"]
     for part in ("optimizer", "average", "weights"):
         if kind == f"{part} of another shape":
             name = next(name for name, value in tensors.items() if name.startswith(part) and value.dim() == 2)
@@ -278,6 +287,10 @@ def damaged(kind: str, tensors: dict[str, torch.Tensor], progress: dict[str, Any
         ("another part", "is no checkpoint of dragoman"),
         ("another parameter", r"does not fit the configuration beside it \(first at nobody/exp_avg\)"),
         ("half of a state", "lacks a part of the optimiser's state of decoder"),
+        ("no state of one", r"lacks the optimiser's state of decoder\.output"),
+        ("no average of one", r"lacks the average of decoder\.output\.bias"),
+        ("no optimizer", r"lacks the optimiser's state of \w+coder\."),
+        ("no average", r"lacks the average of \w+coder\."),
         ("optimizer of another shape", r"does not fit the configuration beside it \(first at .*/exp_avg\)"),
         ("average of another shape", r"does not fit the configuration beside it \(first at \w+coder\."),
         ("weights of another shape", r"does not fit the configuration beside it \(first at \w+coder\."),
@@ -291,10 +304,70 @@ def test_a_checkpoint_that_is_not_of_this_run_is_named_in_one_line(
     tensors = load_file(last)
     progress = damaged(kind, tensors, read_progress(last))
     save_file(tensors, last, {"progress": json.dumps(progress)})
+    before = everything(model)
     assert main(["train", "--resume", str(model), "--max-steps", "3", "--threads", "1", "--device", "cpu"]) == 2
     said = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
     assert len(said) == 1
     assert re.search(rf"^dragoman: error: {last} {message}", said[0])
+    assert everything(model) == before
+
+
+def test_a_checkpoint_has_as_many_copies_for_the_average_as_there_were_evaluations(tmp_path: Path) -> None:
+    """At most as many as are averaged; what is kept of none is nothing."""
+    out, last = tmp_path / "m", tmp_path / "m/training/last.safetensors"
+    run = options(average_checkpoints=2, average_decay=None, eval_every=2, max_steps=9)
+    with pytest.raises(Interrupted):
+        session.start(reversed_words(60), out, run, overwrite=False, listener=ignore, command=None, stop_at=1)
+    for step, copies in ((1, 0), (3, 1), (7, 2)):
+        with pytest.raises(Interrupted):
+            session.go_on(out, TrainOptions(threads=1, device="cpu"), listener=ignore, stop_at=step)
+        tensors = load_file(last)
+        numbers = {name.split("/")[1] for name in tensors if name.startswith("average/")}
+        assert numbers == {str(number) for number in range(copies)}
+    newest = {name: value for name, value in tensors.items() if not name.startswith("average/1/")}
+    save_file(newest, last, {"progress": json.dumps(read_progress(last))})
+    with pytest.raises(StorageError, match=r"last\.safetensors lacks the average of 1/\w+coder\."):
+        dragoman.resume(out)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hidden_size": 32}, r"last\.safetensors does not fit the configuration beside it \(first at encoder\."),
+        ({"encoder_layers": 2}, r"last\.safetensors does not fit the configuration beside it \(first at encoder\."),
+        ({"hidden_size": 2**24}, r"last\.safetensors does not fit the configuration beside it \(first at encoder\."),
+        (
+            {"hidden_size": -3},
+            r"config\.json describes no model of this version: hidden_size must be greater than zero",
+        ),
+        ({"cell": "best"}, r"config\.json describes no model of this version: Unknown nonlinearity 'best'"),
+        ({"heads": 3}, r"config\.json describes no model of this version: .* unexpected keyword argument 'heads'"),
+    ],
+)
+def test_an_architecture_that_does_not_fit_the_weights_is_found_before_anything_is_written(
+    change: dict[str, Any], message: str, trained: Path, tmp_path: Path
+) -> None:
+    model = Path(shutil.copytree(trained, tmp_path / "m"))
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    config["architecture"] |= change
+    (model / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    before = everything(model)
+    with pytest.raises(StorageError, match=message):
+        dragoman.resume(model, options=TrainOptions(max_steps=4, threads=1, device="cpu"))
+    assert everything(model) == before
+
+
+def test_the_card_says_which_limits_a_run_had_from_which_step_on(tmp_path: Path) -> None:
+    """The options that it began with, and the command, are those of its first steps only."""
+    out = tmp_path / "m"
+    run = options(max_steps=4, epochs=90)
+    session.start(reversed_words(60), out, run, overwrite=False, listener=ignore, command=None)
+    began = [line for line in (out / "README.md").read_text(encoding="utf-8").splitlines() if "max_steps=4" in line]
+    for limits in ({"max_steps": 6}, {}, {"max_steps": 7, "epochs": 90, "patience": 30}):
+        session.go_on(out, TrainOptions(**limits, threads=1, device="cpu"), listener=ignore)  # type: ignore[arg-type]
+    card = (out / "README.md").read_text(encoding="utf-8").splitlines()
+    place = card.index(began[0])
+    assert card[place + 1 : -1] == ["- from step 4 on: `max_steps=6`", "- from step 6 on: `max_steps=7, patience=30`"]
 
 
 def test_tensors_that_share_memory_are_saved_apart(tmp_path: Path) -> None:

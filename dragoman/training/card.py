@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from dragoman.training.recipe import PARTS_OF
@@ -95,11 +96,17 @@ def _run(run: dict[str, Any], config: dict[str, Any]) -> str:
             rows.append(f"- {beside_plan(config['forecast'], run)}")
     if config.get("command"):
         rows.append(f"- command: `{config['command']}`")
-    given = ", ".join(f"{name}={value}" for name, value in config["options"].items())
-    rows.append(f"- options given: {f'`{given}`' if given else 'none'}")
-    values = ", ".join(f"{name}={value}" for name, value in _values(config))
-    rows.append(f"- values, given or chosen: `{values}`")
+    rows.append(f"- options given: {_listed(config['options'].items())}")
+    rows += [
+        f"- from step {each['step']:,} on: {_listed(each['options'].items())}" for each in config.get("resumed", [])
+    ]
+    rows.append(f"- values, given or chosen: {_listed(_values(config))}")
     return "\n".join(rows)
+
+
+def _listed(values: Iterable[tuple[str, Any]]) -> str:
+    text = ", ".join(f"{name}={value}" for name, value in values)
+    return f"`{text}`" if text else "none"
 
 
 def _values(config: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from dragoman.errors import StorageError
 from dragoman.files import atomic
+from dragoman.model.seq2seq import Seq2Seq, outline
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,15 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise StorageError(f"{path} is damaged: {error}") from None
+
+
+def described(architecture: dict[str, Any], path: Path) -> Seq2Seq:
+    """An outline of the model that a configuration describes; a `StorageError` names its file if it describes none."""
+    try:
+        return outline(architecture)
+    except Exception as error:  # what values of any kind raise has no base of its own
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise StorageError(f"{path} describes no model of this version: {reason}") from None
 
 
 def model_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -117,8 +127,13 @@ def _progress_in(metadata: dict[str, str], path: Path) -> dict[str, Any]:
     return progress
 
 
-def check_state(checkpoint: Checkpoint, parameters: dict[str, Tensor], path: Path) -> None:
-    """Raise a `StorageError` that names `path` unless the optimiser's tensors and the average are of these parameters."""
+def check_state(
+    checkpoint: Checkpoint, parameters: dict[str, Tensor], path: Path, *, optimized: bool, averages: list[str]
+) -> None:
+    """Raise a `StorageError` that names `path` unless the optimiser's tensors and the average are of these parameters.
+
+    If `optimized`, the optimiser has tensors of every one. `averages` are the names that the average must have.
+    """
     kept: dict[str, set[str]] = {}
     for name, value in (checkpoint.optimizer | checkpoint.average).items():
         own = next((part for part in name.split("/") if part in parameters), None)
@@ -130,6 +145,10 @@ def check_state(checkpoint: Checkpoint, parameters: dict[str, Tensor], path: Pat
     for own, keys in kept.items():
         if keys != set().union(*kept.values()):
             raise StorageError(f"{path} lacks a part of the optimiser's state of {own}")
+    if lacking := [name for name in parameters if optimized and name not in kept]:
+        raise StorageError(f"{path} lacks the optimiser's state of {lacking[0]}")
+    if lacking := [name for name in averages if name not in checkpoint.average]:
+        raise StorageError(f"{path} lacks the average of {lacking[0]}")
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dict[str, Tensor]:

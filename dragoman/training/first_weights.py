@@ -10,9 +10,10 @@ import torch
 
 from dragoman.config import TrainOptions
 from dragoman.corpus.vectors import load_vectors
-from dragoman.errors import OptionError, StorageError
+from dragoman.errors import OptionError
 from dragoman.model.seq2seq import Seq2Seq
-from dragoman.storage import ModelDirectory
+from dragoman.storage import CONFIG, ModelDirectory
+from dragoman.training.checkpoint import described
 from dragoman.training.continuing import Earlier, unknown_share
 from dragoman.training.events import Listener, Note
 from dragoman.training.preparation import Prepared
@@ -42,12 +43,13 @@ def new_model(
     return model
 
 
-def stored_model(architecture: dict[str, Any], directory: ModelDirectory) -> Seq2Seq:
-    """The model of a stored run, frozen where the run froze it; the checkpoint has its weights."""
-    try:
-        model = Seq2Seq(**architecture)
-    except TypeError as error:
-        raise StorageError(f"{directory.path / 'config.json'} describes no model of this version: {error}") from None
+def stored_model(directory: ModelDirectory, *, numbers: bool = True) -> Seq2Seq:
+    """The model of a stored run, frozen where the run froze it; the checkpoint has its weights.
+
+    Without `numbers` it is an outline, which a configuration that cannot be used makes fail with a `StorageError`.
+    """
+    architecture = directory.config["architecture"]
+    model = Seq2Seq(**architecture) if numbers else described(architecture, directory.path / CONFIG)
     _freeze(model, directory.config["options"])
     return model
 

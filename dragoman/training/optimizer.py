@@ -8,6 +8,8 @@ from torch import Tensor
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training.recipe import Recipe
 
+STATES = {"adamw": 2, "adam": 2, "sgd": 0}
+"""Numbers that an optimiser keeps for each parameter."""
 _EMBEDDING = "embedding.weight"
 
 

@@ -22,7 +22,7 @@ from dragoman.model.recurrent import RecurrentLayer
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training.machine import computes_bfloat16, free_memory, peak_memory
 from dragoman.training.objective import add_gradients
-from dragoman.training.optimizer import build_optimizer
+from dragoman.training.optimizer import STATES, build_optimizer
 from dragoman.training.recipe import Recipe
 from dragoman.training.risk import MinimumRisk
 from dragoman.training.trainer import evaluation_interval, limit_in_steps, objective_of
@@ -32,8 +32,6 @@ TIMED = 8
 SPARE = 0.07
 """Share of a limit in minutes that is not planned for: checkpoints, curves, shapes never met before, a busier machine. Planned without
 it, on a busy machine, three runs of seven had 6 to 14 % of their steps to go when their time was over."""
-STATES = {"adamw": 2, "adam": 2, "sgd": 0}
-"""Numbers that an optimiser keeps for each parameter."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ from dragoman.training.risk import MinimumRisk
 from dragoman.training.schedule import FALLING
 from dragoman.training.scoring import Evaluator, decode
 from dragoman.training.setting_up import set_up
-from dragoman.training.trainer import LAST, Run, Trainer, first_checkpoint, limit_in_steps
+from dragoman.training.trainer import LAST, Run, Trainer, check_checkpoint, first_checkpoint, limit_in_steps
 
 DRAW_SECONDS = 30.0
 BEAM = SearchOptions()
@@ -173,14 +173,23 @@ def _reopened(path: Path, options: TrainOptions, listener: Listener) -> Opened |
         listener(Note(text, warning=True))
     use_threads(options.threads)
     bound_caches()
+    check_checkpoint(directory.training / LAST, stored_model(directory, numbers=False), recipe)
     torch.manual_seed(recipe.seed)
-    model = stored_model(directory.config["architecture"], directory).to(device)
+    model = stored_model(directory).to(device)
     if replanned:
+        _say_resumed(directory, stored, recipe, run)
         recipe = _plan(directory, prepared, plan, model, replace(recipe, planned_steps=None), listener, run=run)
         if recipe.schedule in FALLING and _last_step(plan, recipe) > _last_step(plan, stored):
             text = "the last step is later now, so the learning rate falls more slowly: it is higher now than before"
             listener(Note(text, warning=True))
     return directory, prepared, plan, model, recipe
+
+
+def _say_resumed(directory: ModelDirectory, stored: Recipe, recipe: Recipe, run: Run) -> None:
+    """Add to the configuration which limits a run has from here on, if they are others."""
+    new = {name: getattr(recipe, name) for name in sorted(LIMITS) if getattr(recipe, name) != getattr(stored, name)}
+    if new:
+        directory.config["resumed"] = [*directory.config.get("resumed", []), {"step": run.step, "options": new}]
 
 
 def _last_step(plan: BatchPlan, recipe: Recipe) -> int:

@@ -25,6 +25,7 @@ from dragoman.training.averaging import RecentWeights
 from dragoman.training.checkpoint import (
     Checkpoint,
     check_state,
+    check_weights,
     load_checkpoint,
     load_weights,
     model_weights,
@@ -37,7 +38,7 @@ from dragoman.training.clock import Clock
 from dragoman.training.events import Evaluated, Listener
 from dragoman.training.machine import give_back_memory
 from dragoman.training.objective import Objective, add_gradients
-from dragoman.training.optimizer import build_optimizer, trained_parameters
+from dragoman.training.optimizer import STATES, build_optimizer, trained_parameters
 from dragoman.training.processes import ALONE, Processes
 from dragoman.training.recipe import Recipe
 from dragoman.training.risk import MinimumRisk
@@ -112,6 +113,21 @@ def first_checkpoint(model: Seq2Seq, recipe: Recipe) -> Checkpoint:
     return Checkpoint(model_weights(model), {}, {}, asdict(Run(planned_steps=recipe.planned_steps)))
 
 
+def check_checkpoint(path: Path, model: Seq2Seq, recipe: Recipe) -> None:
+    """Raise a `StorageError` unless a file is a whole checkpoint of such a model, which may be an outline, trained so."""
+    checkpoint, parameters = load_checkpoint(path), trained_parameters(model)
+    run, averages = Run.of(checkpoint.progress), list(parameters)
+    if recipe.average_checkpoints:
+        copies = min(recipe.average_checkpoints, len(run.history))
+        averages = [f"{n}/{name}" for n in range(copies) for name in parameters]
+    elif not (run.step and recipe.average_decay):
+        averages = []
+    check_weights(model, checkpoint.weights, path)
+    check_state(
+        checkpoint, parameters, path, optimized=run.step > 0 and STATES[recipe.optimizer] > 0, averages=averages
+    )
+
+
 class Trainer:
     """Trains one model; `fit` runs until a limit, an early stop or an interrupt, and can go on from any checkpoint.
 
@@ -164,7 +180,6 @@ class Trainer:
         """Go on from the last checkpoint; the first one, `first_checkpoint`, has weights only."""
         checkpoint = load_checkpoint(self.checkpoint_path)
         load_weights(self.model, checkpoint.weights, self.checkpoint_path)
-        check_state(checkpoint, dict(zip(self.names, self.parameters, strict=True)), self.checkpoint_path)
         restore_optimizer(self.optimizer, self.names, checkpoint.optimizer)
         if self.recent.size:
             self.recent.restore(self.names, checkpoint.average, self.parameters)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from dragoman.errors import OptionError, StorageError, needs_extra
+from dragoman.errors import OptionError, needs_extra
 from dragoman.storage import CONFIG, PRECISIONS, WEIGHTS, ModelDirectory
 
 if TYPE_CHECKING:
@@ -53,18 +53,13 @@ def load_model(directory: ModelDirectory, *, device: str, threads: int | None) -
     """The model in PyTorch, ready to run; a `StorageError` says if its configuration or weights cannot be used."""
     directory.require_folder("PyTorch")
     with needs_extra("running a model in PyTorch", "train"):
-        from dragoman.model.seq2seq import Seq2Seq, outline
-        from dragoman.training.checkpoint import check_weights, load_tensors, load_weights
+        from dragoman.model.seq2seq import Seq2Seq
+        from dragoman.training.checkpoint import check_weights, described, load_tensors, load_weights
         from dragoman.training.machine import choose_device, use_threads
     use_threads(threads)
     architecture = directory.config["architecture"]
     weights, _ = load_tensors(directory.path / WEIGHTS)
-    try:
-        described = outline(architecture)
-    except Exception as error:  # what values of any kind raise has no base of its own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise StorageError(f"{directory.path / CONFIG} describes no model of this version: {reason}") from None
-    check_weights(described, weights, directory.path / WEIGHTS)
+    check_weights(described(architecture, directory.path / CONFIG), weights, directory.path / WEIGHTS)
     model = Seq2Seq(**architecture)
     load_weights(model, weights, directory.path / WEIGHTS)
     return model.to(choose_device(device)).eval()
