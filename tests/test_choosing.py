@@ -270,7 +270,7 @@ def test_what_models_of_different_vocabularies_cannot_do_together(folder: Path) 
         ({"num_candidates": 6}, r"`num_candidates` must be at most `beam_size` \(5\), but is 6"),
         ({"num_candidates": 2, "num_hypotheses": 3}, r"at most `num_candidates` \(2\), but is 3"),
         ({"num_candidates": 2}, "`num_candidates` needs `rerank` or a `reverse` model"),
-        ({"method": "best_first", "beam_size": 2}, "`beam_size` needs `method` beam or stochastic_beam"),
+        ({"method": "best_first", "beam_size": 2}, "`beam_size` with `method` best_first needs `rerank` or a `rev"),
         ({"reverse_weight": 1.0}, "`reverse_weight` needs a `reverse` model"),
         ({"min_confidence": 0.5}, "`min_confidence` needs a calibrated model; run: dragoman calibrate"),
     ],
@@ -362,8 +362,9 @@ def test_calibrating_keeps_a_calibrator_and_makes_confidences(folder: Path, tmp_
     usable = dragoman.load(model, device="cpu", threads=1).translate(tests, options=options)
     rows = "".join(f"{each.source}\t{each.text if i % 2 else 'wrong'}\n" for i, each in enumerate(usable))
     (tmp_path / "dev.tsv").write_text(rows, encoding="utf-8")
-    shown = run("calibrate", model, tmp_path / "dev.tsv", "--svg", tmp_path / "c.svg", *short)[0]
+    shown, told = run("calibrate", model, tmp_path / "dev.tsv", "--svg", tmp_path / "c.svg", *short)
     assert "expected calibration error" in shown
+    assert "dragoman: warning: a calibration on 40 outputs is a rough guess" in told
     assert (tmp_path / "c.svg").exists()
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
     kept = Calibrator(*(config["calibration"][name] for name in ("a", "b", "c")))
@@ -442,6 +443,16 @@ def test_a_calibration_is_judged_on_outputs_that_it_was_not_fitted_on() -> None:
     assert sum(part.count for part in found.reliability.bins) == 200
     cut = [Translation("", (candidate("a", -0.1, finished=False),)), Translation("", ())]
     assert calibrate(outputs(scores) + cut, [*right.tolist(), False, False], seed=7).facts() == found.facts()
+
+
+@pytest.mark.parametrize(("number", "told"), [(10, True), (399, True), (400, False)])
+def test_a_calibration_on_few_outputs_is_said_to_be_a_guess(
+    number: int, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    calibrate(outputs(np.linspace(-3, -0.1, number)), [i % 3 > 0 for i in range(number)])
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == told
+    assert all(f"on {number} outputs is a rough guess" in text and "at least 400" in text for text in warnings)
 
 
 def test_a_calibration_needs_right_and_wrong_outputs(translator: Translator) -> None:

@@ -337,10 +337,14 @@ def test_the_same_pairs_give_the_same_bytes_from_a_file_too(
     assert (model / "shortlist.npz").read_bytes() == before
     (tmp_path / "pairs.tsv").write_text(PAIRS, encoding="utf-8")
     shutil.rmtree(model / "training")
+    (model / "shortlist.npz").unlink()
     assert main(["shortlist", str(model)]) == 2
     assert "PAIRS is missing, and" in capsys.readouterr().err
-    assert main(["shortlist", str(model), str(tmp_path / "pairs.tsv"), "--json"]) == 0
-    made = json.loads(capsys.readouterr().out)
+    for replaced in (False, True):
+        assert main(["shortlist", str(model), str(tmp_path / "pairs.tsv"), "--json"]) == 0
+        shown = capsys.readouterr()
+        assert (f"the shortlist that {model} had is replaced\n" in shown.err) == replaced
+    made = json.loads(shown.out)
     assert made["pairs"] == 40
     assert 4 < made["mean_candidates"] <= made["vocabulary"]
 

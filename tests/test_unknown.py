@@ -156,7 +156,10 @@ def test_a_phrase_table_is_cleaned_as_sources_are_and_a_line_that_is_no_entry_is
     assert unknown is not None
     assert unknown.table == {copier.texts.clean_source("Ｚｏｅ"): "MOT"}
     table.write_text("call\tMOT\nXi Ksi\nnow\tMOT\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"table\.tsv:2: "):
+    expected = (
+        r"table\.tsv:2: too few columns; a phrase table has two columns, a source word and what it becomes, with TAB"
+    )
+    with pytest.raises(DataError, match=expected):
         copier.translate("call Xi now", options=options)
 
 
@@ -174,8 +177,11 @@ def test_the_command_line_has_it_and_says_what_it_needs(
     assert main(["translate", model, "x", "--phrase-table", str(tmp_path / "none.tsv")]) == 2
     assert "none.tsv" in capfd.readouterr().err
     (tmp_path / "bad.tsv").write_text("no second column\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"bad\.tsv"):
-        copier.translate("x", options=SearchOptions(phrase_table=str(tmp_path / "bad.tsv")))
+    assert main(["translate", model, "x", "--phrase-table", str(tmp_path / "bad.tsv")]) == 2
+    (said,) = capfd.readouterr().err.splitlines()
+    assert said.startswith(
+        f"dragoman: error: {tmp_path / 'bad.tsv'}:1: too few columns; a phrase table has two columns"
+    )
 
 
 def test_a_model_without_attention_looks_at_nothing(tmp_path: Path) -> None:

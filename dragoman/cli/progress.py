@@ -49,7 +49,8 @@ def duration(seconds: float) -> str:
 
 
 def _progress_line(event: Progress) -> str:
-    left = "" if event.seconds_left is None else f", {duration(event.seconds_left)} left"
+    running = event.seconds_left is not None and event.share < 1
+    left = f", {duration(event.seconds_left or 0)} left" if running else ""
     return (
         f"step {event.step:,}, epoch {event.epoch:.1f}: loss {event.loss:.3f}, "
         f"{event.tokens_per_second:,.0f} tokens/s, {duration(event.seconds)}{left}"
@@ -212,5 +213,5 @@ class _Count:
         of = left = ""
         if self._total is not None:
             of = f" of {self._total:,}"
-            left = f", {duration(max(self._total - done, 0) / rate)} left" if rate else ""
+            left = f", {duration((self._total - done) / rate)} left" if rate and done < self._total else ""
         return f"{self._name}: {done:,}{of} {self._unit}, {rate:,.{0 if rate >= 10 else 1}f} {self._unit}/s{left}"

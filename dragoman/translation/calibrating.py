@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,6 +22,10 @@ from dragoman.translation.outputs import Translation
 
 _LEAST = 10
 """Fewest outputs that anything can be said from."""
+_ENOUGH = 400
+"""Outputs from which on confidences are worth a decision. Drawn from known calibrators, they are off by 0.15 to 0.18 on average if
+10 outputs are given (and half of them fitted on), by 0.06 if 100 are, 0.04 if 400, 0.02 if 1,000."""
+_LOG = logging.getLogger("dragoman")
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,10 @@ def calibrate(translations: Sequence[Translation], correct: Sequence[bool], *, s
             raise DataError(
                 f"a calibration needs right and wrong outputs, but of {len(half)} outputs all are {kind}; give more pairs"
             )
+    if len(usable) < _ENOUGH:
+        _LOG.warning(
+            f"a calibration on {len(usable)} outputs is a rough guess, as is the error that is measured: give at least {_ENOUGH}"
+        )
     calibrator = fit_calibrator(scores[fit], right[fit])
     bare, calibrated = (each.confidence(scores[judge]) for each in (Calibrator(), calibrator))
     after = reliability(calibrated, right[judge])

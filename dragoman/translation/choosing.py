@@ -59,7 +59,9 @@ def search_options(options: SearchOptions, *, reverse: bool, several: bool) -> S
         raise OptionError("`num_candidates` needs `rerank` or a `reverse` model, but neither is given")
     wider = options.beam_size != SearchOptions.model_fields["beam_size"].default
     if wider and options.method == "best_first" and not chooses:  # which would be among so many
-        raise OptionError("`beam_size` needs `method` beam or stochastic_beam, but it is best_first")
+        raise OptionError(
+            "`beam_size` with `method` best_first needs `rerank` or a `reverse` model, but neither is given"
+        )
     chosen = {name: SearchOptions.model_fields[name].default for name in TEXT_OPTIONS}
     if chooses:
         chosen["num_hypotheses"] = options.pool()

@@ -91,6 +91,8 @@ def make_shortlist(
         arrays = _arrays(table, texts, best=best, frequent=frequent)
         mean = _mean_candidates(encoded, arrays)
     add_shortlist_graphs(directory, load_model(directory, device="cpu", threads=None))
+    if directory.has_shortlist:
+        listener(Note(f"the shortlist that {directory.path} had is replaced"))
     directory.write_shortlist(arrays, {"pairs": table.pairs, "best": best, "frequent": frequent})
     known = len(np.unique(table.sources)) - 1
     return MadeShortlist(table.pairs, known, mean, vocab, (directory.path / SHORTLIST).stat().st_size)

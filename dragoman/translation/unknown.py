@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dragoman.config import ReadOptions, SearchOptions
 from dragoman.corpus.reading import ReadReport, read_pairs, require_usable
 from dragoman.corpus.tokenization import PAD, UNK
-from dragoman.errors import OptionError
+from dragoman.errors import DataError, OptionError
 from dragoman.generation.hypothesis import align
 from dragoman.translation.outputs import Candidate, Translation
 from dragoman.translation.texts import Texts
@@ -41,9 +41,15 @@ class UnknownWords:
             raise OptionError(f"`{name}` follows the model's attention, but this model has none")
         table: dict[str, str] = {}
         if options.phrase_table is not None:
-            report, reading = ReadReport(), ReadOptions(normalization=texts.normalization, strict=True)
+            report, reading = ReadReport(), ReadOptions(normalization=texts.normalization)
             for pair in read_pairs([options.phrase_table], reading, report=report):
                 table.setdefault(pair.source, pair.target)
+            if report.unusable:
+                line, fault = min((reason.lines[0], name) for name, reason in report.reasons.items())
+                raise DataError(
+                    f"{report.name}:{line}: {fault}; a phrase table has two columns, a source word and what it becomes, "
+                    "with TAB between them (or a comma in a .csv file)"
+                )
             require_usable(report)
         return cls(texts, table)
 
