@@ -17,6 +17,9 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+_FEW = 3
+"""Names that go on from a shortened one, at most, to be all named."""
+
 
 class DragomanError(Exception):
     """Base of all errors that a user can put right; `str(error)` is one clear line."""
@@ -68,9 +71,11 @@ def needs_extra(task: str, extra: str) -> Iterator[None]:
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """A hint like `; did you mean "default"?` for a mistyped `name`, or the list of choices."""
+    """A hint like `; did you mean "default"?` for a mistyped or shortened `name`, or the list of choices."""
     choices = sorted(choices)
-    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
+    longer = [choice for choice in choices if len(name.lstrip("-")) > 1 and choice.startswith(name)]
+    close = longer if 0 < len(longer) <= _FEW else difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
     if close:
-        return f'did you mean "{close[0]}"?'
+        named = " or ".join(f'"{choice}"' for choice in close)
+        return f"did you mean {named}?"
     return f"choose one of: {', '.join(choices)}"

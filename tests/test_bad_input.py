@@ -225,6 +225,8 @@ def test_no_model_at_all(tmp_path: Path, trained: Path, run: Run) -> None:
     ("words", "message"),
     [
         (["train", "p.tsv", "--lyers", "2"], 'there is no option --lyers; did you mean "--layers"?'),
+        (["check", "p.tsv", "--sep", ";"], 'there is no option --sep; did you mean "--separator"?'),
+        (["translate", "m", "--beam", "3"], 'did you mean "--beam-groups" or "--beam-size"?'),
         (["train", "p.tsv", "--out", "o", "--layers", "none"], '--layers must be a whole number, but is "none"'),
         (["train", "p.tsv", "--out", "o", "--cell", "lsmt"], 'did you mean "lstm"?'),
         (["train", "p.tsv", "--out", "o", "--layers"], "--layers needs a value"),

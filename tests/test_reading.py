@@ -109,6 +109,8 @@ def test_columns_by_number_and_name(tmp_path):
     assert read(path) == [("id", "en"), ("7", "Go.")]
     with pytest.raises(DataError, match=r'no column "fra"; did you mean "fr"\? \(columns: id, en, fr\)'):
         read(path, source=("en",), target="fra")
+    with pytest.raises(DataError, match=r'no column "y"; give another name or a number from 1 \(columns: id, en, fr\)'):
+        read(path, source=("en",), target="y")
     with pytest.raises(DataError, match=r"no column 4; .* has columns 1 to 3: id, en, fr"):
         read(path, source=("en",), target="4")
     with pytest.raises(OptionError, match='"en" is given by name, but `header`'):

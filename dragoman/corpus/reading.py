@@ -352,7 +352,9 @@ def _column(name: str, names: tuple[str, ...] | None, file: str) -> int:
     if names is None:
         raise DataError(f'{file} has no column names, so "{name}" cannot be found; give columns by number from 1')
     if name not in names:
-        raise DataError(f'{file} has no column "{name}"; {nearest(name, names)} (columns: {", ".join(names)})')
+        hint = nearest(name, names)
+        hint = f"{hint} " if "did you mean" in hint else "give another name or a number from 1 "
+        raise DataError(f'{file} has no column "{name}"; {hint}(columns: {", ".join(names)})')
     return names.index(name)
 
 
