@@ -247,6 +247,7 @@ def test_no_model_at_all(tmp_path: Path, trained: Path, run: Run) -> None:
         (["--verison"], 'there is no option --verison; did you mean "--version"?'),
         (["info", "a", "b"], "no use for 'b'"),
         (["demo", "korea"], 'NAME must be one of translator, chatbot, korean, but is "korea"; did you mean "korean"?'),
+        (["inspect", "m", "x", " "], "REFERENCE is empty; give the right output, or leave it out"),
         (["inspect", "m", "x", "--candidates", "many"], '--candidates must be a whole number, but is "many"'),
         (
             ["translate", "m", "--yes"],

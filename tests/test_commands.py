@@ -231,6 +231,13 @@ def test_inspect_shows_tables_json_and_a_picture(trained: Path, tmp_path: Path, 
     assert (tmp_path / "a.svg").read_text(encoding="utf-8").lstrip().startswith("<?xml")
 
 
+def test_inspect_says_that_an_output_is_cut(trained: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(trained), "source 3", "--json"]) == 0
+    shown = capfd.readouterr()
+    seen = json.loads(shown.out)
+    assert (f"cut after {len(seen['steps'])} steps" in shown.err) == (not seen["finished"])
+
+
 def test_inspect_reads_what_translate_reads(trained: Path, out: Any) -> None:
     looked = [
         json.loads(out("inspect", trained, source, reference, "--json"))

@@ -240,6 +240,16 @@ def test_inspections_become_json_and_tables(shape: str) -> None:
         assert word in text
 
 
+@pytest.mark.parametrize(("source", "ends"), [([4], ["▁나"]), ([4, 5], ["는", "▁나"])])
+def test_both_ends_of_a_source_are_shown_and_a_single_token_once(source: list[int], ends: list[str]) -> None:
+    seen = inspect(build(), source, source_names=names, target_names=names, reference_ids=REFERENCE)
+    gradients = inspection_tables(seen)[4]
+    assert [str(column.header) for column in gradients.columns][5:] == [f"source: {end}" for end in ends]
+    assert seen.encoder_gradients is not None
+    for column, place in zip(gradients.columns[5:], [len(source) - 1, 0], strict=False):
+        assert list(column.cells) == [f"{norm:.1e}" for norm in seen.encoder_gradients[:, place]]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

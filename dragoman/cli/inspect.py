@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
-from dragoman.cli.output import notice, show_messages, written
+from dragoman.cli.output import notice, show_messages, warn, written
 from dragoman.config import MachineOptions
 from dragoman.errors import OptionError
 
@@ -40,6 +40,8 @@ def inspect(
     norm of each step's loss at every earlier state of encoder and decoder.
     """
     show_messages()
+    if reference is not None and not reference.strip():
+        raise OptionError("REFERENCE is empty; give the right output, or leave it out")
     from dragoman import load
     from dragoman.evaluation.inspection import inspect as look_inside
 
@@ -55,6 +57,8 @@ def inspect(
         reference_ids=None if reference is None else translator.texts.encode_targets([reference])[0],
         candidates=candidates,
     )
+    if not inspection.finished:
+        warn(f"the output is cut after {len(inspection.steps)} steps: the model did not end it with </s>")
     if svg is not None:
         from dragoman.evaluation.plots import inspection_svg
 

@@ -104,19 +104,15 @@ def _gradients(inspection: Inspection, forced: Sequence[DecoderStep]) -> Table:
     encoder, decoder = inspection.encoder_gradients, inspection.decoder_gradients
     assert encoder is not None
     assert decoder is not None
-    places = [
-        "own state",
-        "first state",
-        f"source: {inspection.source_tokens[-1]}",
-        f"source: {inspection.source_tokens[0]}",
-    ]
+    ends = [len(inspection.source) - 1, 0][: len(inspection.source)]  # a source of one token has one end
+    places = ["own state", "first state", *(f"source: {inspection.source_tokens[end]}" for end in ends)]
     result = table(
         "Gradient norm of each step's loss (back-propagation through time)",
         "step", "expected", "loss", *places, right=["step", "loss", *places],
     )  # fmt: skip
     for index, step in enumerate(forced):
         loss = -np.log(max(step.expected_probability or 0.0, 1e-300))
-        norms = (decoder[index, index], decoder[index, 0], encoder[index, -1], encoder[index, 0])
+        norms = (decoder[index, index], decoder[index, 0], *encoder[index, ends])
         result.add_row(str(index + 1), Text(step.expected or ""), f"{loss:.3f}", *(f"{norm:.1e}" for norm in norms))
     return result
 
