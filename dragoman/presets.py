@@ -35,6 +35,7 @@ _PLAIN: Mapping[str, Any] = {
     "attention_inside": False,
     "input_feeding": False,
     "peek": False,
+    "copying": False,
     "tie_embeddings": "none",
     "layer_norm": False,
     "residual": False,

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -285,11 +286,32 @@ def train(out: Path | None = None, **options: object) -> dragoman.Translator:
     return dragoman.train(WORDS, out=out, options=TrainOptions(**given))  # type: ignore[arg-type]
 
 
-def test_it_needs_attention_and_is_off_unless_asked_for() -> None:
+def test_it_needs_attention() -> None:
     with pytest.raises(OptionError, match="`copying` needs attention, but `attention` is none"):
         choose(TrainOptions(copying=True, preset="textbook"), DATA)
-    assert choose(TrainOptions(), DATA)[0].copying is False
     assert choose(TrainOptions(copying=True, preset="textbook", attention="dot"), DATA)[0].copying is True
+
+
+def test_few_pairs_of_symbols_that_repeat_their_sources_are_copied_by_default() -> None:
+    """Whatever is set wins, and what cannot point anywhere does not copy."""
+    alike = replace(DATA, kind="symbols", copied_share=0.8)
+    chosen, reasons = choose(TrainOptions(), alike)
+    assert chosen.copying
+    assert "80% of the target's symbols" in next(reason.why for reason in reasons if reason.name == "copying")
+    for other in ({"pairs": 8_000}, {"copied_share": 0.5}, {"kind": "text"}):
+        assert not choose(TrainOptions(), replace(alike, **other))[0].copying  # type: ignore[arg-type]
+    for options in ({"copying": False}, {"attention": "none"}, {"preset": "luong2015"}):
+        chosen, reasons = choose(TrainOptions(**options), alike)  # type: ignore[arg-type]
+        assert not chosen.copying
+        assert "stand in its source" not in " ".join(reason.why for reason in reasons)
+
+
+def test_what_is_copied_by_default_is_what_stands_in_the_sources(tmp_path: Path) -> None:
+    for name, words, copies in (("alike", WORDS, True), ("unlike", [(s, s[::-1].upper()) for s, _ in WORDS], False)):
+        given = TrainOptions(**{**SHAPE, **RUN, "max_steps": 1}, tokenizer="char", dev=("5",))  # type: ignore[arg-type]
+        dragoman.train(words, out=tmp_path / name, options=given)
+        stored = json.loads((tmp_path / name / "config.json").read_text(encoding="utf-8"))
+        assert (stored["recipe"]["copying"], stored["architecture"]["copying"]) == (copies, copies)
 
 
 def test_sides_that_share_no_token_leave_nothing_to_copy(tmp_path: Path) -> None:

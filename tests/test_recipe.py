@@ -97,6 +97,12 @@ def test_passes_count_every_batch_of_a_step_and_a_wider_model_makes_fewer() -> N
     summary = data(kind="text", pairs=20_000, target_tokens=10.0)
     steps = {"max_steps": 300, "batch_tokens": 2_000}  # three passes
     assert recipe(summary, **steps).dropout == 0 < recipe(summary, **steps, accumulate=4).dropout
+    long = replace(summary, longer_tokens=40.0)  # long sources fill the batches of short targets
+    assert (
+        recipe(long, **{**steps, "max_steps": 900}).dropout
+        == 0
+        < recipe(summary, **{**steps, "max_steps": 900}).dropout
+    )
     hurried = replace(summary, processor_minutes=10)
     assert recipe(hurried, hidden_size=512).dropout == 0 < recipe(hurried, hidden_size=256).dropout
 

@@ -34,7 +34,7 @@ DATA = DataSummary(pairs=60, kind="text", unspaced=False, shared_vocabulary=Fals
 
 
 def middling(model: Seq2Seq) -> DevScore:
-    return DevScore(loss=1.0, score=1.0, seconds=0.0)
+    return DevScore(loss=1.0, score=1.0, seconds=0.0, sources=500)
 
 
 def trainer_of(
@@ -229,7 +229,7 @@ def test_an_evaluation_is_given_what_may_be_kept_without_dropout_and_touches_no_
     def evaluate(model: Seq2Seq) -> DevScore:
         assert not any(module.training for module in model.modules())
         given.append(weights(model))
-        return DevScore(loss=1.0, score=(1.0, 3.0, 2.0)[len(given) - 1], seconds=0.0)
+        return DevScore(loss=1.0, score=(1.0, 3.0, 2.0)[len(given) - 1], seconds=0.0, sources=500)
 
     often, never = (
         trainer_of(tmp_path / name, steps=7, evaluate=evaluate, dropout=0.3, average_decay=average, eval_every=every)
@@ -249,10 +249,33 @@ def test_an_evaluation_is_given_what_may_be_kept_without_dropout_and_touches_no_
         assert distance(weights(straight.model), given[1]) == 0
 
 
+@pytest.mark.parametrize(
+    ("sources", "options", "kept"),
+    [(99, {}, 6), (100, {}, 2), (99, {"schedule": "constant"}, 2), (99, {"metric": "loss"}, 2)],
+)
+def test_where_dev_is_too_small_to_tell_the_last_model_is_kept(
+    sources: int, options: dict[str, str], kept: int, tmp_path: Path
+) -> None:
+    """By then the rate has fallen; and patience still counts from the best."""
+    scores = iter([3.0, 1.0, 2.0])
+    evaluated: list[dict[str, Tensor]] = []
+
+    def evaluate(model: Seq2Seq) -> DevScore:
+        score = next(scores)
+        evaluated.append(weights(model))
+        return DevScore(-score, score, 0.0, sources)
+
+    trainer = trainer_of(tmp_path, steps=6, evaluate=evaluate, eval_every=2, **options)
+    trainer.fit()
+    assert (trainer.run.best, trainer.run.best_step, trainer.run.since_best) == (3.0, kept, 2)
+    assert distance(load_file(tmp_path / "kept.safetensors"), evaluated[kept // 2 - 1]) == 0
+    assert [row["best"] for row in trainer.run.history] == [True, kept == 6, kept == 6]
+
+
 def test_by_loss_the_lowest_is_kept(tmp_path: Path) -> None:
     losses = iter([3.0, 1.0, 2.0])
     run = trainer_of(
-        tmp_path, steps=3, evaluate=lambda _: DevScore(next(losses), -1.0, 0.0), metric="loss", eval_every=1
+        tmp_path, steps=3, evaluate=lambda _: DevScore(next(losses), -1.0, 0.0, 50), metric="loss", eval_every=1
     )
     run.fit()
     assert run.run.best_step == 2
@@ -264,7 +287,7 @@ def test_on_a_plateau_the_rate_is_halved_after_every_two_evaluations_in_which_th
 ) -> None:
     losses = iter([3.0, 2.0, 2.0, 2.5, 2.1, 1.9, 1.9, 1.9])
     options = {"schedule": "plateau", "learning_rate": 0.008, "warmup_steps": 0, "patience": 0, "eval_every": 1}
-    run = trainer_of(tmp_path, steps=8, evaluate=lambda _: DevScore(next(losses), 0.0, 0.0), **options)
+    run = trainer_of(tmp_path, steps=8, evaluate=lambda _: DevScore(next(losses), 0.0, 0.0, 500), **options)
     run.fit()
     rates = [row["learning_rate"] for row in run.run.history]  # of the step before each evaluation
     assert rates == pytest.approx([0.008, 0.008, 0.008, 0.008, 0.004, 0.004, 0.004, 0.004])

@@ -276,7 +276,7 @@ def test_the_scores_that_training_tells_are_those_of_the_model_that_it_keeps(
 
     def ever_worse(self: Evaluator, model: Seq2Seq) -> DevScore:
         seen.append(evaluate(self, model))
-        return replace(seen[-1], score=-float(len(seen)))
+        return replace(seen[-1], score=-float(len(seen)), sources=500)
 
     monkeypatch.setattr(Evaluator, "__call__", ever_worse)
     run = options(max_steps=60, eval_every=20, learning_rate=0.01, metric="chrf", dev=12, test=9)

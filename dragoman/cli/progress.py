@@ -59,7 +59,7 @@ def _progress_line(event: Progress) -> str:
 
 def _evaluated_line(event: Evaluated) -> str:
     score = "" if event.metric == "loss" else f", {event.metric} {event.score:.1f}"
-    best = " (best so far)" if event.best else ""
+    best = " (kept)" if event.best else ""
     risk = "" if event.risk is None else f", risk {event.risk:.3f}"
     return (
         f"step {event.step:,}, epoch {event.epoch:.1f}: train loss {event.train_loss:.3f}{risk}, "

@@ -67,7 +67,7 @@ class Evaluated:
     score: float
     """By real greedy decoding of at most 500 dev sources (0 to 100; the dev loss itself for `loss`)."""
     best: bool
-    """Whether it is the best so far, and was kept as the model."""
+    """Whether it was kept as the model: it is the best so far, or dev has too few sources to tell."""
     learning_rate: float
     """Of the last step."""
     tokens_per_second: float

@@ -18,6 +18,11 @@ Kind = Literal["symbols", "text"]
 EMBEDDINGS_LEARN = 8e-3
 """The embeddings' learning rate at its peak, whatever that of the layers is (benchmarks/recipes: eng-fra.md, symbols.md)."""
 
+COPYING_PAYS = 8_000
+"""Pairs of symbols below which a model learns sooner if it may copy,"""
+MUCH_COPIED = 0.6
+"""where so much of the targets stands in their sources (benchmarks/recipes: symbols.md)."""
+
 HURRIED = 45
 """Minutes of one processor thread below which a narrow model gets further (benchmarks/recipes: eng-fra.md, symbols.md)."""
 
@@ -42,6 +47,10 @@ class DataSummary:
     """Whether both sides have one vocabulary."""
     target_tokens: float
     """Mean tokens in a target."""
+    longer_tokens: float | None = None
+    """Mean tokens of the longer side of a pair, the target with its `</s>`: what fills a batch; None: those of the target."""
+    copied_share: float = 0.0
+    """Share of the target tokens that stand in their source too."""
     native_bfloat16: bool = False
     """Whether the processor multiplies in bfloat16: not of the data, but what fits the data must be computed somewhere."""
     processor_minutes: float | None = None
@@ -171,6 +180,8 @@ def choose(options: TrainOptions, data: DataSummary) -> tuple[Recipe, list[Reaso
         values["attention_heads"] = next(heads for heads in range(most, 0, -1) if values["hidden_size"] % heads == 0)
     if options.weight_decay is None and values["optimizer"] != "adamw":
         values["weight_decay"] = 0.0
+    if options.copying is None and values["attention"] == "none":
+        values["copying"] = False
     _settle_ties(options, data, values, reasons)
     if values["average_checkpoints"] and options.average_decay is None:
         values["average_decay"] = 0.0
@@ -294,7 +305,7 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
         ),
         "recompute": (False, ""),
         "average_checkpoints": (0, ""),
-        "copying": (False, ""),
+        "copying": _copying(data),
         "minimum_risk": (0.0, ""),
         "risk_metric": ("edit" if symbols else "bleu", ""),
         "risk_candidates": (8, ""),
@@ -315,15 +326,23 @@ def _metric(data: DataSummary) -> tuple[str, str]:
     return "exact_match" if data.kind == "symbols" else "chrf" if data.unspaced else "bleu", f"targets are {data.kind}"
 
 
+def _copying(data: DataSummary) -> tuple[bool, str]:
+    """Whether the model may copy, and why."""
+    if data.kind == "symbols" and data.pairs < COPYING_PAYS and data.copied_share >= MUCH_COPIED:
+        return True, f"few pairs, and {data.copied_share:.0%} of the target's symbols stand in its source"
+    return False, ""
+
+
 def _passes(data: DataSummary, options: TrainOptions, *, width: int, batch_tokens: int) -> float:
     """About how often the limits of a run let every pair be seen; width and batches are the data's unless set."""
-    tokens = (options.batch_tokens or batch_tokens) * (options.accumulate or 1)
-    within = [
-        data.processor_minutes and data.processor_minutes * TOKENS_A_MINUTE * 256 / (options.hidden_size or width),
-        options.max_steps and options.max_steps * tokens,
-    ]
-    passes = [limit / (data.pairs * data.target_tokens) for limit in within if limit]
-    return min([*passes, options.epochs or math.inf])
+    passes = [options.epochs or math.inf]
+    if data.processor_minutes:
+        tokens = data.processor_minutes * TOKENS_A_MINUTE * 256 / (options.hidden_size or width)
+        passes.append(tokens / (data.pairs * data.target_tokens))
+    if options.max_steps:
+        tokens = options.max_steps * (options.batch_tokens or batch_tokens) * (options.accumulate or 1)
+        passes.append(tokens / (data.pairs * (data.longer_tokens or data.target_tokens)))
+    return min(passes)
 
 
 def _check(values: dict[str, Any], data: DataSummary) -> None:

@@ -95,11 +95,20 @@ def _summary(
         unspaced=prepared.writing == "unspaced",
         shared_vocabulary=prepared.source_tokenizer is prepared.target_tokenizer,
         target_tokens=float(np.mean(prepared.train.target_lengths)),
+        longer_tokens=float(np.mean(np.maximum(prepared.train.source_lengths, prepared.train.target_lengths + 1))),
+        copied_share=_copied_share(prepared),
         native_bfloat16=multiplies_bfloat16(device),
         processor_minutes=minutes * processor_threads() if minutes and device.type == "cpu" else None,
         source_vector_size=source_width,
         target_vector_size=target_width,
     )
+
+
+def _copied_share(prepared: Prepared) -> float:
+    """The share of target tokens that stand in their source too, in at most 2,000 training pairs."""
+    train, same = prepared.train, np.array(prepared.source_tokenizer.ids_in(prepared.target_tokenizer))
+    rows = np.linspace(0, len(train) - 1, min(len(train), 2_000)).astype(np.int64).tolist()
+    return float(np.mean(np.concatenate([np.isin(train.target(row), same[train.source(row)]) for row in rows])))
 
 
 def _configuration(

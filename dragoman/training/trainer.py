@@ -52,6 +52,9 @@ DRIFT = 0.02
 """Share of the steps to come by which a limit in minutes may be missed before the last step is planned anew."""
 NO_BETTER = "no better dev score"
 """How the reason begins that ends a run for want of progress."""
+FEW_SOURCES = 100
+"""Dev sources below which a score says less about two models of one run than which of them is the later one (benchmarks/recipes:
+symbols.md)."""
 DIVERGED = 3.0
 """Times the loss of knowing nothing, ln(vocabulary), at which a run has diverged."""
 
@@ -102,6 +105,8 @@ class DevScore:
     """The metric by real decoding, higher is better."""
     seconds: float
     """How long decoding took."""
+    sources: int
+    """How many sources were decoded."""
 
 
 Batches = Callable[[int, int], Iterator[Batch]]
@@ -342,9 +347,10 @@ class Trainer:
             better = run.best is None or score > run.best
             run.since_best = 0 if better else run.since_best + 1
             # Of equals the later one has learned more, and its rate has fallen further.
-            kept = better or score == run.best
+            kept = better or score == run.best or self._too_few(dev)
             if kept:
-                run.best, run.best_step = score, run.step
+                run.best = score if better else run.best
+                run.best_step = run.step
                 save_tensors(self.keep, model_weights(self.model))
             if self.recipe.patience and run.since_best >= self.recipe.patience and not run.landing:
                 run.landing, run.landing_patience = run.step, self.recipe.patience
@@ -370,6 +376,10 @@ class Trainer:
         clock.pause()
         self._plan_anew()
         clock.saved(self)
+
+    def _too_few(self, dev: DevScore) -> bool:
+        """Whether a score is of so few outputs that the later model is the better guess, its rate having fallen further."""
+        return self.schedule.falls and self.recipe.metric != "loss" and dev.sources < FEW_SOURCES
 
     def _plan_anew(self) -> None:
         """Move the last step to where a limit in minutes will end the run at the pace since the last evaluation.
