@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from train_speed import CPU, corpus, updater
 
 from dragoman.corpus.batching import BatchPlan
+from dragoman.errors import counted
 from dragoman.model.loss import chunked_cross_entropy
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training.machine import multiplies_bfloat16
@@ -120,7 +121,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(1)
     native = "native" if multiplies_bfloat16(CPU) else "not native"
-    print(f"torch {torch.__version__}, {arguments.threads} thread(s), bfloat16 is {native}")
+    print(f"torch {torch.__version__}, {counted(arguments.threads, 'thread')}, bfloat16 is {native}")
     print(f"{'':<36} {'float32':>9} {'bfloat16':>9} {'gain':>6}")
     for name, part in parts().items():
         exact, half = shortest(part, arguments.repeats)

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from dragoman.config import SearchOptions
-from dragoman.errors import DragomanError
+from dragoman.errors import DragomanError, counted
 from dragoman.generation.constraints import Constraints
 from dragoman.generation.search import search
 from dragoman.generation.stepper import BOS, PAD, Bools, Floats, Ints, State, Step, Stepper
@@ -166,7 +166,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     random = np.random.default_rng(1)
     print(
-        f"{arguments.engine}, torch {torch.__version__}, numpy {np.__version__}, {arguments.threads} thread(s), "
+        f"{arguments.engine}, torch {torch.__version__}, numpy {np.__version__}, {counted(arguments.threads, 'thread')}, "
         f"best of {arguments.repeats}"
     )
     print(f"{'model':>6} {'batch':>5} {'search':>22} {'ms/source':>10} {'x greedy':>8} {'own share':>9}")

@@ -33,6 +33,7 @@ from dragoman.config import ReadOptions
 from dragoman.corpus.reading import read_pairs
 from dragoman.corpus.splitting import HeldOut, split
 from dragoman.corpus.store import PairStore
+from dragoman.errors import counted
 from dragoman.evaluation.metrics import score
 from dragoman.training.events import Evaluated, Event
 from dragoman.training.preparation import Part
@@ -205,7 +206,7 @@ def main() -> None:
         found = ours(folder, arguments.ours, arguments.threads)
     reached = next((minutes for minutes, value in found if value >= best), None)
     print(
-        f"{arguments.threads} thread(s); JoeyNMT's best in {arguments.minutes:g} minutes: {best:.2f} BLEU, after {when:.1f}"
+        f"{counted(arguments.threads, 'thread')}; JoeyNMT's best in {arguments.minutes:g} minutes: {best:.2f} BLEU, after {when:.1f}"
     )
     told = "does not reach that" if reached is None else f"reaches that after {reached:.1f}"
     print(f"ours {told}; its best in {found[-1][0]:.1f} minutes: {max(value for _, value in found):.2f} BLEU")

@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_map_only
 
 from dragoman.corpus.batching import Batch, make_batch
 from dragoman.corpus.dataset import EncodedPairs
+from dragoman.errors import counted
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training.objective import Objective, add_gradients
 
@@ -118,7 +119,7 @@ def main() -> None:
         "--precision bfloat16 --recompute": Objective(bfloat16=True, recompute=True),
     }
     print(
-        f"torch {torch.__version__}, {arguments.threads} thread(s), {len(batch)} pairs of {batch.target_tokens} tokens"
+        f"torch {torch.__version__}, {counted(arguments.threads, 'thread')}, {len(batch)} pairs of {batch.target_tokens} tokens"
     )
     for name, shape in models.items():
         model = Seq2Seq(

@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 from dragoman.corpus.batching import Batch, BatchPlan
 from dragoman.corpus.dataset import EncodedPairs
+from dragoman.errors import counted
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training.objective import Objective, Tensors, add_gradients
 
@@ -265,7 +266,7 @@ def main() -> None:
             ending.callback(peer.end)
         speeds = measure(turns, sum(batch.target_tokens for batch in batches), arguments.repeats)
     print(
-        f"torch {torch.__version__}, {arguments.threads} thread(s), hidden {size}, vocabulary {vocab:,}, "
+        f"torch {torch.__version__}, {counted(arguments.threads, 'thread')}, hidden {size}, vocabulary {vocab:,}, "
         f"medians of {arguments.repeats}"
     )
     medians = {name: statistics.median(values) for name, values in speeds.items()}

@@ -70,6 +70,11 @@ def needs_extra(task: str, extra: str) -> Iterator[None]:
         raise MissingExtraError(task, extra) from error
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 pair`, `1,234 pairs`: how many things there are; the plural of `noun` has an s."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """A hint like `; did you mean "default"?` for a mistyped or shortened `name`, or the list of choices."""
     choices = sorted(choices)

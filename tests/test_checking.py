@@ -165,7 +165,7 @@ def test_a_full_disk_leaves_the_old_copy(tmp_path, monkeypatch):
 def test_mostly_unusable_data_is_reported_and_empty_data_is_an_error(tmp_path):
     report = check_pairs([save(tmp_path / "a.tsv", [("a", "b"), ("c", ""), ("d", "")])])
     assert "only 1 of 3 rows are usable" in report.warning
-    with pytest.raises(DataError, match="none of 1 rows is usable"):
+    with pytest.raises(DataError, match="none of 1 row is usable"):
         check_pairs([save(tmp_path / "a.tsv", [("a", "")])])
     (tmp_path / "empty").touch()
     with pytest.raises(DataError, match="is empty"):

@@ -86,7 +86,7 @@ def test_sources_without_an_output_are_not_counted_as_wrong_in_silence(trained: 
             [
                 "translating: 2 of 2 sources",
                 "scoring the references: 3 of 3 references",
-                "counting the words of training: 1 targets",
+                "counting the words of training: 1 target",
             ],
         ),
         (["compare", "MODEL", "MODEL", "PAIRS", *SHORT, "--resamples", 9], ["translating: 2 of 2 sources"] * 2),

@@ -103,7 +103,7 @@ def test_waiting_for_the_other_processes_to_begin_takes_no_time_of_the_training(
     made = dragoman.train(reversed_words(60), out=tmp_path / "m", options=options(max_steps=1, max_minutes=1))
     assert now == [60.0]
     assert made.config["run"]["seconds"] == 0
-    assert made.config["run"]["finished"] == "1 steps"
+    assert made.config["run"]["finished"] == "1 step"
 
 
 def clocked(
@@ -493,8 +493,8 @@ def test_held_out_sources_that_are_too_long_are_left_out_of_decoding_too(tmp_pat
         reversed_words(60), out=tmp_path / "m", options=options(max_steps=1, **held_out), listener=seen.append
     )
     notes = [event.text for event in seen if isinstance(event, Note) and event.warning]
-    assert "1 dev pairs are longer than 1,000 tokens and were left out" in notes
-    assert "1 test sources are longer than 1,000 tokens and were left out" in notes
+    assert "left out 1 dev pair of more than 1,000 tokens" in notes
+    assert "left out 1 test source of more than 1,000 tokens" in notes
     assert [made.config["scores"][name]["items"] for name in ("dev", "test")] == [8, 8]
     (tmp_path / "test.tsv").write_text(f"{long}\ta b\n", encoding="utf-8")
     with pytest.raises(DataError, match="no test pair is left"):

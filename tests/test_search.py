@@ -395,7 +395,7 @@ def test_impossible_lengths_are_errors_before_the_model_is_asked() -> None:
     with pytest.raises(OptionError, match=r"^`min_length` must be at most `max_length` \(3\), but is 4$"):
         SearchOptions(min_length=4, max_length=3)
     model = TableStepper()
-    with pytest.raises(OptionError, match=r"longest \(2\).*for a source of 1 tokens"):
+    with pytest.raises(OptionError, match=r"longest \(2\).*for a source of 1 token$"):
         search(model, [[4, 5], [4]], options=SearchOptions(min_length=3, max_length_ratio=2.0))
     assert model.steps == 0
 

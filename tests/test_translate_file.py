@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -33,7 +34,7 @@ from dragoman.cli.inputs import InputFile
 from dragoman.cli.progress import counting
 from dragoman.config import SearchOptions
 from dragoman.corpus.lines import survey
-from dragoman.errors import DataError, StorageError
+from dragoman.errors import DataError, StorageError, counted
 from dragoman.training.events import Progress
 from dragoman.translation import batches as batching
 from dragoman.translation.batches import BATCH_TOKENS, SHORTEST, batches, windows
@@ -692,7 +693,7 @@ def test_progress_is_shown_after_two_seconds_with_speed_and_time_left(
 ) -> None:
     now = 100.0
     monkeypatch.setattr(progress_module.time, "monotonic", lambda: now)
-    with counting("translating", total=5_000, done=1_000, unit="lines") as count:
+    with counting("translating", total=5_000, done=1_000, unit="line") as count:
         now += 1.5
         count(300)
         assert capsys.readouterr().err == ""
@@ -707,10 +708,32 @@ def test_progress_is_shown_after_two_seconds_with_speed_and_time_left(
         now += 4
         count(10)
         assert capsys.readouterr().err == "translating: 10 sources, 2.5 sources/s\n"
+    with counting("translating", total=1) as count:
+        now += 4
+        count(1)
+        assert capsys.readouterr().err == "translating: 1 of 1 source, 0.2 sources/s\n", "nothing is left at the end"
     with counting("translating", total=10, shown=False) as count:
         now += 9
         count(5)
         assert capsys.readouterr().err == ""
+
+
+def test_a_log_of_training_shows_the_time_left_until_the_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress_module, "_SECONDS_BETWEEN_LINES", 0.0)
+    with progress_module.Lines() as lines:
+        for share, left in ((0.1, None), (0.5, 7.0), (1.0, 0.0)):
+            lines(Progress(20, 1.5, share, 3.25, 3331.0, 1e-3, seconds=9.0, seconds_left=left))
+    shown = capsys.readouterr().err.splitlines()
+    same = "step 20, epoch 1.5: loss 3.250, 3,331 tokens/s, 9 s"
+    assert shown == [same, f"{same}, 7 s left", same]
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 pairs"), (1, "1 pair"), (2, "2 pairs"), (1234, "1,234 pairs")])
+def test_one_thing_is_singular(number: int, words: str) -> None:
+    assert counted(number, "pair") == words
+    assert counted(np.int64(number), "pair") == words  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("width", [30, 40, 80])

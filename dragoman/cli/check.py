@@ -12,7 +12,7 @@ from dragoman.cli.arguments import AsJson
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.output import show_messages, table
 from dragoman.config import ReadOptions
-from dragoman.errors import DataError
+from dragoman.errors import DataError, counted
 
 if TYPE_CHECKING:
     from dragoman.corpus.checking import CheckReport, Finding, Spread
@@ -52,7 +52,7 @@ def _in_words(report: CheckReport, write: Path | None) -> str:
     from dragoman.corpus.report import columns_read
 
     parts = [
-        f"{report.name}: {report.pairs:,} pairs in {report.rows:,} rows{columns_read(report.columns, report.width)}",
+        f"{report.name}: {counted(report.pairs, 'pair')} in {counted(report.rows, 'row')}{columns_read(report.columns, report.width)}",
         table(
             [
                 (side, f"{of.different:,}", of.script, *_lengths(of.words), *_lengths(of.characters))
@@ -64,7 +64,7 @@ def _in_words(report: CheckReport, write: Path | None) -> str:
         table([_row(finding) for finding in report.findings], right=(1,)) or "Nothing looks wrong.",
     ]
     if report.written is not None:
-        parts.append(f"{write}: {report.written:,} pairs written, without the rows marked *")
+        parts.append(f"{write}: {counted(report.written, 'pair')} written, without the rows marked *")
     return "\n\n".join(parts)
 
 

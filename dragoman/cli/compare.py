@@ -15,7 +15,7 @@ from dragoman.cli.output import notice, show_messages, table
 from dragoman.cli.pairs import TestPairs, read_items, read_outputs, warn_of_missing
 from dragoman.cli.progress import counting
 from dragoman.config import MachineOptions, ReadOptions, SearchOptions
-from dragoman.errors import OptionError
+from dragoman.errors import OptionError, counted
 
 if TYPE_CHECKING:
     from dragoman.evaluation.significance import Comparison
@@ -72,7 +72,7 @@ def compare(
         facts = {"baseline": baseline, "system": system, "items": len(sources), "search": search.model_dump()}
         print(json.dumps(facts | {"comparisons": [each.as_dict() for each in found]}, ensure_ascii=False))
         return
-    print(f"{len(sources):,} sources, {resamples:,} resamples: A is {baseline}, B is {system}")
+    print(f"{counted(len(sources), 'source')}, {resamples:,} resamples: A is {baseline}, B is {system}")
     header = ("metric", "A", "B", "B - A", "95 % interval", "p", "")
     print(table([_row(each) for each in found], header=header, right=range(1, 6)))
 

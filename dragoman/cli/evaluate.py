@@ -18,6 +18,7 @@ from dragoman.cli.output import show_messages, table, warn, written
 from dragoman.cli.pairs import TestPairs, read_rows, warn_of_missing
 from dragoman.cli.progress import counting
 from dragoman.config import CompanionOptions, EngineOptions, ReadOptions, SearchOptions
+from dragoman.errors import counted
 
 if TYPE_CHECKING:
     from dragoman.evaluation.breakdown import Part, Sentence, WordPart
@@ -91,15 +92,17 @@ def evaluate(
         print(json.dumps(facts, ensure_ascii=False))
         return
     print(
-        f"{scores.items:,} sources, {scores.references:,} references, {search_in_words(search)}, "
+        f"{counted(scores.items, 'source')}, {counted(scores.references, 'reference')}, {search_in_words(search)}, "
         f"{translator.engine} {translator.precision}"
     )
     rows = scores.rows()
     if count > scores.references:
-        rows.append(("exact match of rows", f"{of_rows:.2f}", f"{count:,} rows, each against its own target"))
+        rows.append(("exact match of rows", f"{of_rows:.2f}", f"{counted(count, 'row')}, each against its own target"))
     if count > scores.references and new_rows is not None:
         new = sum(sum(counts[place]) for place in unseen)
-        rows.append(("exact match of unseen rows", f"{new_rows:.2f}", f"{new:,} rows whose source is not in training"))
+        rows.append(
+            ("exact match of unseen rows", f"{new_rows:.2f}", f"{counted(new, 'row')} whose source is not in training")
+        )
     if surprise is not None:
         rows.append(("perplexity per token", f"{surprise.per_token:.2f}", "fed the references"))
         rows.append(("perplexity per character", f"{surprise.per_character:.3f}", "fed the references"))
@@ -126,7 +129,7 @@ def _perplexity(translator: Translator, sources: list[str], references: list[lis
             yield from translator.score([source for source, _ in part], [text for _, text in part])
             count(len(part))
 
-    with counting("scoring the references", total=len(rows), unit="references") as count:
+    with counting("scoring the references", total=len(rows), unit="reference") as count:
         return perplexity_of(scored(count))
 
 
@@ -170,7 +173,7 @@ def _words(translator: Translator, translations: list[Translation], references: 
     from dragoman.training.seen import words_in_training
 
     writing = translator.config["writing"]
-    with counting("counting the words of training", total=None, unit="targets") as count:
+    with counting("counting the words of training", total=None, unit="target") as count:
         known = words_in_training(translator.directory, translator.target_tokenizer, writing=writing, listener=count)
     if known is None:
         return []

@@ -15,7 +15,7 @@ from dragoman.cli.output import notice, show_messages, table, written
 from dragoman.cli.pairs import TestPairs, read_items
 from dragoman.cli.progress import counting
 from dragoman.config import MachineOptions, ReadOptions
-from dragoman.errors import OptionError
+from dragoman.errors import OptionError, counted
 
 if TYPE_CHECKING:
     from dragoman.evaluation.exposure import Gap
@@ -71,7 +71,7 @@ def _in_words(found: Gap) -> str:
         if found.median_delay is not None:
             recovered += f", half of them within {found.median_delay:g} word{'' if found.median_delay == 1 else 's'}"
     lines = [
-        f"{found.sentences:,} sources: {found.forced_total:.1%} of the words right when fed the right answer, "
+        f"{counted(found.sentences, 'source')}: {found.forced_total:.1%} of the words right when fed the right answer, "
         f"{found.free_total:.1%} when fed its own words: a gap of {100 * found.gap:.1f} points",
         f"{found.flawless:.1%} of the outputs have no error; {recovered}",
     ]

@@ -8,6 +8,7 @@ from typing import Any
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.output import table
+from dragoman.errors import counted
 
 
 @flags_of_models
@@ -43,14 +44,16 @@ def _facts(config: dict[str, Any]) -> list[tuple[str, str]]:
         ("data", f"{data['read']['name'] or 'pairs given in Python'}, fingerprint {data['fingerprint']}"),
     ]
     rows += [
-        (part, f"{data[part]['pairs']:,} pairs, {data[part]['sources']:,} sources")
+        (part, f"{counted(data[part]['pairs'], 'pair')}, {counted(data[part]['sources'], 'source')}")
         for part in ("train", "dev", "test")
         if data.get(part)
     ]
     rows.append(("split", data["split"]))
     if run:
         minutes = f"{run['seconds'] / 60:.1f} minutes"
-        rows.append(("training", f"{run['steps']:,} steps, {run['epochs']:.1f} epochs, {minutes}: {run['finished']}"))
+        rows.append(
+            ("training", f"{counted(run['steps'], 'step')}, {run['epochs']:.1f} epochs, {minutes}: {run['finished']}")
+        )
     if config.get("onnx"):
         rows.append(
             (
@@ -66,7 +69,7 @@ def _facts(config: dict[str, Any]) -> list[tuple[str, str]]:
 def _scores(scores: dict[str, Any]) -> str:
     """The stored scores as a table."""
     rows = [
-        (part, name, f"{score[name]:.2f}", f"{score['items']:,} sources, {score['search']}", signature)
+        (part, name, f"{score[name]:.2f}", f"{counted(score['items'], 'source')}, {score['search']}", signature)
         for part, score in scores.items()
         for name in ("bleu", "chrf", "ter", "exact_match", "cer", "wer")
         if name in score

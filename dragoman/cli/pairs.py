@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from dragoman.cli.output import notice, warn
 from dragoman.config import InputOptions, ReadOptions
-from dragoman.errors import DataError, OptionError
+from dragoman.errors import DataError, OptionError, counted
 
 if TYPE_CHECKING:
     from dragoman.translator import Translation, Translator
@@ -111,7 +111,9 @@ def _warn_of_seen(translator: Translator, sources: list[str]) -> None:
 
     seen = seen_in_training(translator.directory, translator.source_tokenizer.encode_batch(sources)) or []
     if any(seen):
-        warn(f"the model was trained on {sum(seen):,} of the {len(seen):,} sources: scores on them are too high")
+        warn(
+            f"the model was trained on {sum(seen):,} of the {counted(len(seen), 'source')}: scores on them are too high"
+        )
 
 
 def read_outputs(translator: Translator, path: str, sources: Sequence[str]) -> list[str]:
@@ -128,15 +130,15 @@ def read_outputs(translator: Translator, path: str, sources: Sequence[str]) -> l
     for pair in read_pairs([path], options):
         more += found.setdefault(source_key(pair.source), pair.target) != pair.target
     if more:
-        warn(f"{path} has other outputs for the same source in {more:,} rows: the first of each source counts")
+        warn(f"{path} has other outputs for the same source in {counted(more, 'row')}: the first of each source counts")
     outputs = [found.get(source_key(source)) for source in sources]
     lacking = outputs.count(None)
     if lacking == len(sources):
         raise DataError(
-            f"{path} has an output for none of the {len(sources):,} sources: it must hold sources and outputs"
+            f"{path} has an output for none of the {counted(len(sources), 'source')}: it must hold sources and outputs"
         )
     if lacking:
-        warn(f"{path} has no output for {lacking:,} of the {len(sources):,} sources: they count as empty")
+        warn(f"{path} has no output for {lacking:,} of the {counted(len(sources), 'source')}: they count as empty")
     return [output or "" for output in outputs]
 
 
@@ -145,6 +147,6 @@ def warn_of_missing(translations: Sequence[Translation]) -> None:
     missing = [each for each in translations if not each.candidates]
     if missing:
         warn(
-            f"{len(missing):,} of {len(translations):,} sources have no output, which counts as an empty one: "
+            f"{len(missing):,} of {counted(len(translations), 'source')} have no output, which counts as an empty one: "
             f"{missing[0].warning}"
         )

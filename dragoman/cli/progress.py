@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from dragoman.cli.output import console, notice, warn
+from dragoman.errors import counted
 
 if TYPE_CHECKING:
     from dragoman.training.events import Evaluated, Event, Listener, Note, Progress, Stage
@@ -143,7 +144,7 @@ class Bar:
             self._bar.console.print(_evaluated_line(event), markup=False)
         elif isinstance(event, events.Stage):
             finished = event.total is not None and event.done >= event.total
-            self._draw(event.name, event.done, event.total, f"{event.done:,} pairs", visible=not finished)
+            self._draw(event.name, event.done, event.total, counted(event.done, "pair"), visible=not finished)
         else:
             self._draw("training", round(1000 * event.share), 1000, _progress_line(event))
 
@@ -153,7 +154,7 @@ class Bar:
 
 @contextlib.contextmanager
 def counting(
-    name: str, *, total: int | None, done: int = 0, unit: str = "sources", shown: bool = True
+    name: str, *, total: int | None, done: int = 0, unit: str = "source", shown: bool = True
 ) -> Iterator[Callable[[int], None]]:
     """What is done, how much a second and time left, if it takes longer than two seconds; call what you get with how many more are done.
 
@@ -210,8 +211,8 @@ class _Count:
         """`translating: 1,200 of 5,000 lines, 300 lines/s, 13 s left`."""
         done = self._before + self._more
         rate = self._more / max(time.monotonic() - self._began, 1e-9)
-        of = left = ""
+        of, left = counted(done, self._unit), ""
         if self._total is not None:
-            of = f" of {self._total:,}"
+            of = f"{done:,} of {counted(self._total, self._unit)}"
             left = f", {duration((self._total - done) / rate)} left" if rate and done < self._total else ""
-        return f"{self._name}: {done:,}{of} {self._unit}, {rate:,.{0 if rate >= 10 else 1}f} {self._unit}/s{left}"
+        return f"{self._name}: {of}, {rate:,.{0 if rate >= 10 else 1}f} {self._unit}s/s{left}"

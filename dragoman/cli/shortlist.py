@@ -12,6 +12,7 @@ from dragoman.cli.flags import flags_of_models
 from dragoman.cli.output import show_messages
 from dragoman.cli.progress import watcher
 from dragoman.config import ReadOptions
+from dragoman.errors import counted
 
 
 @flags_of_models
@@ -56,6 +57,6 @@ def shortlist(
         print(json.dumps({"model": model, **made.as_dict()}))
         return
     print(
-        f"{directory.path / SHORTLIST}: {made.source_words:,} source tokens from {made.pairs:,} pairs; a source has "
+        f"{directory.path / SHORTLIST}: {counted(made.source_words, 'source token')} from {counted(made.pairs, 'pair')}; a source has "
         f"{made.mean_candidates:,.0f} candidates of {made.vocabulary:,} on average; {made.size / 1e6:.1f} MB"
     )

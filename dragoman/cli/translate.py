@@ -24,7 +24,7 @@ from dragoman.cli.pairs import as_read, check_columns, check_no_file
 from dragoman.cli.progress import counting
 from dragoman.cli.sinks import Sink, open_sink
 from dragoman.config import CompanionOptions, EngineOptions, InputOptions, ReadOptions, SearchOptions
-from dragoman.errors import Interrupted, OptionError, StorageError
+from dragoman.errors import Interrupted, OptionError, StorageError, counted
 
 if TYPE_CHECKING:
     from dragoman.corpus.reading import SourceLine
@@ -92,13 +92,15 @@ def translate(
     try:
         with (
             open_sink(output, facts) as sink,
-            counting("translating", total=given.total, done=sink.done, unit="lines", shown=shown) as count,
+            counting("translating", total=given.total, done=sink.done, unit="line", shown=shown) as count,
         ):
             _translate_rest(job, given, sink, form, workers=translator.workers, output=output, listener=count)
     except KeyboardInterrupt:
         if sink is None or not sink.done:
             raise
-        raise Interrupted(f"interrupted after {sink.done:,} lines; the same command goes on after them") from None
+        raise Interrupted(
+            f"interrupted after {counted(sink.done, 'line')}; the same command goes on after them"
+        ) from None
 
 
 def _check(
@@ -196,7 +198,7 @@ def _translate_rest(
 
     begun = sink.done
     if begun:
-        notice(f"{output}.part has the output of {begun:,} lines already; going on after them")
+        notice(f"{output}.part has the output of {counted(begun, 'line')} already; going on after them")
     windows = given.windows(after=begun)
     found = translate_windows(job, windows, text=_text, workers=workers, ahead=given.steady, listener=listener)
     with contextlib.closing(found):

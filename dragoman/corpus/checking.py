@@ -25,7 +25,7 @@ from dragoman.corpus.reading import Pair, ReadReport, read_pairs
 from dragoman.corpus.report import unusable_error
 from dragoman.corpus.scripts import SCRIPTS
 from dragoman.corpus.shifts import find_shifts
-from dragoman.errors import DataError, OptionError, StorageError
+from dragoman.errors import DataError, OptionError, StorageError, counted
 from dragoman.files import atomic, through_link
 
 _BATCH_ROWS = 16_384
@@ -212,7 +212,7 @@ def _findings(rows: Rows, against: npt.NDArray[np.int64] | None) -> tuple[list[F
     table: list[tuple[str, Mask, bool, str]] = [
         ("duplicates", findings.repeated(rows.pair), True, "the same source and target as an earlier row"),
         ("lost characters", rows.damaged, True, "U+FFFD stands where a character could not be decoded"),
-        ("leakage", leaked, True, f"{shared:,} different sources are also in the file checked against"),
+        ("leakage", leaked, True, f"{counted(shared, 'different source')} also in the file checked against"),
         (
             "conflicting targets",
             conflicting,
@@ -296,7 +296,7 @@ def _write_clean(path: Path, pairs: Iterable[Pair], drop: Mask, *, grouped: bool
                 file.write(f"{pair.source}\t{pair.target}{group}\n".encode())
                 written += 1
         if seen != len(drop):
-            raise DataError(f"the data changed while it was read: {len(drop):,} usable rows, then {seen:,}")
+            raise DataError(f"the data changed while it was read: {counted(len(drop), 'usable row')}, then {seen:,}")
     return written
 
 

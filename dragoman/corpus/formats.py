@@ -30,7 +30,7 @@ from dragoman.corpus.report import (
     TOO_LONG,
     Fault,
 )
-from dragoman.errors import DataError, MissingExtraError
+from dragoman.errors import DataError, MissingExtraError, counted
 
 MAX_CELL_LINES = 200
 """Most lines in one quoted cell; a quote still open then is one that nobody closed."""
@@ -371,6 +371,6 @@ def _aligned_rows(first: Lines, second: Lines, wanted: Sequence[int], names: tup
             yield left[0], [pair[index] for index in wanted]
     if unlike:
         raise DataError(
-            f"{names[0]} has {counts[0]:,} lines but {names[1]} has {counts[1]:,}: "
+            f"{names[0]} has {counted(counts[0], 'line')} but {names[1]} has {counts[1]:,}: "
             "aligned files need the same number of lines"
         )

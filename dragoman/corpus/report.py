@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dragoman.corpus import cleaning
-from dragoman.errors import DataError
+from dragoman.errors import DataError, counted
 
 TOO_FEW = "too few columns"
 TOO_LONG = "a line that is too long"
@@ -118,11 +118,11 @@ class ReadReport:
 
     def summary(self) -> str:
         """One line for people: how many rows are usable, from which columns, and why the others are not."""
-        pairs = f"{self.name}: {self.usable:,} pairs{columns_read(self.columns, self.width)}"
+        pairs = f"{self.name}: {counted(self.usable, 'pair')}{columns_read(self.columns, self.width)}"
         if not self.unusable:
             return pairs
         parts = [f"{reason.count:,} {name} ({_lines(reason)})" for name, reason in self.reasons.items()]
-        return f"{pairs}, {self.unusable:,} unusable rows: {', '.join(parts)}"
+        return f"{pairs}, {counted(self.unusable, 'unusable row')}: {', '.join(parts)}"
 
     def as_dict(self) -> dict[str, Any]:
         """The counts as plain values, for JSON."""
@@ -157,10 +157,12 @@ def unusable_error(report: ReadReport) -> str | None:
         return None
     name, reason = next(iter(report.reasons.items()))
     some = (
-        f"only {report.usable:,} of {report.rows:,} rows are" if report.usable else f"none of {report.rows:,} rows is"
+        f"only {report.usable:,} of {counted(report.rows, 'row')} are"
+        if report.usable
+        else f"none of {counted(report.rows, 'row')} is"
     )
-    counted = f"{reason.count:,} with {name}: {_lines(reason)}"
-    return f"{report.name}: {some} usable ({counted}); {_likely_cause(report, name)}"
+    faults = f"{reason.count:,} with {name}: {_lines(reason)}"
+    return f"{report.name}: {some} usable ({faults}); {_likely_cause(report, name)}"
 
 
 def require_usable(report: ReadReport) -> None:

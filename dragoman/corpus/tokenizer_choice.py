@@ -12,7 +12,7 @@ from typing import Literal
 
 from dragoman.config import TokenizerMethod, TrainOptions
 from dragoman.corpus.column_profile import ColumnProfile
-from dragoman.errors import DataError, OptionError
+from dragoman.errors import DataError, OptionError, counted
 
 _SUBWORDS = ("bpe", "unigram")
 _SUBWORD_SIZES = ((1_000, 1_000), (10_000, 2_000), (200_000, 4_000), (500_000, 8_000), (2_000_000, 16_000))
@@ -203,7 +203,7 @@ def _vocab_size(
     if not set(methods) & set(_SUBWORDS):
         reasons.setdefault("vocabulary", "all that occur, up to a limit")
         return None
-    reasons["vocabulary"] = f"for {pairs:,} pairs"
+    reasons["vocabulary"] = f"for {counted(pairs, 'pair')}"
     size = next((size for bound, size in _SUBWORD_SIZES if pairs < bound), 32_000)
     return max(size, 8_000) if characters > _MANY_CHARACTERS and pairs >= _WIDER_FROM else size
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dragoman.errors import OptionError
+from dragoman.errors import OptionError, counted
 
 Floats = NDArray[np.float64]
 
@@ -239,7 +239,7 @@ def _checked(values: ArrayLike, correct: ArrayLike | Sequence[bool]) -> tuple[Fl
     numbers, right = np.asarray(values, dtype=np.float64), np.asarray(correct, dtype=bool)
     if numbers.ndim != 1 or numbers.shape != right.shape:
         raise OptionError(
-            f"`correct` must have one entry per output, but {right.size} entries stand for {numbers.size} outputs"
+            f"`correct` must have one entry per output, but {right.size} entries stand for {counted(numbers.size, 'output')}"
         )
     if not len(numbers):
         raise OptionError("`correct` must not be empty: there is nothing to calibrate on")

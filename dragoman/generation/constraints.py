@@ -12,7 +12,7 @@ from itertools import product
 
 import numpy as np
 
-from dragoman.errors import OptionError
+from dragoman.errors import OptionError, counted
 from dragoman.generation.automaton import START, Automaton, trie
 from dragoman.generation.stepper import BOS, EOS, PAD, UNK
 
@@ -91,7 +91,7 @@ def settle(constraints: Constraints, *, min_length: int, max_length: int, no_rep
     needed = _room(constraints) + 1
     if needed > max_length:
         raise OptionError(
-            f"`prefix` and `require` must fit into `max_length` ({max_length} tokens with the end), but need {needed}"
+            f"`prefix` and `require` must fit into `max_length` ({counted(max_length, 'token')} with the end), but need {needed}"
         )
     if constraints.pattern is not None:
         _check_pattern(constraints, constraints.pattern, min_length, max_length)
@@ -123,7 +123,7 @@ def _check_phrases(constraints: Constraints, n: int) -> None:
             raise OptionError(f"`require` must not hold a phrase of `forbid`, but does: {list(phrase)}")
     for name, phrases in (("prefix", (constraints.prefix,)), ("require", constraints.require)):
         if n and any(_repeats(phrase, n) for phrase in phrases):
-            raise OptionError(f"`{name}` must not repeat {n} tokens in a row while `no_repeat_ngram` is {n}")
+            raise OptionError(f"`{name}` must not repeat {counted(n, 'token')} in a row while `no_repeat_ngram` is {n}")
 
 
 def _repeats(ids: Phrase, n: int) -> bool:
@@ -168,19 +168,19 @@ def _check_pattern(constraints: Constraints, pattern: Automaton, min_length: int
     needed, most = (len(prefix) + int(lengths[state[0]]) for lengths in (pattern.distance, pattern.reach))
     if needed > max_length:
         raise OptionError(
-            f"`match` must allow an output of at most `max_length` ({max_length} tokens with the end), "
+            f"`match` must allow an output of at most `max_length` ({counted(max_length, 'token')} with the end), "
             f"but the shortest has {needed}"
         )
     if most < min_length:
         raise OptionError(
-            f"`match` must allow an output of at least `min_length` ({min_length} tokens with the end), "
+            f"`match` must allow an output of at least `min_length` ({counted(min_length, 'token')} with the end), "
             f"but the longest has {most}"
         )
     if (constraints.require or constraints.forbid) and not _some_output(
         pattern, int(state[0]), prefix, constraints.require, constraints.forbid, max_length
     ):
         raise OptionError(
-            f"`match` must allow an output of at most {max_length} tokens with all of `require` and nothing of "
+            f"`match` must allow an output of at most {counted(max_length, 'token')} with all of `require` and nothing of "
             "`forbid`, but there is none"
         )
 

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from dragoman.config import SearchOptions
-from dragoman.errors import OptionError
+from dragoman.errors import OptionError, counted
 from dragoman.generation.constraints import Constraints, check_ids, settle
 from dragoman.generation.hypothesis import Ranking
 from dragoman.generation.rules import Rules, first_rules, make_tables
@@ -167,6 +167,6 @@ def length_limits(source_lengths: Ints, *, options: SearchOptions) -> tuple[Ints
         i = int(clash[0])
         raise OptionError(
             f"the shortest output allowed ({shortest[i]}) must not be longer than the longest ({longest[i]}), "
-            f"but is for a source of {source_lengths[i]} tokens"
+            f"but is for a source of {counted(source_lengths[i], 'token')}"
         )
     return shortest, longest

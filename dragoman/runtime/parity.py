@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragoman.config import SearchOptions
+from dragoman.errors import counted
 from dragoman.evaluation.metrics import score
 from dragoman.generation.search import search
 from dragoman.generation.stepper import BOS, EOS, Stepper
@@ -63,13 +64,13 @@ class Parity:
 
     def __str__(self) -> str:
         parts = [
-            f"{self.same:,} of {self.sources:,} outputs and {self.token_agreement:.1%} of tokens the same as PyTorch's",
+            f"{self.same:,} of {counted(self.sources, 'output')} and {self.token_agreement:.1%} of tokens the same as PyTorch's",
             f"log-probabilities within {self.largest_difference:.1g}",
         ]
         if self.loss:
             names = {"bleu": "BLEU", "exact_match": "points of exact match"}
             changes = " and ".join(f"{0.0 - value:+.2f} {names[name]}" for name, value in self.loss.items())
-            parts.append(f"{changes} on {self.scored:,} sources")
+            parts.append(f"{changes} on {counted(self.scored, 'source')}")
         return ", ".join(parts)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from dragoman.errors import counted
 from dragoman.training.recipe import PARTS_OF
 
 
@@ -27,7 +28,7 @@ def model_card(config: dict[str, Any]) -> str:
 def _scores(scores: dict[str, Any]) -> str:
     rows = ["| part | metric | score | how |", "|---|---|---|---|"]
     for part, score in scores.items():
-        how = f"{score['items']:,} sources, {score['references']:,} references, {score['search']}"
+        how = f"{counted(score['items'], 'source')}, {counted(score['references'], 'reference')}, {score['search']}"
         for name in ("bleu", "chrf", "exact_match", "cer", "wer"):
             if name in score:
                 # A bare | would end the cell, within back-quotes too.
@@ -40,14 +41,16 @@ def _data(data: dict[str, Any]) -> str:
     read = data["read"]
     unusable = sum(reason["count"] for reason in read["unusable"].values())
     rows = [
-        f"- file: {read['name'] or 'pairs given in Python'}, {read['usable']:,} usable pairs, {unusable:,} unusable rows",
+        f"- file: {read['name'] or 'pairs given in Python'}, {counted(read['usable'], 'usable pair')}, {counted(unusable, 'unusable row')}",
         f"- fingerprint of the pairs: `{data['fingerprint']}`",
         f"- split {data['split']}",
     ]
     for part in ("train", "dev", "test"):
         if data[part]:
             files = f" ({', '.join(data[part]['files'])})" if data[part].get("files") else ""
-            rows.append(f"- {part}: {data[part]['pairs']:,} pairs, {data[part]['sources']:,} sources{files}")
+            rows.append(
+                f"- {part}: {counted(data[part]['pairs'], 'pair')}, {counted(data[part]['sources'], 'source')}{files}"
+            )
     if data.get("remade"):
         rows.append(f"- {_remade(data['remade'])}")
     return "\n".join(rows)
@@ -55,7 +58,7 @@ def _data(data: dict[str, Any]) -> str:
 
 def _remade(made: dict[str, Any]) -> str:
     """What models had to do with the training pairs."""
-    true, pairs = f"{made['from']['pairs']:,} true pairs", f"{made['pairs']:,} pairs"
+    true, pairs = counted(made["from"]["pairs"], "true pair"), counted(made["pairs"], "pair")
     if made["kind"] == "distillation":
         return f"distillation: trained on {pairs} that a teacher made, in the place of {true}"
     times = f", each {made['repeat']} times" if made["repeat"] > 1 else ""
@@ -76,20 +79,20 @@ def _model(config: dict[str, Any]) -> str:
 
 def _graphs(parity: dict[str, Any]) -> str:
     words = (
-        f"{parity['same']:,} of {parity['sources']:,} greedy outputs and {parity['token_agreement']:.1%} of tokens the same as "
+        f"{parity['same']:,} of {counted(parity['sources'], 'greedy output')} and {parity['token_agreement']:.1%} of tokens the same as "
         f"PyTorch's, log-probabilities within {parity['largest_difference']:.1g}"
     )
     if not parity["loss"]:
         return words
     changes = ", ".join(f"{name} {0.0 - value:+.2f}" for name, value in parity["loss"].items())
-    return f"{words}; against float32 {changes} on {parity['scored']:,} sources"
+    return f"{words}; against float32 {changes} on {counted(parity['scored'], 'source')}"
 
 
 def _run(run: dict[str, Any], config: dict[str, Any]) -> str:
     rows = []
     if run:
         rows += [
-            f"- {run['steps']:,} steps, {run['epochs']:.2f} epochs, {run['seconds'] / 60:.1f} minutes; ended by: "
+            f"- {counted(run['steps'], 'step')}, {run['epochs']:.2f} epochs, {run['seconds'] / 60:.1f} minutes; ended by: "
             f"{run['finished']}; the weights are those of step {run['best_step']:,}",
         ]
         if "forecast" in config:
@@ -119,7 +122,7 @@ def _values(config: dict[str, Any]) -> list[tuple[str, Any]]:
 
 def beside_plan(forecast: dict[str, Any], run: dict[str, Any]) -> str:
     """The actual figures of a run beside the predicted ones."""
-    text = f"took {run['steps']:,} steps in {run['seconds'] / 60:.1f} minutes"
+    text = f"took {counted(run['steps'], 'step')} in {run['seconds'] / 60:.1f} minutes"
     planned = f"planned: at most {forecast['steps']:,} in {forecast['seconds'] / 60:.1f}"
     if run.get("memory") is not None and forecast["memory"] is not None:
         text, planned = f"{text}, {run['memory'] / 1e9:.1f} GB", f"{planned}, {forecast['memory'] / 1e9:.1f} GB"

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dragoman.corpus.batching import Batch, BatchPlan
-from dragoman.errors import TrainingError
+from dragoman.errors import TrainingError, counted
 from dragoman.model.recurrent import RecurrentLayer
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training.machine import computes_bfloat16, free_memory, peak_memory
@@ -57,7 +57,7 @@ class Forecast:
         """One line for people."""
         memory = "" if self.memory is None else f", {self.memory / 1e9:.1f} GB of memory"
         return (
-            f"at most {self.steps:,} steps ({self.steps / self.steps_per_epoch:.1f} epochs) in about "
+            f"at most {counted(self.steps, 'step')} ({self.steps / self.steps_per_epoch:.1f} epochs) in about "
             f"{self.seconds / 60:.1f} minutes; {self.steps_per_epoch * self.seconds_per_step / 60:.1f} minutes an epoch; "
             f"{self.parameters:,} parameters{memory}"
         )

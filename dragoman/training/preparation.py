@@ -24,7 +24,7 @@ from dragoman.corpus.tokenization import Tokenizer
 from dragoman.corpus.tokenizer_choice import TokenizationChoice, choose_tokenization
 from dragoman.corpus.tokenizer_learning import DEFAULT_LIMITS, learn_tokenizers
 from dragoman.corpus.vectors import read_vector_words
-from dragoman.errors import DataError, OptionError, StorageError
+from dragoman.errors import DataError, OptionError, StorageError, counted
 from dragoman.files import parse_json, write_json
 from dragoman.training.events import Listener, Note, Stage, ignore
 
@@ -382,7 +382,7 @@ def _encoded(
         max_target_length=LONGEST,
     )
     if encoded.dropped:
-        longer = f"{encoded.dropped:,} {name} pairs are longer than {LONGEST:,} tokens and were left out"
+        longer = f"left out {counted(encoded.dropped, f'{name} pair')} of more than {LONGEST:,} tokens"
         listener(Note(longer, warning=True))
     if not len(encoded):
         raise DataError(f"no {name} pair is left after tokenisation")
@@ -398,7 +398,7 @@ def _decodable(view: PairView, tokenizer: Tokenizer, *, name: str = "dev", liste
     out = {place for place, tokens in zip(long, ids, strict=True) if len(tokens) > LONGEST}
     if not out:
         return part
-    listener(Note(f"{len(out):,} {name} sources are longer than {LONGEST:,} tokens and were left out", warning=True))
+    listener(Note(f"left out {counted(len(out), f'{name} source')} of more than {LONGEST:,} tokens", warning=True))
     if len(out) == len(part.sources):
         raise DataError(f"no {name} pair is left after tokenisation")
     kept = [place for place in range(len(part.sources)) if place not in out]

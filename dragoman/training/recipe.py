@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from dragoman.config import TrainOptions
-from dragoman.errors import OptionError
+from dragoman.errors import OptionError, counted
 from dragoman.presets import find_preset
 
 Kind = Literal["symbols", "text"]
@@ -235,7 +235,7 @@ def _settle_risk(options: TrainOptions, values: dict[str, Any], reasons: list[Re
 def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any, str]]:
     """What the default preset chooses from the data, and from the limits in `options`: name -> (value, reason)."""
     pairs, symbols = data.pairs, data.kind == "symbols"
-    size = f"{pairs:,} pairs"
+    size = counted(pairs, "pair")
     small, large = pairs < 8_000, pairs >= 40_000
     # Words and phones need less room than sentences, and a narrower model takes half the time.
     width, room = 512 if pairs >= 400_000 else 384 if large and not symbols else 256, size

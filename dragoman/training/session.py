@@ -16,7 +16,7 @@ import torch
 from dragoman.config import MachineOptions, SearchOptions, TrainOptions
 from dragoman.corpus.batching import BatchPlan
 from dragoman.corpus.subword_dropout import SplitAnew
-from dragoman.errors import Interrupted, OptionError, ProcessError, StorageError
+from dragoman.errors import Interrupted, OptionError, ProcessError, StorageError, counted
 from dragoman.evaluation.metrics import MetricName, Scores
 from dragoman.evaluation.plots import training_svg
 from dragoman.files import clear_leftovers, write_text
@@ -381,7 +381,7 @@ def _finish(
     config = directory.config
     for name, part in (("dev", prepared.dev_part.first(2_000)), ("test", prepared.test_part)):
         if part is not None:
-            listener(Note(f"scoring {name}: {len(part.sources):,} sources, beam {BEAM.beam_size}"))
+            listener(Note(f"scoring {name}: {counted(len(part.sources), 'source')}, beam {BEAM.beam_size}"))
             scores, _ = decode(stepper, prepared, part, BEAM, config["recipe"]["metric"])
             config["scores"][name] = scores.as_dict() | {"search": f"beam {BEAM.beam_size}"}
             listener(Note(f"{name}: {_shown(scores)}"))

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from dragoman.corpus.batching import Batch
-from dragoman.errors import TrainingError
+from dragoman.errors import TrainingError, counted
 from dragoman.model.loss import Loss
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training.averaging import RecentWeights
@@ -308,15 +308,15 @@ class Trainer:
     def _limit(self) -> str:
         recipe, run = self.recipe, self.run
         if recipe.max_steps and run.step >= recipe.max_steps:
-            return f"{recipe.max_steps} steps"
+            return counted(recipe.max_steps, "step")
         if self.schedule.falls and run.step >= self.schedule.total and recipe.planned_steps:
-            return f"{self.schedule.total:,} steps, as planned"
+            return f"{counted(self.schedule.total, 'step')}, as planned"
         if recipe.max_minutes and run.seconds >= recipe.max_minutes * 60:
             return f"{recipe.max_minutes:g} minutes"
         if run.landing and run.step >= self.last_step:
-            return f"{NO_BETTER} in {recipe.patience} evaluations"
+            return f"{NO_BETTER} in {counted(recipe.patience, 'evaluation')}"
         if run.epoch >= recipe.epochs:
-            return f"{recipe.epochs} epochs"
+            return counted(recipe.epochs, "epoch")
         return ""
 
     def _end(self, clock: Clock) -> Run:

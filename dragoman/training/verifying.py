@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from dragoman.config import TrainOptions
-from dragoman.errors import Interrupted, OptionError, TrainingError
+from dragoman.errors import Interrupted, OptionError, TrainingError, counted
 from dragoman.training import session
 from dragoman.training.checkpoint import load_checkpoint
 from dragoman.training.events import Listener, Note
@@ -56,9 +56,9 @@ def verify_resume(pairs: Pairs, options: TrainOptions, *, listener: Listener, st
     options = options.model_copy(update=changes)
     with tempfile.TemporaryDirectory(prefix="dragoman-verify-") as folder:
         straight, broken = Path(folder) / "straight", Path(folder) / "broken"
-        listener(Note(f"training {steps} steps without a stop"))
+        listener(Note(f"training {counted(steps, 'step')} without a stop"))
         _start(pairs, straight, options, listener, stop_at=steps)
-        listener(Note(f"training {stop} steps, stopping, and resuming for {steps - stop} more"))
+        listener(Note(f"training {counted(stop, 'step')}, stopping, and resuming for {steps - stop} more"))
         if not _start(pairs, broken, options, _only_warnings(listener), stop_at=stop):
             raise TrainingError(f"the limits end the run before step {stop}: there is nothing to stop and resume")
         torch.seed()  # nothing may hang on the random stream of the stopped run
@@ -103,7 +103,7 @@ def _compare(straight: Path, broken: Path, stop: int) -> Proof:
     steps = int(one.progress["step"])
     if unlike:
         raise TrainingError(
-            f"resuming is not exact here: after {steps} steps, {len(unlike)} of {len(tensors) + len(places)} values "
+            f"resuming is not exact here: after {counted(steps, 'step')}, {len(unlike)} of {len(tensors) + len(places)} values "
             f"differ from a run that was stopped at step {stop} and resumed (first: {unlike[0]})"
         )
     return Proof(steps, stop, len(tensors), sum(tensor.numel() for tensor in tensors.values()))

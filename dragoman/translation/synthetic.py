@@ -23,7 +23,7 @@ from dragoman.corpus.cleaning import clean, fold, hash64
 from dragoman.corpus.lines import STANDARD_INPUT, check_file
 from dragoman.corpus.reading import read_sources
 from dragoman.corpus.store import PairView
-from dragoman.errors import DataError, Interrupted, OptionError, StorageError
+from dragoman.errors import DataError, Interrupted, OptionError, StorageError, counted
 from dragoman.files import through_link, write_json
 from dragoman.training.events import Listener, Note, Stage
 from dragoman.translation.outputs import Translation
@@ -91,7 +91,7 @@ class PairsFile:
             raise StorageError(f"{self.path} cannot be written: there is no directory {self.path.parent}")
         if other.texts and self.part.exists() and not self._overwrite:
             raise StorageError(
-                f"{self.part} has {other.texts:,} texts of other models, another search or other texts; give the same again to go on "
+                f"{self.part} has {counted(other.texts, 'text')} of other models, another search or other texts; give the same again to go on "
                 "with it, choose another --write, or give --overwrite"
             )
 
@@ -116,7 +116,7 @@ class PairsFile:
             self._check(self.made)
             self.made, digest, source = Made(self.maker), hashlib.blake2b(digest_size=8), texts()
         elif self.made.texts:
-            listener(Note(f"going on after the {self.made.texts:,} texts that are translated already"))
+            listener(Note(f"going on after {counted(self.made.texts, 'text')} translated already"))
         try:
             with self.part.open("r+b" if self.made.size else "ab", buffering=0) as file:
                 lock_part(file, self.part)
@@ -140,7 +140,7 @@ class PairsFile:
                         self._note()
         except KeyboardInterrupt:
             raise Interrupted(
-                f"stopped after {self.made.texts:,} texts, which {self.part} keeps; the same command goes on from there"
+                f"stopped after {counted(self.made.texts, 'text')}, which {self.part} keeps; the same command goes on from there"
             ) from None
         listener(Stage("translating", self.made.texts, self.made.texts))
         if not self.made.texts:
@@ -249,16 +249,18 @@ class BackTranslation:
             total=None,
             listener=listener,
         )
-        for count, why in ((self.unusable, "cannot be used"), (self.leaked, "are targets of dev or test")):
+        for count, why in ((self.unusable, "not usable"), (self.leaked, "targets of dev or test")):
             if count:
-                listener(Note(f"{count:,} lines of {self.texts} were left out, as they {why}"))
+                listener(Note(f"left out {counted(count, 'line')} of {self.texts}: {why}"))
         if not made.texts:
             raise DataError(f"{self.texts} has no line to translate back")
         _tell(made, self.file, listener)
         self.true_pairs = len(train)
         share = made.pairs / (made.pairs + self.repeat * len(train))
         times = f", {self.repeat} times" if self.repeat > 1 else ""
-        listener(Note(f"training on {len(train):,} true pairs{times}, and {made.pairs:,} made ones ({share:.0%})"))
+        listener(
+            Note(f"training on {counted(len(train), 'true pair')}{times}, and {made.pairs:,} made ones ({share:.0%})")
+        )
         return self._all(train)
 
     def _all(self, train: PairView) -> Iterator[tuple[str, str]]:
@@ -293,6 +295,11 @@ def _first_of_each_source(train: PairView) -> Any:
 def _tell(made: Made, file: PairsFile, listener: Listener) -> None:
     """Say what came of it; nothing at all is an error."""
     if made.texts and not made.pairs:
-        raise DataError(f"none of {made.texts:,} texts gave an output that can be trained on")
+        raise DataError(f"none of {counted(made.texts, 'text')} gave an output that can be trained on")
     lost = f"; {made.without_output:,} gave no complete output, and were left out" if made.without_output else ""
-    listener(Note(f"{made.texts:,} texts gave {made.pairs:,} pairs, in {file.path}{lost}", warning=bool(lost)))
+    listener(
+        Note(
+            f"{counted(made.texts, 'text')} gave {counted(made.pairs, 'pair')}, in {file.path}{lost}",
+            warning=bool(lost),
+        )
+    )
