@@ -335,7 +335,9 @@ def test_a_work_that_was_begun_is_left_alone_by_other_texts_or_models_unless_it_
         for name, content in kept.items():
             name.write_bytes(content)
     _, seen = fill(path, texts, search=1)
-    assert next(event.text for event in seen if isinstance(event, Note)).startswith("going on after 2 texts translated already")
+    assert next(event.text for event in seen if isinstance(event, Note)).startswith(
+        "going on after 2 texts translated already"
+    )
     path.unlink()
     for name, content in kept.items():
         name.write_bytes(content)
