@@ -75,6 +75,10 @@ class Translator:
         self._shortlisted: dict[int | None, Stepper] = {}
         """What computes with a shortlist, by its threads; opened when it is first asked for."""
 
+    def __repr__(self) -> str:
+        """The model and what runs it."""
+        return f"<Translator {self.directory.path}: {self.engine}, {self.precision}>"
+
     @cached_property
     def model(self) -> Seq2Seq:
         """The model in PyTorch, for looking inside; loaded when it is first asked for."""
@@ -203,6 +207,8 @@ class Translator:
             )
         if isinstance(sources, str):
             return next(self.translate_many([sources], options=options))
+        if not isinstance(sources, Iterable):
+            raise OptionError(f"`sources` must be a text or a list of texts, but is {sources!r}")
         return list(self.translate_many(sources, options=options))
 
     def translate_many(

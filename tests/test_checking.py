@@ -77,6 +77,20 @@ def test_every_planted_fault_is_found(tmp_path):
     assert json.loads(json.dumps(report.as_dict()))["findings"][1]["lines"] == [1001]
 
 
+@pytest.mark.parametrize(("column", "name"), [(0, "one source"), (1, "one target")])
+def test_a_column_that_never_changes_is_named(tmp_path, column, name):
+    """As when the column of the languages is taken for that of the texts."""
+    rows = [(f"word{i}", "eng")[:: 1 if column else -1] for i in range(30)]
+    report = check_pairs([save(tmp_path / "a.tsv", rows)])
+    assert report.finding(name).count == 30
+    assert "is it the right column?" in report.finding(name).note
+    assert {"one source", "one target"} - {name} == {
+        each for each in ("one source", "one target") if report.finding(each) is None
+    }
+    assert check_pairs([save(tmp_path / "b.tsv", [*rows, ("x", "y")])]).finding(name) is None
+    assert check_pairs([save(tmp_path / "c.tsv", rows[:1])]).finding(name) is None
+
+
 def test_lengths_are_percentiles(tmp_path):
     pairs = [(" ".join(["ab"] * n), "x" * n) for n in range(1, 101)]
     report = check_pairs([save(tmp_path / "a.tsv", pairs)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import random
@@ -19,7 +20,7 @@ from safetensors.torch import load_file
 
 import dragoman
 from dragoman.config import TrainOptions
-from dragoman.errors import Interrupted, OptionError, StorageError, TrainingError
+from dragoman.errors import DataError, Interrupted, OptionError, StorageError, TrainingError
 from dragoman.evaluation.metrics import score
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training import session
@@ -418,3 +419,18 @@ def test_the_share_of_sampled_inputs_rises_to_its_ratio_and_counts_steps(kind: s
     assert shares[100] == pytest.approx({"linear": 0.2, "exponential": 0.36, "sigmoid": 0.2, "constant": 0.4}[kind])
     assert shares[0] == pytest.approx(0.4 if kind == "constant" else 0, abs=0.01)
     assert SamplingCurve(kind, 0.0, 200).share(500) == 0
+
+
+def test_a_column_that_never_changes_is_warned_of_before_training(tmp_path: Path) -> None:
+    """As when the column of the languages is taken for that of the texts."""
+    told: list[Event] = []
+    for side, pairs in (
+        ("target", [(f"{i}", "fra") for i in range(30)]),
+        ("source", [("eng", f"{i}") for i in range(30)]),
+    ):
+        del told[:]
+        run = options(max_steps=1, dev=1)
+        with contextlib.suppress(DataError):  # one source cannot be split
+            dragoman.train(pairs, out=tmp_path / side, options=run, listener=told.append)
+        texts = [note.text for note in told if isinstance(note, Note) and note.warning]
+        assert texts == [f"every {side} is the same: is it the right column?"]

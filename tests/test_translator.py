@@ -331,3 +331,10 @@ def test_options_are_no_dictionary_and_a_source_is_a_text(trained: Path, tmp_pat
             translator.trace(cast("Any", text))
     with pytest.raises(OptionError, match="`sources` and `targets` must be texts, but one is None"):
         translator.score(["ab"], cast("Any", [None]))
+
+
+def test_a_translator_says_what_it_is_and_what_it_cannot_translate(translator: Translator) -> None:
+    assert repr(translator) == f"<Translator {translator.directory.path}: {translator.engine}, {translator.precision}>"
+    for nothing in (None, 3):
+        with pytest.raises(OptionError, match=f"`sources` must be a text or a list of texts, but is {nothing}"):
+            translator.translate(nothing)  # type: ignore[call-overload]

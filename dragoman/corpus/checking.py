@@ -219,6 +219,8 @@ def _findings(rows: Rows, against: npt.NDArray[np.int64] | None) -> tuple[list[F
             False,
             f"different sources with several targets: {sources:,}, with up to {most:,}; right for translations, not labels",
         ),
+        ("one source", _all_alike(rows.source), False, "every source is the same: is it the right column?"),
+        ("one target", _all_alike(rows.target), False, "every target is the same: is it the right column?"),
         (
             "untranslated copies",
             rows.copied,
@@ -248,6 +250,11 @@ def _findings(rows: Rows, against: npt.NDArray[np.int64] | None) -> tuple[list[F
             found.append(Finding(name, int(mask.sum()), lines, definite, note))
             drop |= mask & definite
     return found, drop
+
+
+def _all_alike(hashes: npt.NDArray[np.int64]) -> Mask:
+    """All of several rows, if they have one text, else none."""
+    return np.full(len(hashes), len(hashes) > 1 and bool((hashes == hashes[0]).all()))
 
 
 def _side(

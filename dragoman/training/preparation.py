@@ -249,9 +249,14 @@ def _as_json(part: Part) -> dict[str, Any]:
 def _read(pairs: Pairs, options: TrainOptions, path: Path, listener: Listener) -> tuple[PairStore, ReadReport, str]:
     report = ReadReport()
     digest = hashlib.blake2b(digest_size=8)
+    few: dict[str, set[str]] = {"source": set(), "target": set()}
+    """Different texts of each side, until there are two."""
 
     def stream() -> Iterator[Pair]:
         for count, pair in enumerate(_open(pairs, options, report)):
+            for side, texts in few.items():
+                if len(texts) < 2:
+                    texts.add(getattr(pair, side))
             digest.update(f"{pair.source}\t{pair.target}\n".encode())
             if count % _REPORT_EVERY == 0:
                 listener(Stage("reading", count, None))
@@ -261,6 +266,9 @@ def _read(pairs: Pairs, options: TrainOptions, path: Path, listener: Listener) -
     listener(Stage("reading", report.usable, report.usable))
     require_usable(report)
     listener(Note(report.summary(), warning=report.unusable > 0))
+    for side, texts in few.items():
+        if len(texts) == 1 and report.usable > 1:
+            listener(Note(f"every {side} is the same: is it the right column?", warning=True))
     return store, report, digest.hexdigest()
 
 
