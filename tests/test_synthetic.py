@@ -176,7 +176,7 @@ def test_a_stopped_work_goes_on_and_ends_with_the_same_file(
     asked.append("the interrupt is over")
     assert run(*words, tmp_path / "broken.tsv") == 0
     asked.remove("the interrupt is over")
-    assert "going on after the 24 texts" in capfd.readouterr().err
+    assert "going on after 24 texts translated already" in capfd.readouterr().err
     assert len(asked) == len(set(asked)) == json.loads((tmp_path / "broken.tsv.json").read_text())["texts"]
     assert (tmp_path / "broken.tsv").read_bytes() == (tmp_path / "straight.tsv").read_bytes()
     assert not (tmp_path / "broken.tsv.part").exists()
