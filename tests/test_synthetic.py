@@ -387,7 +387,7 @@ def test_pairs_that_find_the_disk_full_go_on_when_there_is_room(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     file, seen = fill(path, texts)
-    assert any("going on after the 200 texts" in event.text for event in seen if isinstance(event, Note))
+    assert any("going on after 200 texts" in event.text for event in seen if isinstance(event, Note))
     assert list(file.pairs()) == [(text, text[::-1]) for text in texts]
 
 
