@@ -58,7 +58,7 @@ def test_a_source_whose_length_the_options_do_not_allow_gives_a_warning_and_not_
         unlike = found[1] if "max_length" in options else found[0]
         assert unlike.candidates == ()
         assert unlike.warning is not None
-        assert "tokens" in unlike.warning
+        assert "token" in unlike.warning
         assert [each.text for each in found] == [translator.translate(one, options=search).text for one in sources]
         assert any(each.text for each in found)
     with pytest.raises(OptionError, match="must fit into `max_length`"):

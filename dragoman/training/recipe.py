@@ -18,8 +18,8 @@ Kind = Literal["symbols", "text"]
 EMBEDDINGS_LEARN = 8e-3
 """The embeddings' learning rate at its peak, whatever that of the layers is (benchmarks/recipes: eng-fra.md, symbols.md)."""
 
-COPYING_PAYS = 8_000
-"""Pairs of symbols below which a model learns sooner if it may copy,"""
+COPYING_PAYS = 1_000
+"""Pairs of symbols below which a model should be able to copy,"""
 MUCH_COPIED = 0.6
 """where so much of the targets stands in their sources (benchmarks/recipes: symbols.md)."""
 
