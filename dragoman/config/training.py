@@ -193,7 +193,8 @@ class TrainOptions(ReadOptions, MachineOptions):
         bool | None,
         option(
             "Model",
-            description="Let the model copy source tokens that the target vocabulary also has (pointer-generator; See et al. 2017).",
+            description="Let the model copy source tokens that the target vocabulary also has (pointer-generator; See et al. 2017). "
+            "Default: only for few pairs of symbols that repeat their sources.",
         ),
     ] = None
     reverse_source: Annotated[
