@@ -47,6 +47,8 @@ class DataSummary:
     """Whether both sides have one vocabulary."""
     target_tokens: float
     """Mean tokens in a target."""
+    target_words: float | None = None
+    """Mean words in a target, as BLEU counts them; None: as many as tokens."""
     longer_tokens: float | None = None
     """Mean tokens of the longer side of a pair, the target with its `</s>`: what fills a batch; None: those of the target."""
     copied_share: float = 0.0
@@ -321,7 +323,7 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
 
 def _metric(data: DataSummary) -> tuple[str, str]:
     """The score that chooses the weights to keep, and why."""
-    if data.kind == "text" and not data.unspaced and data.target_tokens < 4:
+    if data.kind == "text" and not data.unspaced and (data.target_words or data.target_tokens) < 4:
         return "chrf", "targets are text, most of it too short for BLEU, which counts four words in a row"
     return "exact_match" if data.kind == "symbols" else "chrf" if data.unspaced else "bleu", f"targets are {data.kind}"
 

@@ -95,6 +95,7 @@ def _summary(
         unspaced=prepared.writing == "unspaced",
         shared_vocabulary=prepared.source_tokenizer is prepared.target_tokenizer,
         target_tokens=float(np.mean(prepared.train.target_lengths)),
+        target_words=float(np.mean([len(target.split()) for _, target in prepared.dev_part.pairs()])),
         longer_tokens=float(np.mean(np.maximum(prepared.train.source_lengths, prepared.train.target_lengths + 1))),
         copied_share=_copied_share(prepared),
         native_bfloat16=multiplies_bfloat16(device),
