@@ -12,6 +12,7 @@ from test_training import checkpoint, options, reversed_words, same
 import dragoman
 from dragoman.config import TrainOptions
 from dragoman.errors import OptionError
+from dragoman.training.checkpoint import model_weights
 from dragoman.training.recipe import DataSummary, choose
 from dragoman.training.trainer import Trainer
 
@@ -25,7 +26,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Weights], list[Weight
     assess = Trainer._assess
 
     def copy(trainer: Trainer) -> Weights:
-        return {name: value.detach().clone() for name, value in trainer.model.named_parameters()}
+        return {name: value.detach().clone() for name, value in model_weights(trainer.model).items()}
 
     def watching(trainer: Trainer, clock: object) -> None:
         found.append(copy(trainer))

@@ -264,6 +264,7 @@ def test_targets_too_short_for_four_words_in_a_row_are_not_scored_by_bleu() -> N
     assert score(["Yes.", "No."] * 9, [["Yes."], ["No."]] * 9).bleu == 0
     assert recipe(data(target_tokens=2.0)).metric == "chrf"
     assert recipe(data(target_tokens=4.0)).metric == "bleu"
-    assert recipe(data(target_tokens=9.0, target_words=2.0)).metric == "chrf"  # words of several subwords each
+    assert recipe(data(target_tokens=9.0, target_words=2.9)).metric == "chrf"  # words of several subwords each
+    assert recipe(data(target_tokens=9.0, target_words=3.0)).metric == "bleu"
     assert recipe(data(target_tokens=2.0, kind="symbols")).metric == "exact_match"
     assert recipe(data(target_tokens=2.0), metric="bleu").metric == "bleu"

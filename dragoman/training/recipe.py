@@ -48,7 +48,7 @@ class DataSummary:
     target_tokens: float
     """Mean tokens in a target."""
     target_words: float | None = None
-    """Mean words in a target, as BLEU counts them; None: as many as tokens."""
+    """Mean words in a target; None if that is not known."""
     longer_tokens: float | None = None
     """Mean tokens of the longer side of a pair, the target with its `</s>`: what fills a batch; None: those of the target."""
     copied_share: float = 0.0
@@ -323,7 +323,8 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
 
 def _metric(data: DataSummary) -> tuple[str, str]:
     """The score that chooses the weights to keep, and why."""
-    if data.kind == "text" and not data.unspaced and (data.target_words or data.target_tokens) < 4:
+    short = data.target_tokens < 4 or (data.target_words is not None and data.target_words < 3)
+    if data.kind == "text" and not data.unspaced and short:
         return "chrf", "targets are text, most of it too short for BLEU, which counts four words in a row"
     return "exact_match" if data.kind == "symbols" else "chrf" if data.unspaced else "bleu", f"targets are {data.kind}"
 
