@@ -348,8 +348,9 @@ class Trainer:
             run.since_best = 0 if better else run.since_best + 1
             # Of equals the later one has learned more, and its rate has fallen further.
             kept = better or score == run.best or self._too_few(dev)
+            if better:
+                run.best = score
             if kept:
-                run.best = score if better else run.best
                 run.best_step = run.step
                 save_tensors(self.keep, model_weights(self.model))
             if self.recipe.patience and run.since_best >= self.recipe.patience and not run.landing:
