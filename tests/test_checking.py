@@ -91,6 +91,20 @@ def test_a_column_that_never_changes_is_named(tmp_path, column, name):
     assert check_pairs([save(tmp_path / "c.tsv", rows[:1])]).finding(name) is None
 
 
+@pytest.mark.parametrize(("column", "name"), [(0, "numbered sources"), (1, "numbered targets")])
+def test_a_column_that_numbers_its_rows_is_named(tmp_path, column, name):
+    """As when a file begins with ids; they may have gaps, and stand in several rows."""
+    numbers = [17, 17, *range(40, 100, 2)]
+    rows = [(str(n), f"word {i} {i}")[:: -1 if column else 1] for i, n in enumerate(numbers)]
+    report = check_pairs([save(tmp_path / "a.tsv", rows)])
+    assert report.finding(name).count == len(rows)
+    assert "is it the right column?" in report.finding(name).note
+    unordered = [*rows, ("3", "three")[:: -1 if column else 1]]
+    lettered = [*rows, ("a3", "three")[:: -1 if column else 1]]
+    for i, others in enumerate((unordered, lettered, rows[:10])):
+        assert check_pairs([save(tmp_path / f"{i}.tsv", others)]).finding(name) is None
+
+
 def test_lengths_are_percentiles(tmp_path):
     pairs = [(" ".join(["ab"] * n), "x" * n) for n in range(1, 101)]
     report = check_pairs([save(tmp_path / "a.tsv", pairs)])

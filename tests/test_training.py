@@ -425,8 +425,8 @@ def test_a_column_that_never_changes_is_warned_of_before_training(tmp_path: Path
     """As when the column of the languages is taken for that of the texts."""
     told: list[Event] = []
     for side, pairs in (
-        ("target", [(f"{i}", "fra") for i in range(30)]),
-        ("source", [("eng", f"{i}") for i in range(30)]),
+        ("target", [(f"word {i}", "fra") for i in range(30)]),
+        ("source", [("eng", f"word {i}") for i in range(30)]),
     ):
         del told[:]
         run = options(max_steps=1, dev=1)
@@ -434,3 +434,11 @@ def test_a_column_that_never_changes_is_warned_of_before_training(tmp_path: Path
             dragoman.train(pairs, out=tmp_path / side, options=run, listener=told.append)
         texts = [note.text for note in told if isinstance(note, Note) and note.warning]
         assert texts == [f"every {side} is the same: is it the right column?"]
+
+
+def test_a_column_of_ids_is_warned_of_before_training(tmp_path: Path) -> None:
+    told: list[Event] = []
+    pairs = [(f"{i}", f"word {i}") for i in range(30)]
+    dragoman.train(pairs, out=tmp_path / "m", options=options(max_steps=1, dev=1), listener=told.append)
+    texts = [note.text for note in told if isinstance(note, Note) and note.warning]
+    assert texts[0] == "every source is a number, and they rise from row to row: is it the right column?"

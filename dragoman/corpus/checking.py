@@ -19,6 +19,7 @@ import numpy.typing as npt
 from dragoman.config import ReadOptions
 from dragoman.corpus import findings
 from dragoman.corpus.cleaning import fold
+from dragoman.corpus.doubts import ColumnDoubts
 from dragoman.corpus.findings import EXAMPLES, Mask, Rows
 from dragoman.corpus.lines import STANDARD_INPUT
 from dragoman.corpus.reading import Pair, ReadReport, read_pairs
@@ -137,11 +138,15 @@ def check_pairs(
     if write is not None:
         _check_output(Path(write), [*paths, *against], overwrite=overwrite)
     read = ReadReport()
-    rows = findings.collect(map(findings.measure, _batches(read_pairs(paths, options, report=read))))
+    doubts = ColumnDoubts()
+    pairs = doubts.over(read_pairs(paths, options, report=read))
+    rows = findings.collect(map(findings.measure, _batches(pairs)))
     warning = unusable_error(read)
     if not len(rows):
         raise DataError(warning or f"{read.name} is empty: it holds no pairs")
     found, drop = _findings(rows, _folded_hashes(against, options) if against else None)
+    first = tuple(rows.line[: findings.EXAMPLES].tolist())
+    columns = [Finding(name, len(rows), first, False, note) for name, note in doubts.found().items()]
     written = None
     if write is not None:
         written = _write_clean(Path(write), read_pairs(paths, options), drop, grouped=bool(options.group_by))
@@ -154,7 +159,7 @@ def check_pairs(
         width=read.width,
         source=_side(rows.source, rows.source_length, rows.source_words, rows.source_script),
         target=_side(rows.target, rows.target_length, rows.target_words, rows.target_script),
-        findings=(*_unusable(read), *found),
+        findings=(*_unusable(read), *columns, *found),
         warning=warning,
         written=written,
     )
@@ -219,8 +224,6 @@ def _findings(rows: Rows, against: npt.NDArray[np.int64] | None) -> tuple[list[F
             False,
             f"different sources with several targets: {sources:,}, with up to {most:,}; right for translations, not labels",
         ),
-        ("one source", _all_alike(rows.source), False, "every source is the same: is it the right column?"),
-        ("one target", _all_alike(rows.target), False, "every target is the same: is it the right column?"),
         (
             "untranslated copies",
             rows.copied,
@@ -250,11 +253,6 @@ def _findings(rows: Rows, against: npt.NDArray[np.int64] | None) -> tuple[list[F
             found.append(Finding(name, int(mask.sum()), lines, definite, note))
             drop |= mask & definite
     return found, drop
-
-
-def _all_alike(hashes: npt.NDArray[np.int64]) -> Mask:
-    """All of several rows, if they have one text, else none."""
-    return np.full(len(hashes), len(hashes) > 1 and bool((hashes == hashes[0]).all()))
 
 
 def _side(

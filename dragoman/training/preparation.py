@@ -17,6 +17,7 @@ import numpy as np
 
 from dragoman.config import ReadOptions, TrainOptions
 from dragoman.corpus.dataset import EncodedPairs
+from dragoman.corpus.doubts import ColumnDoubts
 from dragoman.corpus.reading import Pair, ReadReport, pairs_from_rows, read_pairs, require_usable
 from dragoman.corpus.splitting import HeldOut, Split, default_dev, different, overlap, parse_held_out, split
 from dragoman.corpus.store import PairStore, PairView
@@ -249,14 +250,10 @@ def _as_json(part: Part) -> dict[str, Any]:
 def _read(pairs: Pairs, options: TrainOptions, path: Path, listener: Listener) -> tuple[PairStore, ReadReport, str]:
     report = ReadReport()
     digest = hashlib.blake2b(digest_size=8)
-    few: dict[str, set[str]] = {"source": set(), "target": set()}
-    """Different texts of each side, until there are two."""
+    doubts = ColumnDoubts()
 
     def stream() -> Iterator[Pair]:
-        for count, pair in enumerate(_open(pairs, options, report)):
-            for side, texts in few.items():
-                if len(texts) < 2:
-                    texts.add(getattr(pair, side))
+        for count, pair in enumerate(doubts.over(_open(pairs, options, report))):
             digest.update(f"{pair.source}\t{pair.target}\n".encode())
             if count % _REPORT_EVERY == 0:
                 listener(Stage("reading", count, None))
@@ -266,9 +263,8 @@ def _read(pairs: Pairs, options: TrainOptions, path: Path, listener: Listener) -
     listener(Stage("reading", report.usable, report.usable))
     require_usable(report)
     listener(Note(report.summary(), warning=report.unusable > 0))
-    for side, texts in few.items():
-        if len(texts) == 1 and report.usable > 1:
-            listener(Note(f"every {side} is the same: is it the right column?", warning=True))
+    for doubt in doubts.found().values():
+        listener(Note(doubt, warning=True))
     return store, report, digest.hexdigest()
 
 
