@@ -226,7 +226,10 @@ def test_no_model_at_all(tmp_path: Path, trained: Path, run: Run) -> None:
     [
         (["train", "p.tsv", "--lyers", "2"], 'there is no option --lyers; did you mean "--layers"?'),
         (["check", "p.tsv", "--sep", ";"], 'there is no option --sep; did you mean "--separator"?'),
-        (["translate", "m", "--beam", "3"], 'did you mean "--beam-groups" or "--beam-size"?'),
+        (["translate", "m", "--beam", "3"], 'did you mean "--beam-size"?'),
+        (["translate", "m", "--len", "3"], 'did you mean "--length-norm" or "--length-penalty"?'),
+        (["train", "p.tsv", "--lr", "0.1"], 'there is no option --lr; did you mean "--learning-rate"?'),
+        (["check", "p.tsv", "--rnn-type", "gru"], "there is no option --rnn-type; --help lists the options"),
         (["train", "p.tsv", "--out", "o", "--layers", "none"], '--layers must be a whole number, but is "none"'),
         (["train", "p.tsv", "--out", "o", "--cell", "lsmt"], 'did you mean "lstm"?'),
         (["train", "p.tsv", "--out", "o", "--layers"], "--layers needs a value"),

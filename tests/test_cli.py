@@ -10,6 +10,7 @@ import pytest
 from dragoman.cli import main
 from dragoman.cli.app import COMMANDS, command
 from dragoman.cli.arguments import flag
+from dragoman.cli.failures import ELSEWHERE
 from dragoman.cli.flags import arrange, flags_of, with_file
 from dragoman.config import MachineOptions, SearchOptions, TrainOptions
 from dragoman.errors import DataError, OptionError
@@ -79,6 +80,14 @@ def test_the_fixed_names_are_there() -> None:
     assert set(FIXED.split()) <= set(flags_of(command("train")))
     searching = {"--beam-size", "--num-hypotheses", "--input", "--output", "--json", "--threads", "--device"}
     assert searching <= set(flags_of(command("translate")))
+
+
+def test_names_of_other_toolkits_lead_to_flags_that_exist() -> None:
+    train, translate = set(flags_of(command("train"))), set(flags_of(command("translate")))
+    assert set(ELSEWHERE) <= train | translate
+    others = [f"--{name}" for names in ELSEWHERE.values() for name in names.split()]
+    assert len(others) == len(set(others))
+    assert not train & translate & set(others)
 
 
 def test_commands_take_only_what_they_declare() -> None:

@@ -441,6 +441,17 @@ def test_a_json_array_over_the_whole_file(tmp_path, indent, encoding):
     assert [line.line for line in read_sources(path, ReadOptions(encoding=encoding))] == list(range(1, 5_001))
 
 
+def test_rows_of_json_within_one_object(tmp_path):
+    for text in ('{"version": "1", "data": [{"q": "a", "a": "b"}]}', '{"data": [["a", "b"]]}\n'):
+        with pytest.raises(DataError, match=r'a\.json: all rows are within one object, under "data"; save that array'):
+            read(write(tmp_path / "a.json", text))
+
+
+def test_one_row_of_json_with_a_list_beside_its_texts(tmp_path):
+    row = '{"tags": [["x", 1]], "q": "a", "a": "b"}'
+    assert read(write(tmp_path / "a.jsonl", row), source="q", target="a") == [("a", "b")]
+
+
 def test_json_arrays_of_arrays_and_damaged_ones(tmp_path):
     assert read(write(tmp_path / "a.json", ' [["a", "b"],\n["c",\n"d"]]\n')) == [("a", "b"), ("c", "d")]
     long = json.dumps([{"q": "x" * 300_000, "a": "b"}, {"q": "c", "a": "d"}])

@@ -26,6 +26,36 @@ from dragoman.training.launch import launched
 USER_ERROR = 2
 INTERRUPTED = 130
 READER_GONE = 141
+ELSEWHERE = {
+    "--attention-heads": "heads num-heads",
+    "--average-decay": "ema",
+    "--batch-tokens": "batch batch-size max-tokens",
+    "--beam-size": "beam num-beams",
+    "--cell": "rnn-type rnn",
+    "--clip-norm": "grad-clip max-grad-norm",
+    "--copy": "copy-attn",
+    "--decoder-layers": "dec-layers",
+    "--dev": "dev-file dev-size val valid valid-file validation",
+    "--device": "cpu cuda gpu gpus ngpus",
+    "--encoder-layers": "enc-layers",
+    "--hidden-size": "dim hidden rnn-size",
+    "--learning-rate": "lr",
+    "--max-length": "max-len",
+    "--max-minutes": "max-time time-limit",
+    "--num-hypotheses": "n-best nbest",
+    "--out": "output output-dir save-dir save-model",
+    "--patience": "early-stopping",
+    "--precision": "amp bf16 fp16 int8",
+    "--preset": "arch model",
+    "--resume": "checkpoint",
+    "--scheduled-sampling": "teacher-forcing",
+    "--separator": "delimiter sep",
+    "--source": "src",
+    "--source-vectors": "glove pretrained vectors word2vec",
+    "--target": "tgt trg",
+    "--weight-decay": "wd",
+}
+"""What options of ours are called in other toolkits."""
 _TRAIN_EXTRA = {"torch", "onnx", "pyarrow", "safetensors", "sacrebleu", "rapidfuzz", "matplotlib"}
 
 
@@ -115,8 +145,12 @@ def _wrong_value(error: cyclopts.CoercionError, token: Token) -> str:
 
 
 def _nearest_flag(name: str, flags: Iterable[str]) -> str:
-    """The nearest flag, or where to find them: their list would be too long for a line."""
-    hint = nearest(name, flags)
+    """The flag of this purpose or the nearest, or where to find them: their list would be too long for a line."""
+    known = set(flags)
+    meant = next((ours for ours, others in ELSEWHERE.items() if name.lstrip("-") in others.split()), None)
+    if meant in known:
+        return f'did you mean "{meant}"?'
+    hint = nearest(name, known)
     return hint if "did you mean" in hint else "--help lists the options"
 
 

@@ -201,16 +201,26 @@ def _parse_record(
             return None
 
 
-def json_lines(lines: Lines) -> Table:
+def json_lines(lines: Lines, *, name: str) -> Table:
     """One JSON object or array in each line, or in each element of an array over the whole file.
 
     Columns of objects are their keys, as they come up in the first 100 lines, `translation.en` within an object
     `translation`; those of arrays go by position.
     """
     first = list(islice(lines, 100))
+    if len(first) == 1 and (key := _envelope(_parse_json(first[0][1]))):
+        raise DataError(f'{name}: all rows are within one object, under "{key}"; save that array alone')
     objects = [value for _, line in first if isinstance(value := _parse_json(line), dict)]
     names = _columns_of(objects) if objects else None
     return Table(names, lambda wanted: _json_rows(chain(first, lines), wanted, names))
+
+
+def _envelope(value: Any) -> str | None:
+    """The key of an object that holds an array of objects or arrays, and no pair of texts beside it."""
+    if not isinstance(value, dict) or sum(isinstance(cell, str) for cell in value.values()) > 1:
+        return None
+    rows = (key for key, cell in value.items() if isinstance(cell, list) and cell and isinstance(cell[0], dict | list))
+    return next(rows, None)
 
 
 def _columns_of(objects: Sequence[dict[str, Any]]) -> tuple[str, ...]:

@@ -247,7 +247,7 @@ class _Layout:
         if self.format == "parquet" or (self.detect and is_parquet(streams[0], self.paths[0])):
             return formats.parquet(streams[0], name=self.name, stack=stack)
         if self.format == "jsonl":
-            return formats.json_lines(lines[0])
+            return formats.json_lines(lines[0], name=self.name)
         if self.pattern is not None:
             return formats.matched(lines[0], pattern=self.pattern)
         if self.format == "text":
