@@ -424,3 +424,18 @@ def test_columns_that_are_left_are_said(run: Run, tmp_path: Path) -> None:
     assert (
         ", columns" not in run("check", path, "--source", "1", "--source", "2", "--target", "3").out.partition("\n")[0]
     )
+
+
+@pytest.mark.parametrize("command", [["inspect", "x"], ["gap", "p.tsv"], ["calibrate", "p.tsv"]], ids=lambda c: c[0])
+def test_a_picture_that_cannot_be_written_is_an_error_before_the_work(
+    run: Run, tmp_path: Path, command: list[str]
+) -> None:
+    """Law: an output that cannot be written is said before the model, here none, is looked for."""
+    name, *rest = command
+    for path, message in (
+        ("look.PNG", "--svg writes SVG, and look.PNG is named otherwise; give look.svg"),
+        (tmp_path, f"{tmp_path} is a directory"),
+        (tmp_path / "none" / "a.svg", f"there is no directory {tmp_path / 'none'}"),
+    ):
+        assert message in run(name, "nowhere", *rest, "--svg", path).error()
+    assert "there is no model at nowhere" in run(name, "nowhere", *rest, "--svg", tmp_path / "a.svg").error()

@@ -10,8 +10,9 @@ from cyclopts import Parameter
 
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
-from dragoman.cli.output import notice, show_messages, written
+from dragoman.cli.output import show_messages
 from dragoman.cli.pairs import TestPairs, read_items
+from dragoman.cli.pictures import check_picture, write_picture
 from dragoman.cli.progress import counting
 from dragoman.config import MachineOptions, ReadOptions, SearchOptions
 
@@ -36,6 +37,7 @@ def calibrate(
     uncertain outputs.
     """
     show_messages()
+    check_picture(svg)
     from dragoman import load
 
     translator = load(model, device=machine.device, threads=machine.threads)
@@ -45,9 +47,7 @@ def calibrate(
     if svg is not None:
         from dragoman.evaluation.plots import calibration_svg
 
-        with written(svg) as stream:
-            stream.write(calibration_svg(found.reliability, found.coverage))
-        notice(f"the picture is in {svg}")
+        write_picture(svg, calibration_svg(found.reliability, found.coverage))
     if as_json:
         print(json.dumps({"model": model, **found.as_dict()}))
         return

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import cyclopts
 
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
-from dragoman.cli.output import notice, show_messages, table, written
+from dragoman.cli.output import show_messages, table
 from dragoman.cli.pairs import TestPairs, read_items
+from dragoman.cli.pictures import SvgPath, check_picture, write_picture
 from dragoman.cli.progress import counting
 from dragoman.config import MachineOptions, ReadOptions
 from dragoman.errors import OptionError, counted
@@ -31,7 +31,7 @@ def gap(
     horizon: Annotated[
         int, cyclopts.Parameter(help="How many words to follow after the first error. Default: 10.")
     ] = 10,
-    svg: Annotated[Path | None, cyclopts.Parameter(help="Write the picture to this file.")] = None,
+    svg: SvgPath = None,
     as_json: AsJson = False,
     reading: ReadOptions,
     machine: MachineOptions,
@@ -43,6 +43,7 @@ def gap(
     reference.
     """
     show_messages()
+    check_picture(svg)
     if horizon < 1:
         raise OptionError(f"`horizon` must be at least 1, but is {horizon}")
     from dragoman import load
@@ -55,9 +56,7 @@ def gap(
     if svg is not None:
         from dragoman.evaluation.plots import gap_svg
 
-        with written(svg) as stream:
-            stream.write(gap_svg(found))
-        notice(f"the picture is in {svg}")
+        write_picture(svg, gap_svg(found))
     print(json.dumps({"model": model, **found.as_dict()}) if as_json else _in_words(found))
 
 

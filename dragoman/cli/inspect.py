@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
-from dragoman.cli.output import notice, show_messages, warn, written
+from dragoman.cli.output import show_messages, warn
+from dragoman.cli.pictures import SvgPath, check_picture, write_picture
 from dragoman.config import MachineOptions
 from dragoman.errors import OptionError
 
@@ -29,7 +29,7 @@ def inspect(
     /,
     *,
     candidates: Annotated[int, Parameter(help="Next words shown at each step. Default: 5.")] = 5,
-    svg: Annotated[Path | None, Parameter(help="Write the picture to this file.")] = None,
+    svg: SvgPath = None,
     as_json: AsJson = False,
     machine: MachineOptions,
 ) -> None:
@@ -40,6 +40,7 @@ def inspect(
     norm of each step's loss at every earlier state of encoder and decoder.
     """
     show_messages()
+    check_picture(svg)
     if reference is not None and not reference.strip():
         raise OptionError("REFERENCE is empty; give the right output, or leave it out")
     from dragoman import load
@@ -62,9 +63,7 @@ def inspect(
     if svg is not None:
         from dragoman.evaluation.plots import inspection_svg
 
-        with written(svg) as stream:
-            stream.write(inspection_svg(inspection))
-        notice(f"the picture is in {svg}")
+        write_picture(svg, inspection_svg(inspection))
     if as_json:
         print(json.dumps(inspection.as_dict(), ensure_ascii=False))
         return
