@@ -460,7 +460,7 @@ def test_a_calibration_needs_right_and_wrong_outputs(translator: Translator) -> 
         calibrate(outputs(np.full(9, -1.0)), [True] * 9)
     for right in (True, False):
         kind = "right" if right else "wrong"
-        with pytest.raises(DataError, match=f"needs right and wrong outputs, but of 5 outputs all are {kind}"):
+        with pytest.raises(DataError, match=f"needs right and wrong outputs, but all of 5 finished outputs are {kind}"):
             calibrate(outputs(np.full(10, -1.0)), [right] * 10)
     with pytest.raises(DataError, match="a calibration needs"):
         translator.calibrate(SOURCES, [["nothing like it"]] * len(SOURCES))

@@ -332,7 +332,7 @@ def _held_out_view(
     shared = int(overlap(own.keys(), train.keys()).sum())
     if shared:
         listener(
-            Note(f"{shared:,} of {len(own):,} {path.stem} pairs have a source that is also in train", warning=True)
+            Note(f"in {shared:,} of {len(own):,} {path.stem} pairs the source is also in train", warning=True)
         )
     return own.select(np.arange(len(own)))
 
