@@ -400,7 +400,7 @@ class Translator:
     def fingerprint(self) -> list[str]:
         """What tells this model from others: a checksum of it, of those that decide with it, and of the reverse model."""
         reverse = [f"reverse {self.reverse.directory.fingerprint()}"] if self.reverse else []
-        return [each.directory.fingerprint() for each in (self, *self._others, *self._apart)] + reverse
+        return [each.directory.fingerprint() for each in (self, *self.companions)] + reverse
 
     def join(self, others: Iterable[Translator]) -> None:
         """Make an ensemble. From now on the probabilities of all models are averaged at every token.
@@ -432,6 +432,11 @@ class Translator:
         self.__dict__.pop("_one_of_many", None)
         if alike:
             self.stepper = EnsembleStepper([*present, *(other.stepper for other in alike)])
+
+    @property
+    def companions(self) -> list[Translator]:
+        """The other models of an ensemble."""
+        return [*self._others, *self._apart]
 
     def _files(self, side: str) -> list[bytes | str]:
         """What the tokenisers of a side are made of."""

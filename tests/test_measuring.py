@@ -303,6 +303,27 @@ def test_who_scores_what_was_trained_on_is_told(trained: Path, tmp_path: Path, r
     assert "trained on" not in run("evaluate", model, path, *SHORT)[1]
 
 
+def test_the_second_model_is_not_measured_unseen_on_what_it_was_trained_on(
+    trained: Path, tmp_path: Path, run: Any
+) -> None:
+    """It would look better than one that was not, and nobody would know why."""
+    model, path = shutil.copytree(trained, tmp_path / "model"), tmp_path / "all.tsv"
+    path.write_text(PAIRS, encoding="utf-8")
+    shutil.rmtree(model / "training")
+    warning = f"warning: {trained} was trained on 36 of the 40 sources: scores on them are too high"
+    few = [*SHORT, "--resamples", "2"]
+    assert run("compare", model, trained, path, *few)[1].count("trained on") == 1
+    assert warning in run("compare", model, trained, path, *few)[1]
+    assert warning in run("compare", trained, model, path, *few)[1]
+    assert warning in run("evaluate", model, path, "--ensemble", trained, *SHORT)[1]
+    (model / "test.jsonl").write_text(
+        json.dumps({"source": "source 3 of many", "target": "a"}) + "\n", encoding="utf-8"
+    )
+    seen = f"{trained} was trained on 1 of the 1 source"
+    assert seen in run("compare", model, trained, *few)[1]
+    assert seen in run("evaluate", model, "--ensemble", trained, *SHORT)[1]
+
+
 # Comparing
 
 

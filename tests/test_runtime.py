@@ -363,7 +363,38 @@ def test_what_graphs_lose_is_above_zero_and_shown_below() -> None:
     assert default_of({"float32": parity(1.0), "int8": parity(1.0, **lost)}) == "float32"
     assert default_of({"float32": parity(1.0), "int8": parity(1.0, **gained)}) == "int8"
     assert "and -50.00 points of exact match on 2 sources" in str(Parity(2, 1, 1.0, 0.1, 2, lost))
-    assert set(losses(right, wrong, dataclasses.replace(sample, writing="symbols"))) == {"exact_match"}
+    assert list(losses(right, wrong, dataclasses.replace(sample, metric="chrf"))) == ["chrf", "exact_match"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "writing", "metric", "judge"),
+    [
+        ("text", "spaced", "bleu", "bleu"),
+        ("text", "spaced", "chrf", "chrf"),
+        ("text", "unspaced", "loss", "chrf"),
+        ("symbols", "spaced", "exact_match", "exact_match"),
+        ("symbols", "spaced", "loss", "exact_match"),
+        ("symbols", "spaced", "bleu", "exact_match"),
+    ],
+)
+def test_what_graphs_lose_is_counted_by_a_metric_that_can_fall(
+    trained: Path, tmp_path: Path, kind: str, writing: str, metric: str, judge: str
+) -> None:
+    """BLEU of single words is 0 for right ones and wrong ones: by it int8 would never lose anything."""
+    directory = ModelDirectory.open(shutil.copytree(trained, tmp_path / "model"))
+    file = directory.training / "data" / "texts.json"
+    known = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps(known | {"kind": kind, "writing": writing}), encoding="utf-8")
+    directory.config["recipe"]["metric"] = metric
+    texts = Texts(directory.config, directory.read_text)
+    encode, decode = lambda some: texts.encode_sources(some).ids, texts.target_tokenizer.decode
+    sample = check_sample(directory, encode, texts.encode_targets, decode)
+    assert sample.metric == judge
+    right = [(*ids, EOS) for ids in texts.encode_targets([answers[0] for answers in sample.references or ()])]
+    wrong = [(*ids[1:-1], EOS) for ids in right]
+    lost = losses(right, wrong, sample)
+    assert next(iter(lost.values())) > 0.3
+    assert default_of({"float32": parity(1.0), "int8": parity(1.0, **lost)}) == "float32"
 
 
 def test_a_precision_is_added_to_those_that_are_there(model: Path) -> None:

@@ -33,6 +33,12 @@ def test_a_run_that_resumes_exactly_is_proved_so() -> None:
     assert proof.values > 1000
 
 
+def test_a_limit_in_minutes_is_not_left_out_in_silence() -> None:
+    """It may choose another width, and what was proved would be of another model."""
+    with pytest.raises(OptionError, match="`max_minutes` goes by time: leave it out"):
+        verify_resume(ROWS, options(max_minutes=5), listener=ignore)
+
+
 def test_evaluations_and_the_copies_that_they_keep_are_part_of_the_proof() -> None:
     """By default they are at least 50 steps apart."""
     seen: list[Event] = []

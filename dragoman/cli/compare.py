@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.output import notice, show_messages, table
-from dragoman.cli.pairs import TestPairs, read_items, read_outputs, warn_of_missing
+from dragoman.cli.pairs import TestPairs, read_items, read_outputs, warn_of_missing, warn_of_seen
 from dragoman.cli.progress import counting
 from dragoman.config import MachineOptions, ReadOptions, SearchOptions
 from dragoman.errors import OptionError, counted
@@ -58,9 +58,15 @@ def compare(
     other = None if from_file else load(system, device=machine.device, threads=machine.threads)
     if other is not None and other.config["writing"] != writing:
         raise OptionError(f"the models' targets must be written alike, but are {writing} and {other.config['writing']}")
+    if other is not None and other.source_columns != model.source_columns:
+        raise OptionError(
+            f"the models must read as many source columns, but they read {model.source_columns} and {other.source_columns}"
+        )
     for each in filter(None, (model, other)):
         each.job(search)  # what one of the models cannot do is an error before the other has done it
-    sources, references = read_items(model, pairs, reading)
+    sources, references = read_items(model, pairs, reading, name=baseline)
+    if other is not None:
+        warn_of_seen(other, sources, name=system)
     others = read_outputs(model, system, sources) if other is None else []
     outputs = _translated(baseline, model, sources, search)
     if other is not None:

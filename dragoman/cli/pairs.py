@@ -71,13 +71,15 @@ def as_read(
     return ReadOptions(**(stored | reading.model_dump(exclude_unset=True)))
 
 
-def read_items(translator: Translator, pairs: Sequence[str], reading: ReadOptions) -> tuple[list[str], list[list[str]]]:
+def read_items(
+    translator: Translator, pairs: Sequence[str], reading: ReadOptions, *, name: str = "the model"
+) -> tuple[list[str], list[list[str]]]:
     """Sources and all their right answers, from files or from the model's own test part; says what was read."""
-    return read_rows(translator, pairs, reading)[:2]
+    return read_rows(translator, pairs, reading, name=name)[:2]
 
 
 def read_rows(
-    translator: Translator, pairs: Sequence[str], reading: ReadOptions
+    translator: Translator, pairs: Sequence[str], reading: ReadOptions, *, name: str = "the model"
 ) -> tuple[list[str], list[list[str]], list[list[int]]]:
     """The same, and in how many rows each right answer stands."""
     from dragoman.corpus.reading import ReadReport, pairs_from_rows, read_pairs, require_usable
@@ -101,19 +103,19 @@ def read_rows(
     require_usable(report)
     (warn if report.unusable else notice)(report.summary())
     if pairs:
-        _warn_of_seen(translator, found[0])
+        warn_of_seen(translator, found[0], name=name)
+    for other in translator.companions:
+        warn_of_seen(other, found[0], name=str(other.directory.path))
     return found
 
 
-def _warn_of_seen(translator: Translator, sources: list[str]) -> None:
-    """Say how many sources of a file the model was trained on, as long as its directory tells."""
+def warn_of_seen(translator: Translator, sources: list[str], *, name: str) -> None:
+    """Say how many sources a model was trained on, as long as its directory tells."""
     from dragoman.training.seen import seen_in_training
 
     seen = seen_in_training(translator.directory, translator.source_tokenizer.encode_batch(sources)) or []
     if any(seen):
-        warn(
-            f"the model was trained on {sum(seen):,} of the {counted(len(seen), 'source')}: scores on them are too high"
-        )
+        warn(f"{name} was trained on {sum(seen):,} of the {counted(len(seen), 'source')}: scores on them are too high")
 
 
 def read_outputs(translator: Translator, path: str, sources: Sequence[str]) -> list[str]:

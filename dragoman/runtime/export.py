@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 
 from dragoman.errors import StorageError
+from dragoman.evaluation.metrics import PRIMARY
 from dragoman.generation.shortlist import Shortlist
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
@@ -25,7 +26,7 @@ TOLERANCE = {"float32": 1e-3, "float16": 0.1, "int8": 10.0}
 """The largest difference of any log-probability that is still the same model: beyond it is a mistake, not a rounding.
 Unlikely words of a well-trained model have -60, of which float32 rounds off 4e-6 in each of many sums: 7e-5 was met."""
 ACCEPTED_LOSS = 0.3
-"""Points of BLEU, or of exact match where there are no words, that int8 may lose and still be what runs by default."""
+"""Points of the leading metric that int8 may lose and still be what runs by default."""
 ACCEPTED_AGREEMENT = 0.98
 """The same as a share of tokens, where there are no references to score against."""
 _REACHED = 0.99
@@ -131,9 +132,9 @@ def check_sample(
         texts = json.loads((directory.training / "data" / "texts.json").read_text(encoding="utf-8"))
         sources = [str(source) for source in texts["dev"]["sources"]]
         references = [[str(text) for text in several] for several in texts["dev"]["references"]]
-        writing = texts["writing"]
+        writing, kind = texts["writing"], texts["kind"]
     except (OSError, ValueError, KeyError, TypeError):
-        sources, references, writing = [], [], ""
+        sources, references, writing, kind = [], [], "", ""
     chosen = np.linspace(0, len(sources) - 1, min(SCORED, len(sources))).astype(int)
     found = encode([sources[place] for place in chosen]) if sources else {}
     if found:
@@ -141,8 +142,19 @@ def check_sample(
         lengths = [len(ids) + 1 for ids in encode_targets([text for several in answers for text in several])]
         # One that is a page long must not let every output that does not end run on for as long.
         most = int(np.quantile(lengths, _REACHED, method="higher"))
-        return Sample(list(found.values()), answers, decode, writing, max_length=max(MAX_LENGTH, most))
+        metric = _judge(directory.config["recipe"].get("metric"), writing, kind)
+        return Sample(list(found.values()), answers, decode, writing, metric, max_length=max(MAX_LENGTH, most))
     return Sample(_drawn(directory.config["architecture"]["source_vocab_size"]))
+
+
+def _judge(metric: str | None, writing: Any, kind: str) -> str:
+    """The metric of outputs that a model is judged by: that of its training, but none that is 0 whatever the outputs are.
+
+    BLEU counts four words in a row, so that it cannot tell one spelled word from another.
+    """
+    if kind == "symbols":
+        return "exact_match"
+    return PRIMARY[writing] if metric in (None, "loss") else str(metric)
 
 
 def _drawn(vocab: int) -> list[list[int]]:

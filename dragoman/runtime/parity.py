@@ -36,6 +36,8 @@ class Sample:
     """Ids without `</s>` to text."""
     writing: Any = "spaced"
     """How targets are written, as metrics want it."""
+    metric: Any = "bleu"
+    """The metric by which outputs are judged; exact match is looked at besides."""
     max_length: int = MAX_LENGTH
     """Most tokens of an output, its end included."""
 
@@ -60,7 +62,7 @@ class Parity:
     scored: int = 0
     """Sources whose outputs were scored against references."""
     loss: Mapping[str, float] | None = None
-    """What the graphs lose in `bleu` and `exact_match`, in points; below 0 they gain."""
+    """What the graphs lose by each metric, in points, the one that decides first; below 0 they gain."""
 
     def __str__(self) -> str:
         parts = [
@@ -68,7 +70,7 @@ class Parity:
             f"log-probabilities within {self.largest_difference:.1g}",
         ]
         if self.loss:
-            names = {"bleu": "BLEU", "exact_match": "points of exact match"}
+            names = {"bleu": "BLEU", "chrf": "chrF", "exact_match": "points of exact match"}
             changes = " and ".join(f"{0.0 - value:+.2f} {names[name]}" for name, value in self.loss.items())
             parts.append(f"{changes} on {counted(self.scored, 'source')}")
         return ", ".join(parts)
@@ -92,10 +94,10 @@ def compare(
 
 
 def losses(expected: list[tuple[int, ...]], given: list[tuple[int, ...]], sample: Sample) -> dict[str, float]:
-    """What `given` outputs lose against `expected` ones, in points of `bleu` (where there are words) and `exact_match`."""
+    """What `given` outputs lose against `expected` ones, in points of the sample's metric and of exact match."""
     assert sample.references is not None
     assert sample.decode is not None
-    metrics: Any = ["exact_match"] if sample.writing == "symbols" else ["bleu", "exact_match"]
+    metrics: Any = list(dict.fromkeys([sample.metric, "exact_match"]))
     values = []
     for outputs in (expected, given):
         texts = [sample.decode([token for token in ids if token != EOS]) for ids in outputs]

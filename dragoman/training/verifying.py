@@ -45,14 +45,16 @@ def verify_resume(pairs: Pairs, options: TrainOptions, *, listener: Listener, st
     """
     if launched().world > 1:
         raise OptionError("`verify_resume` runs in one process: start it without torchrun or accelerate launch")
+    if options.max_minutes is not None:
+        raise OptionError("`verify_resume` compares what steps decide, but `max_minutes` goes by time: leave it out")
     pairs = pairs if isinstance(pairs, str | Path) else _kept(pairs)
     steps = min(steps, options.max_steps or steps)
     stop = steps // 2
     if not stop:
         raise OptionError("`max_steps` must be at least 2 to stop in between, but is 1")
-    changes: dict[str, Any] = {"max_minutes": None}  # it would be planned anew, from other timings
+    changes: dict[str, Any] = {}
     if options.eval_every is None:  # evaluations, which averages and the best score hang on, are rarer than this
-        changes |= {"eval_every": max(1, stop - 1), "metric": options.metric or "loss"}
+        changes = {"eval_every": max(1, stop - 1), "metric": options.metric or "loss"}
     options = options.model_copy(update=changes)
     with tempfile.TemporaryDirectory(prefix="dragoman-verify-") as folder:
         straight, broken = Path(folder) / "straight", Path(folder) / "broken"
