@@ -105,6 +105,15 @@ def test_dropout_and_training_may_change(earlier: Path, tmp_path: Path) -> None:
     assert config["run"]["steps"] == 1
 
 
+def test_embeddings_of_the_earlier_model_may_stay_as_they_are(earlier: Path, tmp_path: Path) -> None:
+    """Also without a file of vectors: they do not begin at random."""
+    frozen = {"freeze_source_vectors": True, "freeze_target_vectors": True}  # here both sides are one table
+    go_on(earlier, tmp_path / "m", **frozen, max_steps=2)
+    before, after = load_file(earlier / "model.safetensors"), load_file(tmp_path / "m" / "model.safetensors")
+    kept = {name for name, value in before.items() if torch.equal(value, after[name])}
+    assert {name for name in before if "embedding" in name} <= kept < set(before)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
