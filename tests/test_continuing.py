@@ -158,6 +158,13 @@ def test_a_stopped_run_resumes_without_the_earlier_model(earlier: Path, tmp_path
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
+def test_a_model_whose_training_data_is_gone_can_be_gone_on_from(earlier: Path, tmp_path: Path) -> None:
+    """What it was trained on is not known then, so that nothing is said of it."""
+    shutil.copytree(earlier, tmp_path / "bare", ignore=shutil.ignore_patterns("training"))
+    events = go_on(tmp_path / "bare", tmp_path / "m", **STILL)
+    assert not [event for event in events if isinstance(event, Note) and event.warning]
+
+
 def test_unknown_tokens_of_the_new_data_are_reported(earlier: Path, tmp_path: Path) -> None:
     run = TrainOptions(from_model=str(earlier), **{**RUN, **STILL})  # type: ignore[arg-type]
     seen: list[Event] = []
