@@ -20,6 +20,7 @@ from dragoman.errors import DataError, OptionError, StorageError
 from dragoman.evaluation.calibration import Calibrator, fit_calibrator, reliability
 from dragoman.translation.calibrating import calibrate
 from dragoman.translation.choosing import UNREADABLE, by_likeness, by_reverse_model, utility, with_confidence
+from dragoman.translation.job import Job
 from dragoman.translation.outputs import Candidate, Translation
 from dragoman.translator import Translator
 
@@ -58,6 +59,15 @@ def run(capfd: pytest.CaptureFixture[str]) -> Any:
         return shown.out, shown.err
 
     return words
+
+
+def sure(model: Path, copy: Path) -> Path:
+    """A copy of a model with a calibration that changes nothing."""
+    shutil.copytree(model, copy)
+    config = json.loads((copy / "config.json").read_text(encoding="utf-8"))
+    stored = {"calibration": {"a": 1.0, "b": 1.0, "c": 0.0}}
+    (copy / "config.json").write_text(json.dumps(config | stored), encoding="utf-8")
+    return copy
 
 
 def candidate(text: str, score: float, *, finished: bool = True) -> Candidate:
@@ -211,6 +221,25 @@ def test_models_of_different_vocabularies_choose_among_the_outputs_of_all(folder
     assert {each.text for each in together.translate(SOURCES, options=options)[0].candidates} <= texts
 
 
+def test_a_source_that_one_of_several_models_cannot_read_is_left_to_the_others(
+    folder: Path, translator: Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pieces of its words are so many to a model of the other language, and none may take a neighbour's place."""
+    sources = [SOURCES[0], "source of many " * 501, SOURCES[1]]
+    options, pool, asked = SearchOptions(max_length=3), SearchOptions(max_length=3, num_hypotheses=5), []
+    run = Job.run
+    monkeypatch.setattr(Job, "run", lambda job, mine, ids: asked.append(list(mine)) or run(job, mine, ids))
+    job = dragoman.load(folder / "one", device="cpu", threads=1, ensemble=[folder / "back"]).job(options)
+    found = job.run(sources, list(job.encode(sources).ids.values()))
+    assert asked == [sources, SOURCES[:2]]
+    [best] = found[1].candidates
+    assert best.text in [each.text for each in translator.translate(sources[1], options=pool).candidates]
+    assert best.choice_score == pytest.approx((_thinks(translator, sources[1], best.text) + UNREADABLE) / 2)
+    for place in (0, 2):
+        [kept] = job.run(sources[place : place + 1], [job.encode(sources).ids[place]])
+        assert [each.text for each in kept.candidates] == [each.text for each in found[place].candidates]
+
+
 def _thinks(translator: Translator, source: str, text: str) -> float:
     scored = translator.score(source, text)
     return scored.normalized_score if scored.token_scores else UNREADABLE
@@ -321,10 +350,7 @@ def test_options_that_only_some_lengths_leave_room_for_are_no_error_before(trans
 def test_comparing_finds_what_the_second_model_cannot_do_before_the_first_has_begun(
     folder: Path, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stored = {"a": 1.0, "b": 1.0, "c": 0.0}
-    shutil.copytree(folder / "one", folder / "sure")
-    config = json.loads((folder / "sure" / "config.json").read_text(encoding="utf-8"))
-    (folder / "sure" / "config.json").write_text(json.dumps(config | {"calibration": stored}), encoding="utf-8")
+    sure(folder / "one", folder / "sure")
     monkeypatch.setattr(Translator, "translate", lambda *_, **__: pytest.fail("the first model has begun"))
     words = ["compare", folder / "sure", folder / "one", folder / "pairs.tsv", "--min-confidence", 0.5]
     assert "--min-confidence needs a calibrated model" in run(*words, code=2)[1]
@@ -423,6 +449,34 @@ def test_a_calibration_of_other_weights_gives_no_confidence(folder: Path, tmp_pa
     assert other.translate(SOURCES[0], options=options).candidates[0].confidence is None
     with pytest.raises(OptionError, match=r"calibrated anew \(it was trained on since\); run: dragoman calibrate"):
         other.translate(SOURCES[0], options=SearchOptions(min_confidence=0.0))
+
+
+def three_answers(folder: Path) -> str:
+    """A file of the outputs to choose from, each of which ends."""
+    (folder / "answers.txt").write_text("".join(f"cible {i} de tant\n" for i in range(3)), encoding="utf-8")
+    return str(folder / "answers.txt")
+
+
+def test_a_calibration_gives_confidence_to_what_is_chosen_and_chooses_nothing(
+    folder: Path, translator: Translator, tmp_path: Path
+) -> None:
+    model = dragoman.load(sure(folder / "one", tmp_path / "model"), device="cpu", threads=1)
+    options = SearchOptions(choices=three_answers(tmp_path), rerank="mbr", num_hypotheses=2)
+    for plain, found in zip(*(each.translate(SOURCES, options=options) for each in (translator, model)), strict=True):
+        shown = [(each.text, each.choice_score) for each in found.candidates]
+        assert shown == [(each.text, each.choice_score) for each in plain.candidates]
+        assert [each.confidence for each in found.candidates] == pytest.approx(
+            np.exp([c.score for c in found.candidates])
+        )
+        assert {each.confidence for each in plain.candidates} == {None}
+
+
+def test_an_ensemble_of_calibrated_models_has_no_confidence(folder: Path, tmp_path: Path) -> None:
+    together = dragoman.load(sure(folder / "one", tmp_path / "model"), threads=1, ensemble=[folder / "two"])
+    options = SearchOptions(choices=three_answers(tmp_path))
+    assert {each.candidates[0].confidence for each in together.translate(SOURCES, options=options)} == {None}
+    with pytest.raises(OptionError, match="`min_confidence` must not be given with an `ensemble`"):
+        together.translate(SOURCES, options=SearchOptions(min_confidence=0.0))
 
 
 def outputs(scores: np.ndarray) -> list[Translation]:

@@ -105,6 +105,15 @@ def test_dropout_and_training_may_change(earlier: Path, tmp_path: Path) -> None:
     assert config["run"]["steps"] == 1
 
 
+def test_embeddings_of_the_earlier_model_may_stay_as_they_are(earlier: Path, tmp_path: Path) -> None:
+    """Also without a file of vectors: they do not begin at random."""
+    frozen = {"freeze_source_vectors": True, "freeze_target_vectors": True}  # here both sides are one table
+    go_on(earlier, tmp_path / "m", **frozen, max_steps=2)
+    before, after = load_file(earlier / "model.safetensors"), load_file(tmp_path / "m" / "model.safetensors")
+    kept = {name for name, value in before.items() if torch.equal(value, after[name])}
+    assert {name for name in before if "embedding" in name} <= kept < set(before)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -147,6 +156,13 @@ def test_a_stopped_run_resumes_without_the_earlier_model(earlier: Path, tmp_path
     dragoman.resume(tmp_path / "broken", options=TrainOptions(threads=1))
     one, other = (load_file(tmp_path / name / "training/last.safetensors") for name in ("straight", "broken"))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_a_model_whose_training_data_is_gone_can_be_gone_on_from(earlier: Path, tmp_path: Path) -> None:
+    """What it was trained on is not known then, so that nothing is said of it."""
+    shutil.copytree(earlier, tmp_path / "bare", ignore=shutil.ignore_patterns("training"))
+    events = go_on(tmp_path / "bare", tmp_path / "m", **STILL)
+    assert not [event for event in events if isinstance(event, Note) and event.warning]
 
 
 def test_unknown_tokens_of_the_new_data_are_reported(earlier: Path, tmp_path: Path) -> None:

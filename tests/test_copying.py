@@ -379,7 +379,10 @@ def test_the_flag_is_copy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     tiny = "--max-steps 2 --embedding-size 8 --hidden-size 8 --layers 1 --threads 1 --device cpu".split()
     assert main(["train", str(tmp_path / "pairs.tsv"), "--out", str(tmp_path / "m"), "--copy", *tiny]) == 0
     assert json.loads((tmp_path / "m/config.json").read_text())["architecture"]["copying"] is True
-    assert "copying: " in capsys.readouterr().err
+    model = dragoman.load(tmp_path / "m")
+    ids = model.source_tokenizer.ids_in(model.target_tokenizer)
+    told = f"copying: {sum(map(bool, ids))} of the source's {len(ids)} tokens are tokens of the target too\n"
+    assert told in capsys.readouterr().err
 
 
 def test_dev_loss_is_the_mixtures() -> None:

@@ -24,7 +24,7 @@ from dragoman import making, synthesis
 from dragoman.cli.made_pairs import make_and_train
 from dragoman.config import CompanionOptions, SearchOptions, TrainOptions
 from dragoman.corpus.batching import Batch
-from dragoman.errors import OptionError, ProcessError
+from dragoman.errors import OptionError, ProcessError, TrainingError
 from dragoman.training.events import ignore
 from dragoman.training.objective import Objective, add_gradients
 from dragoman.training.processes import Processes, joined
@@ -196,6 +196,47 @@ def test_what_went_wrong_is_said_even_if_the_others_are_gone(monkeypatch: pytest
         ProcessError, match=r"^one of the 2 processes is gone: Connection closed by peer \[127\.0\.0\.1\]:1$"
     ):
         processes.sum(1.0)
+
+
+def test_the_others_hear_of_every_end_that_the_main_process_comes_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of one that is no error, such as Ctrl-C; else they would wait for a day."""
+    sums: list[list[float]] = []
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda tensor: sums.append(tensor.tolist()))
+    main = Processes(0, 2)
+    with main.leading():
+        assert sums == []
+    for error in (OptionError("wrong"), KeyboardInterrupt(), SystemExit(1)):
+        with pytest.raises(type(error)), main.leading():
+            raise error
+    assert sums == [[0.0], [1.0], [1.0], [1.0]]
+
+    other = Processes(1, 2)
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda _: None)
+    other.follow()
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda tensor: tensor.add_(1))
+    with pytest.raises(TrainingError, match=r"^the main process stopped; see its message$"):
+        other.follow()
+
+
+def test_numbers_that_all_agree_on_lose_no_digit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps and seconds among them, which float32 would round from 16,777,216 on."""
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda _: None)
+    assert Processes(1, 2).sum(2.0**24 + 1, 0.1) == [2.0**24 + 1, 0.1]
+
+
+def test_processes_that_cannot_find_each_other_say_so_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(TrainingError, match=r"^process 1 of 2 cannot find the others: .*MASTER_ADDR.*$"), joined(CPU):
+        pytest.fail("there are no others")
+
+    def gone(_: torch.Tensor) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("torch.distributed.all_reduce", gone)
+    with pytest.raises(ProcessError, match=r"^one of the 2 processes is gone: RuntimeError$"):
+        Processes(1, 2).sum(0.0)
 
 
 def test_when_the_main_process_fails_the_others_leave_with_a_line(tmp_path: Path) -> None:

@@ -489,6 +489,18 @@ def test_what_makes_no_sense_with_it_is_said_in_one_line(listed: Path) -> None:
         )
 
 
+def test_a_calibration_of_the_whole_vocabulary_gives_no_confidence_with_it(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "answers.txt").write_text("cible 3 de tant\n", encoding="utf-8")
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    stored = {"calibration": {"a": 1.0, "b": 1.0, "c": 0.0}}
+    (model / "config.json").write_text(json.dumps(config | stored), encoding="utf-8")
+    translator = dragoman.load(model, threads=1)
+    for shortlist in (False, True):
+        options = SearchOptions(shortlist=shortlist, choices=str(tmp_path / "answers.txt"))
+        [found] = translator.translate(SOURCES[0], options=options).candidates
+        assert (found.text, found.confidence is None) == ("cible 3 de tant", shortlist)
+
+
 def test_constraints_in_text_hold_with_it(listed: Path) -> None:
     translator = dragoman.load(listed)
     for values in ({"prefix": "cible 2"}, {"require": ("39",)}):

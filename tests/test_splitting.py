@@ -68,6 +68,7 @@ def test_for_parts_in_files_nothing_is_held_out():
 def test_a_share_is_one_source_at_least():
     held = split(KEYS[:30], seed=1, dev=HeldOut(share=0.01), test=HeldOut(share=0.1))
     assert (held.dev_sources, held.test_sources) == (1, 3)
+    assert HeldOut(share=0.29).count(100) == 29  # though 0.29 · 100 is less in binary
 
 
 def test_dev_stays_when_test_grows():
@@ -107,6 +108,8 @@ def test_nothing_left_to_train_on():
         (("2000",), HeldOut(sources=2000)),
         (("1",), HeldOut(sources=1)),
         (("0.05",), HeldOut(share=0.05)),
+        ((".5",), HeldOut(share=0.5)),
+        ((" 2000 ",), HeldOut(sources=2000)),
         (("dev.tsv",), HeldOut(paths=("dev.tsv",))),
         (("dev.ko", "dev.en"), HeldOut(paths=("dev.ko", "dev.en"))),
     ],
@@ -124,6 +127,8 @@ def test_held_out_numbers_that_mean_nothing(value):
 def test_held_out_files_and_numbers_do_not_mix():
     with pytest.raises(OptionError, match=r"`test` takes files or one number, but is a\.tsv 5"):
         parse_held_out(("a.tsv", "5"), name="test")
+    with pytest.raises(OptionError, match=r"`test` takes files or one number, but is 5 6"):
+        parse_held_out(("5", "6"), name="test")
     with pytest.raises(OptionError, match="but 3 were given"):
         parse_held_out(("a", "b", "c"), name="test")
 

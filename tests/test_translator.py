@@ -294,6 +294,7 @@ def test_a_batch_has_room_for_the_outputs_that_are_under_way(trained: Path) -> N
     for given, width in (
         ({"beam_size": 7, "num_hypotheses": 2}, 7),
         ({"method": "sample", "num_hypotheses": 6}, 6),
+        ({"method": "sample", "num_hypotheses": 2, "rerank": "mbr", "num_candidates": 9}, 9),
         ({"method": "best_first"}, 1),
     ):
         assert translator.job(SearchOptions(**given)).width == width, given

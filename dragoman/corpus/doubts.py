@@ -42,7 +42,7 @@ class _Side:
         """Every text so far is the same."""
         self.rising = True
         """Every text so far is a number, and none is less than the one before it."""
-        self.number = -1
+        self.number = 0
 
     def add(self, text: str) -> None:
         self.rows += 1
@@ -51,7 +51,7 @@ class _Side:
             self.last = text
         if self.rising:
             number = int(text) if text.isdecimal() and len(text) <= _LONGEST_NUMBER else -1
-            self.rising = 0 <= self.number <= number or (self.rows == 1 and number >= 0)
+            self.rising = self.number <= number
             self.number = number
 
     def __iter__(self) -> Iterator[tuple[str, str]]:

@@ -73,7 +73,7 @@ def parse_held_out(values: tuple[str, ...], *, name: str) -> HeldOut | None:
     text = numbers[0].strip()
     if text.isdecimal() and int(text) > 0:
         return HeldOut(sources=int(text))
-    if not text.isdecimal() and not text.endswith("%") and 0 < float(text) < 1:
+    if not text.endswith("%") and 0 < float(text) < 1:
         return HeldOut(share=float(text))
     raise OptionError(f"`{name}` must be a number of sources (2000), a share (0.05) or a file, but is {text}")
 
@@ -135,7 +135,7 @@ def overlap(keys: Keys, train_keys: Keys) -> npt.NDArray[np.bool_]:
 def _ranks(keys: Keys, seed: int) -> Keys:
     """A seeded hash of every key (splitmix64, a bijection: different keys have different ranks), shape (rows,)."""
     start = (0x9E3779B97F4A7C15 * (seed + 1)) % 2**64
-    ranks = keys.astype(np.uint64) ^ np.uint64(_mix_one(start))
+    ranks = keys ^ np.uint64(_mix_one(start))
     ranks ^= ranks >> np.uint64(30)
     ranks *= np.uint64(0xBF58476D1CE4E5B9)
     ranks ^= ranks >> np.uint64(27)

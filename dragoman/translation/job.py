@@ -143,8 +143,7 @@ class Job:
         if reverse is None:
             lists = [by_likeness(t.candidates, options, writing=self._config["writing"]) for t in translations]
         else:
-            clean = self._texts.clean_source
-            rows = [(c.text, clean(t.source)) for t in translations for c in t.candidates]
+            rows = [(c.text, t.source) for t in translations for c in t.candidates]
             scored = reverse([text for text, _ in rows], [source for _, source in rows])
             values = iter(each.normalized_score if each.token_scores else UNREADABLE for each in scored)
             lists = [
