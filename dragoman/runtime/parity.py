@@ -71,7 +71,7 @@ class Parity:
         ]
         if self.loss:
             names = {"bleu": "BLEU", "chrf": "chrF", "exact_match": "points of exact match"}
-            changes = " and ".join(f"{0.0 - value:+.2f} {names[name]}" for name, value in self.loss.items())
+            changes = " and ".join(f"{round(-value, 2) + 0.0:+.2f} {names[name]}" for name, value in self.loss.items())
             parts.append(f"{changes} on {counted(self.scored, 'source')}")
         return ", ".join(parts)
 

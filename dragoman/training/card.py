@@ -84,7 +84,7 @@ def _graphs(parity: dict[str, Any]) -> str:
     )
     if not parity["loss"]:
         return words
-    changes = ", ".join(f"{name} {0.0 - value:+.2f}" for name, value in parity["loss"].items())
+    changes = ", ".join(f"{name} {round(-value, 2) + 0.0:+.2f}" for name, value in parity["loss"].items())
     return f"{words}; against float32 {changes} on {counted(parity['scored'], 'source')}"
 
 
