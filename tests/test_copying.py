@@ -35,7 +35,7 @@ from dragoman.runtime.decoder_graph import decoder_graph
 from dragoman.runtime.encoder_graph import encoder_graph
 from dragoman.runtime.engine import OnnxStepper
 from dragoman.training.objective import Objective, Tensors, add_gradients, batch_loss
-from dragoman.training.recipe import DataSummary, choose
+from dragoman.training.recipe import COPYING_PAYS, DataSummary, choose
 
 COPYING = [shape for shape, options in SHAPES.items() if options.get("copying")]
 
@@ -292,25 +292,30 @@ def test_it_needs_attention() -> None:
     assert choose(TrainOptions(copying=True, preset="textbook", attention="dot"), DATA)[0].copying is True
 
 
-def test_few_pairs_of_symbols_that_repeat_their_sources_are_copied_by_default() -> None:
+def test_inflected_forms_are_copied_by_default() -> None:
     """Whatever is set wins, and what cannot point anywhere does not copy."""
-    alike = replace(DATA, pairs=999, kind="symbols", copied_share=0.8)
-    chosen, reasons = choose(TrainOptions(), alike)
+    forms = replace(DATA, pairs=COPYING_PAYS - 1, kind="symbols", with_features=True, copied_share=0.8)
+    chosen, reasons = choose(TrainOptions(), forms)
     assert chosen.copying
-    assert "80% of the target's symbols" in next(reason.why for reason in reasons if reason.name == "copying")
-    for other in ({"pairs": 1_000}, {"copied_share": 0.5}, {"kind": "text"}):
-        assert not choose(TrainOptions(), replace(alike, **other))[0].copying  # type: ignore[arg-type]
+    assert "80% of their symbols" in next(reason.why for reason in reasons if reason.name == "copying")
+    for other in ({"pairs": COPYING_PAYS}, {"copied_share": 0.5}, {"kind": "text"}, {"with_features": False}):
+        assert not choose(TrainOptions(), replace(forms, **other))[0].copying  # type: ignore[arg-type]
     for options in ({"copying": False}, {"attention": "none"}, {"preset": "luong2015"}):
-        chosen, reasons = choose(TrainOptions(**options), alike)  # type: ignore[arg-type]
+        chosen, reasons = choose(TrainOptions(**options), forms)  # type: ignore[arg-type]
         assert not chosen.copying
-        assert "stand in its source" not in " ".join(reason.why for reason in reasons)
+        assert "stand in the source" not in " ".join(reason.why for reason in reasons)
 
 
-def test_what_is_copied_by_default_is_what_stands_in_the_sources(tmp_path: Path) -> None:
-    for name, words, copies in (("alike", WORDS, True), ("unlike", [(s, s[::-1].upper()) for s, _ in WORDS], False)):
-        given = TrainOptions(**{**SHAPE, **RUN, "max_steps": 1}, tokenizer="char", dev=("5",))  # type: ignore[arg-type]
-        dragoman.train(words, out=tmp_path / name, options=given)
-        stored = json.loads((tmp_path / name / "config.json").read_text(encoding="utf-8"))
+def test_inflected_forms_are_known_by_their_features_and_by_what_they_repeat(tmp_path: Path) -> None:
+    lemmas = ["".join(letters) for letters in itertools.islice(itertools.product("abcdef", repeat=3), 60)]
+    ends = (("V;PST", "ed"), ("V;PRS;3", "s"))
+    rows = [(lemma, tag, lemma + end, (lemma + end).upper()) for lemma in lemmas for tag, end in ends]
+    table = tmp_path / "forms.tsv"
+    table.write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+    for target, copies in (("3", True), ("4", False)):
+        given = TrainOptions(**{**SHAPE, **RUN, "max_steps": 1}, source=("1", "2"), target=target, dev=("20",))  # type: ignore[arg-type]
+        dragoman.train(table, out=tmp_path / "m", options=given, overwrite=True)
+        stored = json.loads((tmp_path / "m" / "config.json").read_text(encoding="utf-8"))
         assert (stored["recipe"]["copying"], stored["architecture"]["copying"]) == (copies, copies)
 
 

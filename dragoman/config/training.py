@@ -194,7 +194,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         option(
             "Model",
             description="Let the model copy source tokens that the target vocabulary also has (pointer-generator; See et al. 2017). "
-            "Default: only for few pairs of symbols that repeat their sources.",
+            "Default: only for fewer than 20,000 inflected forms.",
         ),
     ] = None
     reverse_source: Annotated[

@@ -331,9 +331,7 @@ def _held_out_view(
     listener(Note(f"{path.stem}: {report.summary()}", warning=report.unusable > 0))
     shared = int(overlap(own.keys(), train.keys()).sum())
     if shared:
-        listener(
-            Note(f"in {shared:,} of {len(own):,} {path.stem} pairs the source is also in train", warning=True)
-        )
+        listener(Note(f"in {shared:,} of {len(own):,} {path.stem} pairs the source is also in train", warning=True))
     return own.select(np.arange(len(own)))
 
 

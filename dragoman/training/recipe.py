@@ -18,10 +18,10 @@ Kind = Literal["symbols", "text"]
 EMBEDDINGS_LEARN = 8e-3
 """The embeddings' learning rate at its peak, whatever that of the layers is (benchmarks/recipes: eng-fra.md, symbols.md)."""
 
-COPYING_PAYS = 1_000
-"""Pairs of symbols below which a model should be able to copy,"""
+COPYING_PAYS = 20_000
+"""Inflected forms below which a model should be able to copy,"""
 MUCH_COPIED = 0.6
-"""where so much of the targets stands in their sources (benchmarks/recipes: symbols.md)."""
+"""where so much of them stands in their lemmas (benchmarks/recipes: symbols.md)."""
 
 HURRIED = 45
 """Minutes of one processor thread below which a narrow model gets further (benchmarks/recipes: eng-fra.md, symbols.md)."""
@@ -53,6 +53,8 @@ class DataSummary:
     """Mean tokens of the longer side of a pair, the target with its `</s>`: what fills a batch; None: those of the target."""
     copied_share: float = 0.0
     """Share of the target tokens that stand in their source too."""
+    with_features: bool = False
+    """Whether a column of the sources holds features, as `V;PST` beside a lemma."""
     native_bfloat16: bool = False
     """Whether the processor multiplies in bfloat16: not of the data, but what fits the data must be computed somewhere."""
     processor_minutes: float | None = None
@@ -331,8 +333,9 @@ def _metric(data: DataSummary) -> tuple[str, str]:
 
 def _copying(data: DataSummary) -> tuple[bool, str]:
     """Whether the model may copy, and why."""
-    if data.kind == "symbols" and data.pairs < COPYING_PAYS and data.copied_share >= MUCH_COPIED:
-        return True, f"few pairs, and {data.copied_share:.0%} of the target's symbols stand in its source"
+    inflection = data.kind == "symbols" and data.with_features
+    if inflection and data.pairs < COPYING_PAYS and data.copied_share >= MUCH_COPIED:
+        return True, f"inflected forms, and {data.copied_share:.0%} of their symbols stand in the source"
     return False, ""
 
 

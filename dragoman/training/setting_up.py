@@ -98,6 +98,7 @@ def _summary(
         target_words=float(np.mean([len(target.split()) for _, target in prepared.dev_part.pairs()])),
         longer_tokens=float(np.mean(np.maximum(prepared.train.source_lengths, prepared.train.target_lengths + 1))),
         copied_share=_copied_share(prepared),
+        with_features="features" in prepared.source_tokenizer.methods,
         native_bfloat16=multiplies_bfloat16(device),
         processor_minutes=minutes * processor_threads() if minutes and device.type == "cpu" else None,
         source_vector_size=source_width,
