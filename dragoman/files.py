@@ -13,8 +13,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
 
+from dragoman.errors import StorageError
+
 NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says of a disk that is full."""
+
+
+def check_place(path: Path) -> None:
+    """Raise a `StorageError`, before the work, if no file can be written at `path`: it is a directory, or its own is not there."""
+    if path.is_dir():
+        raise StorageError(f"{path} is a directory; give a file")
+    if not path.parent.is_dir():
+        raise StorageError(f"{path} cannot be written: there is no directory {path.parent}")
 
 
 @contextmanager

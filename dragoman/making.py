@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from dragoman.config import ThreadOptions, TrainOptions
 from dragoman.errors import DragomanError, OptionError, StorageError, needs_extra
-from dragoman.files import write_text
+from dragoman.files import check_place, write_text
 from dragoman.storage import CARD, ModelDirectory
 from dragoman.training.events import Listener, Note, ignore
 from dragoman.training.launch import launched
@@ -98,8 +98,8 @@ def export(
     threads = ThreadOptions(threads=threads).threads  # or an error
     directory = ModelDirectory.open(path)
     directory.require_folder("exporting")
-    if bundle is not None and Path(bundle).is_dir():
-        raise StorageError(f"{bundle} is a directory; give a file to write the bundle to")
+    if bundle is not None:
+        check_place(Path(bundle))
     texts = Texts(directory.config, directory.read_text)
     model = load_model(directory, device="cpu", threads=threads)
     sample = check_sample(

@@ -106,10 +106,12 @@ def test_a_bundle_cannot_be_saved_as_a_directory(bundle: Path, tmp_path: Path) -
     assert not (tmp_path / "copy").exists()
 
 
-def test_a_directory_in_the_place_of_a_bundle_is_said_before_any_work(trained: Path, tmp_path: Path) -> None:
+def test_a_place_where_no_bundle_can_be_is_said_before_any_work(trained: Path, tmp_path: Path) -> None:
     before = {file: file.stat().st_mtime_ns for file in trained.rglob("*")}
     with pytest.raises(StorageError, match="is a directory; give a file"):
         dragoman.export(trained, bundle=tmp_path)
+    with pytest.raises(StorageError, match=r"a\.dragoman cannot be written: there is no directory .*none"):
+        dragoman.export(trained, bundle=tmp_path / "none" / "a.dragoman")
     assert {file: file.stat().st_mtime_ns for file in trained.rglob("*")} == before
 
 

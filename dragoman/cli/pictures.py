@@ -9,20 +9,18 @@ from cyclopts import Parameter
 
 from dragoman.cli.output import is_stdout, notice, written
 from dragoman.errors import OptionError
+from dragoman.files import check_place
 
 SvgPath = Annotated[Path | None, Parameter(help="Write the picture to this file.")]
 
 
 def check_picture(svg: Path | None) -> None:
-    """Raise `OptionError` if a picture cannot be written under this name, or should not."""
+    """Raise `OptionError` or `StorageError` if a picture should not have this name, or cannot be written under it."""
     if svg is None or is_stdout(svg):
         return
     if svg.suffix.lower() in {".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf", ".ps", ".eps"}:
         raise OptionError(f"`svg` writes SVG, and {svg} is named otherwise; give {svg.with_suffix('.svg')}")
-    if svg.is_dir():
-        raise OptionError(f"{svg} is a directory; give a file to write the picture to")
-    if not svg.parent.is_dir():
-        raise OptionError(f"{svg} cannot be written: there is no directory {svg.parent}")
+    check_place(svg)
 
 
 def write_picture(svg: Path, picture: str) -> None:

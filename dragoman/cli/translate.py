@@ -24,7 +24,8 @@ from dragoman.cli.pairs import as_read, check_columns, check_no_file
 from dragoman.cli.progress import counting
 from dragoman.cli.sinks import Sink, open_sink
 from dragoman.config import CompanionOptions, EngineOptions, InputOptions, ReadOptions, SearchOptions
-from dragoman.errors import Interrupted, OptionError, StorageError, counted
+from dragoman.errors import Interrupted, OptionError, counted
+from dragoman.files import check_place
 
 if TYPE_CHECKING:
     from dragoman.corpus.reading import SourceLine
@@ -123,8 +124,8 @@ def _check(
         raise OptionError("`trace` needs sentences in the command, not a file: it keeps every step of the search")
     if trace is not None and output is not None and trace.resolve() == output.resolve():
         raise OptionError(f"`trace` and `output` must be different files, but both are {trace}")
-    if trace is not None and not trace.parent.is_dir():
-        raise StorageError(f"{trace} cannot be written: there is no directory {trace.parent}")
+    if trace is not None:
+        check_place(trace)
     if growing and (as_json or output is not None or trace or "num_hypotheses" in search.model_fields_set):
         raise OptionError(
             "`stream` shows the text of one output: leave `json`, `output`, `trace` and `num_hypotheses` out"

@@ -27,7 +27,7 @@ from dragoman.corpus.report import unusable_error
 from dragoman.corpus.scripts import SCRIPTS
 from dragoman.corpus.shifts import find_shifts
 from dragoman.errors import DataError, OptionError, StorageError, counted
-from dragoman.files import atomic, through_link
+from dragoman.files import atomic, check_place, through_link
 
 _BATCH_ROWS = 16_384
 _BATCH_CHARACTERS = 2_000_000
@@ -280,10 +280,7 @@ def _check_output(write: Path, inputs: Sequence[str | Path], *, overwrite: bool)
     for path in map(str, inputs):
         if path == STANDARD_INPUT or (Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()):
             raise OptionError("`write` reads the data twice, which standard input and pipes do not allow; give a file")
-    if write.is_dir():
-        raise StorageError(f"{write} is a directory; give a file to write the clean copy to")
-    if not write.parent.is_dir():
-        raise StorageError(f"{write} cannot be written: there is no directory {write.parent}")
+    check_place(write)
     if write.exists():
         if any(Path(path).exists() and write.samefile(path) for path in inputs):
             raise StorageError(f"{write} is the file that is checked; write the clean copy to another")

@@ -24,7 +24,7 @@ from dragoman.corpus.lines import STANDARD_INPUT, check_file
 from dragoman.corpus.reading import read_sources
 from dragoman.corpus.store import PairView
 from dragoman.errors import DataError, Interrupted, OptionError, StorageError, counted
-from dragoman.files import through_link, write_json
+from dragoman.files import check_place, through_link, write_json
 from dragoman.training.events import Listener, Note, Stage
 from dragoman.translation.outputs import Translation
 from dragoman.translation.part import failing, lock_part, write_all
@@ -87,8 +87,7 @@ class PairsFile:
                 f"{self.path} exists, and is not what these models and this search make; choose another --write, or give "
                 "--overwrite"
             )
-        if not self.path.parent.is_dir():
-            raise StorageError(f"{self.path} cannot be written: there is no directory {self.path.parent}")
+        check_place(self.path)
         if other.texts and self.part.exists() and not self._overwrite:
             raise StorageError(
                 f"{self.part} has {counted(other.texts, 'text')} of other models, another search or other texts; give the same again to go on "
