@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from train_speed import CPU, corpus, updater
+from train_speed import corpus, updater
 
 from dragoman.corpus.batching import BatchPlan
 from dragoman.errors import counted
@@ -25,6 +25,7 @@ from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training.machine import multiplies_bfloat16
 from dragoman.training.objective import Objective, add_gradients
 
+CPU = torch.device("cpu")
 VOCAB, WIDTH, ROWS, LENGTH = 8_000, 256, 48, 16
 Part = Callable[[bool], object]
 """Runs once, in bfloat16 or not."""

@@ -1,6 +1,6 @@
 """How fast a model translates: PyTorch, the float32 graphs and the int8 graphs, beside Transformers in CTranslate2.
 
-    python benchmarks/translate_speed.py [--threads 1] [--rounds 5] [--ctranslate2 OTHER/bin/python]
+    python benchmarks/translate_speed.py [--threads 1] [--rounds 5] [--ctranslate2 OTHER/bin/python] [--device cuda]
 
 All weights are random. Ours: a bidirectional LSTM encoder of two layers (2 x 256 units each, so 512 wide), a decoder of two LSTM
 layers of 512 with dot attention, embeddings of 256, tied to an output layer over 8,000 words. Theirs: 3 + 3 layers of 256 and of 512,
@@ -12,6 +12,9 @@ is measured.
 Each engine runs in a process of its own, one after the other, `rounds` times over, so that a machine that is busy with something
 else slows all of them; figures are medians over the rounds. With one thread CPU seconds are counted, with more
 wall seconds. Memory is the process's peak, the interpreter and its libraries included.
+
+With `--device cuda` PyTorch and the graphs run on a GPU (onnxruntime-gpu must be installed): int8 graphs, which are for processors, and
+CTranslate2 are left out, the ratios are those of float32, and wall seconds are counted.
 
 With `--model DIR` the start of the command is measured instead: `dragoman translate DIR "..."` in a new process.
 """
@@ -49,11 +52,12 @@ def main() -> None:
     parser.add_argument("--ctranslate2", metavar="PYTHON", help="interpreter of an environment that has CTranslate2")
     parser.add_argument("--engines", nargs="*", help="only these")
     parser.add_argument("--model", metavar="DIR", help="measure the start of the command with this model instead")
-    parser.add_argument("--worker", nargs=3, metavar=("ENGINE", "FOLDER", "THREADS"), help=argparse.SUPPRESS)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    parser.add_argument("--worker", nargs=4, metavar=("ENGINE", "FOLDER", "THREADS", "DEVICE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        engine, folder, threads = options.worker
-        print(json.dumps(work(engine, Path(folder), int(threads))))
+        engine, folder, threads, device = options.worker
+        print(json.dumps(work(engine, Path(folder), int(threads), device)))
     elif options.model:
         cold_start(options.model, options.rounds)
     else:
@@ -62,7 +66,8 @@ def main() -> None:
 
 def compare(options: argparse.Namespace) -> None:
     """All engines, in turns."""
-    engines = [*OURS, *(THEIRS if options.ctranslate2 else ())]
+    on_cpu = options.device == "cpu"
+    engines = [*OURS, *(THEIRS if options.ctranslate2 else ())] if on_cpu else list(OURS[:2])
     engines = [engine for engine in engines if not options.engines or engine in options.engines]
     found: dict[str, list[dict[str, Any]]] = {engine: [] for engine in engines}
     with tempfile.TemporaryDirectory() as folder:
@@ -70,12 +75,14 @@ def compare(options: argparse.Namespace) -> None:
         for _ in range(options.rounds):
             for engine in engines:
                 python = sys.executable if engine in OURS else options.ctranslate2
-                command = [python, __file__, "--worker", engine, folder, str(options.threads)]
+                command = [python, __file__, "--worker", engine, folder, str(options.threads), options.device]
                 environment = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
                 done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
                 found[engine].append(json.loads(done.stdout.splitlines()[-1]))
-    clock = "CPU" if options.threads == 1 else "wall"
-    print(f"{options.threads} threads, {clock} time, medians of {options.rounds} rounds, peak memory in MB")
+    clock = "CPU" if options.threads == 1 and on_cpu else "wall"
+    print(
+        f"{options.device}, {options.threads} threads, {clock} time, medians of {options.rounds} rounds, peak memory in MB"
+    )
     print("| engine | memory |" + "".join(f" {batch} x beam {beam} |" for batch, beam in SETTINGS))
     print("|---|---|" + "---|" * len(SETTINGS))
     for engine, rounds in found.items():
@@ -87,29 +94,30 @@ def compare(options: argparse.Namespace) -> None:
             details = f" ({middle * 1e3:.1f} ms, 95 %: {high * 1e3:.1f})" if setting[0] == 1 else ""
             cells.append(f"{rate:.0f}/s, {rate * LENGTH:,.0f} tokens/s{details}")
         print(f"| {engine} | " + " | ".join(cells) + " |")
-    if "int8" in found:
-        print_ratios(found)
+    if engines[-1] in OURS or "int8" in found:
+        print_ratios(found, "int8" if "int8" in found else engines[-1])
 
 
-def print_ratios(found: dict[str, list[dict[str, Any]]]) -> None:
-    """How many times as fast as each other engine int8 is, by the medians of the rounds."""
-    print("\nint8 is so many times as fast as:")
+def print_ratios(found: dict[str, list[dict[str, Any]]], mine: str) -> None:
+    """How many times as fast as each other engine one of ours is, by the medians of the rounds."""
+    print(f"\n{mine} is so many times as fast as:")
     for engine, rounds in found.items():
         ratios = []
         for setting in SETTINGS:
             other, ours = (
-                statistics.median(one[str(setting)]["median"] for one in some) for some in (rounds, found["int8"])
+                statistics.median(one[str(setting)]["median"] for one in some) for some in (rounds, found[mine])
             )
             ratios.append(f"{other / ours:.2f}")
         print(f"  {engine}: " + ", ".join(ratios))
 
 
-def work(engine: str, folder: Path, threads: int) -> dict[str, Any]:
+def work(engine: str, folder: Path, threads: int, device: str) -> dict[str, Any]:
     """Measure one engine in this process."""
     import random
 
-    translate = open_ours(engine, folder, threads) if engine in OURS else open_theirs(engine, folder, threads)
-    clock = time.process_time if threads == 1 else time.perf_counter
+    ours = engine in OURS
+    translate = open_ours(engine, folder, threads, device) if ours else open_theirs(engine, folder, threads)
+    clock = time.process_time if threads == 1 and device == "cpu" else time.perf_counter
     draw = random.Random(1)
     result: dict[str, Any] = {}
     for batch, beam in SETTINGS:
@@ -172,7 +180,7 @@ def write_graphs(folder: Path) -> None:
         (folder / f"decoder.{precision}").write_bytes(decoder_graph(model, precision=precision))
 
 
-def open_ours(engine: str, folder: Path, threads: int) -> Translate:
+def open_ours(engine: str, folder: Path, threads: int, device: str) -> Translate:
     """Our engines; only `torch` loads PyTorch."""
     from dragoman.config import SearchOptions
     from dragoman.generation.search import search
@@ -185,12 +193,12 @@ def open_ours(engine: str, folder: Path, threads: int) -> Translate:
         from dragoman.model.stepper import TorchStepper
 
         torch.set_num_threads(threads)
-        stepper = TorchStepper(build_model())
+        stepper = TorchStepper(build_model().to(device))
     else:
         from dragoman.runtime.engine import OnnxStepper
 
         encoder, decoder = ((folder / f"{side}.{engine}").read_bytes() for side in ("encoder", "decoder"))
-        stepper = OnnxStepper(encoder, decoder, threads=threads)
+        stepper = OnnxStepper(encoder, decoder, threads=threads, device=device)
 
     def translate(sources: list[list[int]], beam: int) -> None:
         found = search(stepper, sources, options=SearchOptions(beam_size=beam, max_length=LENGTH))

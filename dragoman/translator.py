@@ -60,11 +60,14 @@ class Translator:
         self.config = directory.config
         self._machine = (device, threads)
         self.engine = choose_engine(directory, engine, device=device, precision=precision)
+        on_cpu = device in ("auto", "cpu")
+        if precision == "auto" and not on_cpu:
+            precision = "float32"  # 8-bit products are for processors
         self.precision = directory.choose_precision(precision) if self.engine == "onnx" else "float32"
         """What the numbers of the model that runs are."""
         self.stepper: Stepper = self._stepper(threads)
-        self.workers = (threads or processors()) if self.engine == "onnx" else 1
-        """How many batches are computed at the same time. PyTorch computes one, with all its threads."""
+        self.workers = (threads or processors()) if self.engine == "onnx" and on_cpu else 1
+        """How many batches are computed at the same time. PyTorch computes one, with all its threads, and so does a GPU."""
         self.texts = Texts(self.config, directory.read_text)
         self.reverse: Translator | None = None
         """A model from target to source that helps to choose among outputs."""
@@ -89,7 +92,7 @@ class Translator:
         if self.engine == "onnx":
             from dragoman.runtime.engine import OnnxStepper
 
-            return OnnxStepper.open(self.directory, precision=self.precision, threads=threads)
+            return OnnxStepper.open(self.directory, precision=self.precision, threads=threads, device=self._machine[0])
         model = self.model  # first, because it says what is missing if torch is
         from dragoman.model.stepper import TorchStepper
 
@@ -127,7 +130,7 @@ class Translator:
         threads = 1 if many and self.workers > 1 else self._machine[1]
         if threads not in self._shortlisted:
             self._shortlisted[threads] = OnnxStepper.open(
-                self.directory, precision=self.precision, threads=threads, shortlist=True
+                self.directory, precision=self.precision, threads=threads, shortlist=True, device=self._machine[0]
             )
         return self._shortlisted[threads]
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dragoman.model.attention import Memory, build_attention
+from dragoman.model.gpu_layer import in_one_piece
 from dragoman.model.layers import Seam
 from dragoman.model.loss import chunked_cross_entropy
 from dragoman.model.recurrent import CELLS, RecurrentLayer, reverse_within_length
@@ -389,3 +390,40 @@ def test_a_step_ranks_by_bias_and_allowed_but_reports_the_models_probabilities()
     assert step.log_probs[0, 0] == pytest.approx(everything[7])
     allowed[0, int(everything.argmax())] = False
     assert stepper.step(state, np.array([2]), top_k=1, allowed=allowed).ids[0, 0] == np.argsort(-everything)[1]
+
+
+@pytest.mark.parametrize(("shape", "cell"), CASES)
+def test_layers_run_as_on_a_gpu_give_what_they_give_here(
+    shape: str, cell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build(shape, cell)
+    ids, lengths = sources()
+    found = []
+    for as_on_gpu in (False, True):
+        monkeypatch.setattr("dragoman.model.recurrent.takes_whole", lambda _, chosen=as_on_gpu: chosen)
+        monkeypatch.setattr("dragoman.model.encoder.takes_whole", lambda _, chosen=as_on_gpu: chosen)
+        memory, state = model.encode(ids, lengths)
+        gradients = torch.autograd.grad(objective(model), list(model.parameters()), allow_unused=True)
+        states = memory.states.masked_fill(~memory.mask.unsqueeze(2), 0)  # what stands at padding means nothing
+        found.append([states, memory.context, *(part for layer in state.layers for part in layer), *gradients])
+    for here, there in zip(*found, strict=True):
+        assert (here is None) == (there is None)
+        if here is not None:
+            torch.testing.assert_close(there, here, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("cell", CELLS)
+def test_weights_for_a_gpu_lie_in_one_piece_matrices_first(cell: str, directions: int) -> None:
+    layers = [RecurrentLayer(cell, 5, 3) for _ in range(directions)]
+    parts = in_one_piece([layer.weights for layer in layers], torch.float32)
+    for index, layer in enumerate(layers):
+        for part, weight in zip(parts[4 * index : 4 * index + 4], layer.weights, strict=True):
+            assert torch.equal(part, weight)
+    order = [
+        place for first in (0, 2) for index in range(directions) for place in (4 * index + first, 4 * index + first + 1)
+    ]
+    start = parts[0].data_ptr()
+    for place in order:  # as cuDNN takes them, or PyTorch would copy them in every call, and warn
+        assert parts[place].data_ptr() == start
+        start += parts[place].numel() * 4

@@ -556,14 +556,20 @@ def test_without_a_connection_the_hub_gives_one_error(trained: Path, monkeypatch
         dragoman.load(trained).push_to_hub("someone/model")
 
 
-def test_the_engine_is_one_of_three_and_computes_on_the_cpu(trained: Path) -> None:
+def test_the_engine_is_one_of_three_and_has_its_devices_and_precisions(trained: Path) -> None:
     with pytest.raises(OptionError, match='`engine` must be auto, onnx or torch, but is "tf"'):
         dragoman.load(trained, engine="tf")
-    with pytest.raises(OptionError, match='`engine` onnx computes on the cpu, but `device` is "cuda"'):
-        dragoman.load(trained, engine="onnx", device="cuda")
+    for device in ("mps", "cuda:first"):
+        with pytest.raises(OptionError, match=f'onnx computes on the cpu, cuda or cuda:N, but `device` is "{device}"'):
+            dragoman.load(trained, engine="onnx", device=device)
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        with pytest.raises(OptionError, match='`device` "cuda:1" needs an ONNX Runtime for CUDA, but this one is for the cpu'):
+            dragoman.load(trained, engine="onnx", device="cuda:1")
+    with pytest.raises(OptionError, match='`precision` int8 computes on the cpu, but `device` is "cuda"'):
+        dragoman.load(trained, engine="onnx", device="cuda", precision="int8")
     with pytest.raises(OptionError, match='`precision` must be auto, float32, int8, float16, but is "int4"'):
         dragoman.load(trained, precision="int4")
-    with pytest.raises(OptionError, match="`precision` needs `engine` onnx on the cpu"):
+    with pytest.raises(OptionError, match="`precision` needs `engine` onnx, but"):
         dragoman.load(trained, precision="int8", engine="torch")
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dragoman.model.attention import Memory
+from dragoman.model.gpu_layer import HELD, run_whole, takes_whole
 from dragoman.model.layers import Embedding, Seam, dropout_mask, typed_list
 from dragoman.model.recomputation import run
 from dragoman.model.recurrent import LayerState, RecurrentLayer, reverse_within_length
@@ -97,10 +98,21 @@ class Encoder(nn.Module):
         self, index: int, inputs: Tensor, source_lengths: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, LayerState]:
         """One layer, in both directions where there are two, and the seam after it."""
-        outputs, final = self.forward_layers[index](inputs, lengths=source_lengths)
         if self.backward_layers:
-            mirrored = reverse_within_length(inputs, source_lengths)
-            backward, backward_final = self.backward_layers[index](mirrored, lengths=source_lengths)
-            outputs = torch.cat([outputs, reverse_within_length(backward, source_lengths)], dim=2)
-            final = tuple(torch.cat(pair, dim=1) for pair in zip(final, backward_final, strict=True))
+            outputs, final = self._both_directions(index, inputs, source_lengths)
+        else:
+            outputs, final = self.forward_layers[index](inputs, lengths=source_lengths)
         return self.seams[index](inputs, outputs, mask), final
+
+    def _both_directions(self, index: int, inputs: Tensor, source_lengths: Tensor) -> tuple[Tensor, LayerState]:
+        """The outputs side by side, and so the states: forwards first."""
+        forward, backward = self.forward_layers[index], self.backward_layers[index]
+        if takes_whole(inputs) and forward.cell in HELD:
+            start = [torch.stack([part, part]) for part in forward.zero_state(inputs)]
+            both = [forward.weights, backward.weights]
+            outputs, finals = run_whole(forward.cell, both, inputs, start, lengths=source_lengths)
+            return outputs, tuple(torch.cat([*part], dim=1) for part in finals)
+        ahead, ahead_final = forward(inputs, lengths=source_lengths)
+        back, back_final = backward(reverse_within_length(inputs, source_lengths), lengths=source_lengths)
+        outputs = torch.cat([ahead, reverse_within_length(back, source_lengths)], dim=2)
+        return outputs, tuple(torch.cat(pair, dim=1) for pair in zip(ahead_final, back_final, strict=True))

@@ -23,6 +23,8 @@ from dragoman.model.pointer import Pointer
 
 _CHUNK_VALUES = 2**21
 """Logits held at once: 8 MiB in float32, which a processor's cache holds from one pass over them to the next."""
+_GPU_CHUNK_VALUES = 2**26
+"""On a GPU, 256 MiB: with 8 MiB an H200 took 133 ms for the loss of 14,336 tokens over 32,000 words, with this 13 ms."""
 
 _TINY = 1e-30
 """Divides where nothing is generated, as all is copied."""
@@ -34,10 +36,15 @@ class Loss:
 
     objective: Tensor
     """What training minimises: cross-entropy with the smoothed labels. The only part with a gradient."""
-    cross_entropy: float
+    nll: Tensor
     """Negative log-likelihood of the true tokens."""
     tokens: int
     """Real target tokens, `</s>` included."""
+
+    @property
+    def cross_entropy(self) -> float:
+        """The negative log-likelihood as a number; to read it is to wait for a GPU."""
+        return float(self.nll)
 
 
 def chunked_cross_entropy(
@@ -62,7 +69,7 @@ def chunked_cross_entropy(
     objective, cross_entropy = _ChunkedCrossEntropy.apply(  # type: ignore[no-untyped-call]
         features, weight, bias, target, label_smoothing, generated, copied
     )
-    return Loss(objective, float(cross_entropy), target.numel())
+    return Loss(objective, cross_entropy, target.numel())
 
 
 def chunked_log_probs(
@@ -72,7 +79,7 @@ def chunked_log_probs(
 
     The logits exist for a chunk at a time: the backward pass computes them again. `pointer` is what can be copied.
     """
-    rows = max(1, _CHUNK_VALUES // weight.size(0))
+    rows = _rows_at_once(weight)
     chunks = [
         checkpoint(
             _log_probs, features[start : start + rows], weight, bias, target[start : start + rows], use_reentrant=False
@@ -81,6 +88,11 @@ def chunked_log_probs(
     ]
     said = torch.cat(chunks)
     return said if pointer is None else torch.logaddexp(pointer.log_generated() + said, pointer.log_copied(target))
+
+
+def _rows_at_once(weight: Tensor) -> int:
+    """Tokens of a chunk, whose logits are held over the whole vocabulary of `weight`, (vocab, width)."""
+    return max(1, (_GPU_CHUNK_VALUES if weight.is_cuda else _CHUNK_VALUES) // weight.size(0))
 
 
 def _log_probs(features: Tensor, weight: Tensor, bias: Tensor, target: Tensor) -> Tensor:
@@ -101,7 +113,7 @@ def chunked_divergence(
     `one` and `other` are features of the same tokens, (tokens, width), `pointers` what they copy. The logits exist for a
     chunk at a time: the backward pass computes them again.
     """
-    rows = max(1, _CHUNK_VALUES // (2 * weight.size(0)))
+    rows = max(1, _rows_at_once(weight) // 2)
     total = bias.new_zeros(())
     for start in range(0, len(one), rows):
         chunk = slice(start, start + rows)
@@ -145,7 +157,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         copied: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         vocab = weight.size(0)
-        rows = max(1, _CHUNK_VALUES // vocab)
+        rows = _rows_at_once(weight)
         learning = any(ctx.needs_input_grad[:3])
         to_features = torch.empty_like(features) if learning else None
         to_weight = torch.zeros_like(weight) if learning else None

@@ -27,9 +27,14 @@ class Pointer:
     ids: Tensor
     """(..., source_length): the target id of each source token, 0 where there is none."""
 
-    def at(self, steps: Tensor | slice) -> Pointer:
-        """The pointer of some steps: of a mask over the leading axes, or of a slice of the first."""
+    def at(self, steps: slice) -> Pointer:
+        """The pointer of a slice of the first axis."""
         return Pointer(self.gate[steps], self.weights[steps], self.ids[steps])
+
+    def of(self, tokens: Tensor) -> Pointer:
+        """The pointer of the steps at `tokens`, (tokens,), which are numbered across both leading axes, (batch, time)."""
+        parts = (self.gate.flatten(0, 1), self.weights.flatten(0, 1), self.ids.flatten(0, 1))
+        return Pointer(*(part.index_select(0, tokens) for part in parts))
 
     def log_generated(self) -> Tensor:
         """(...,): the logarithm of the vocabulary's share, 1 - pointed + pointed · (attention that cannot be copied)."""

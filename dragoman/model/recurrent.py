@@ -10,13 +10,12 @@ from typing import Final, cast
 import torch
 from torch import Tensor, nn
 
+from dragoman.model.gpu_layer import SHUT, Weights, last_real, run_whole, takes_whole
+
 LayerState = tuple[Tensor, ...]
 """(h,) or, for an LSTM, (h, c); each (batch, hidden_size)."""
 
 CELLS: Final = ("rnn_tanh", "rnn_relu", "gru", "lstm")
-
-# Added to the gates at padding: sigmoid gives exactly 0 and 1, so an LSTM's cell state passes padding unchanged.
-_SHUT: Final = 1e4
 
 
 def _module(cell: str, input_size: int, hidden_size: int) -> nn.RNN | nn.GRU | nn.LSTM:
@@ -40,12 +39,6 @@ def reverse_within_length(sequence: Tensor, lengths: Tensor) -> Tensor:
     return sequence.gather(1, index)
 
 
-def last_real(outputs: Tensor, lengths: Tensor) -> Tensor:
-    """Each row's output at its last real position: (batch, time, width) -> (batch, width)."""
-    index = (lengths - 1).view(-1, 1, 1).expand(-1, 1, outputs.size(2))
-    return outputs.gather(1, index).squeeze(1)
-
-
 class RecurrentLayer(nn.Module):
     """A tanh or relu RNN (Elman 1990), GRU (Cho et al. 2014) or LSTM (Hochreiter and Schmidhuber 1997) layer.
 
@@ -66,11 +59,11 @@ class RecurrentLayer(nn.Module):
         return 2 if self.cell == "lstm" else 1
 
     @property
-    def weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def weights(self) -> Weights:
         """From the input and from the state, then their biases, in torch's layout: gates stacked along the rows."""
         rnn = self.rnn
         names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-        return cast("tuple[Tensor, Tensor, Tensor, Tensor]", tuple(getattr(rnn, name) for name in names))
+        return cast("Weights", tuple(getattr(rnn, name) for name in names))
 
     def reset_parameters(self) -> None:
         """Glorot weights from the input, orthogonal ones in the recurrence, a forget gate that starts open."""
@@ -100,6 +93,10 @@ class RecurrentLayer(nn.Module):
         What stands at padding positions of the outputs means nothing, and influences nothing else.
         """
         state = self.zero_state(inputs) if state is None else state
+        if takes_whole(inputs):
+            start = [part.unsqueeze(0) for part in state]
+            outputs, final = run_whole(self.cell, [self.weights], inputs, start, lengths=lengths)
+            return outputs, tuple(part.squeeze(0) for part in final)
         if lengths is None or self.cell != "lstm":
             outputs, final = self._run(inputs, state)
             if lengths is not None:
@@ -134,7 +131,7 @@ class RecurrentLayer(nn.Module):
         padding = torch.arange(inputs.size(1), device=inputs.device) >= lengths.unsqueeze(1)  # (batch, time)
         flagged = torch.cat([inputs, padding.unsqueeze(2).to(inputs.dtype)], dim=2)
         gates = inputs.new_zeros(4, self.hidden_size)
-        gates[0], gates[1] = -_SHUT, _SHUT
+        gates[0], gates[1] = -SHUT, SHUT
         from_input, *rest = self.weights
         flat = [torch.cat([from_input, gates.view(-1, 1)], dim=1), *rest]
         start = [part.unsqueeze(0).contiguous() for part in state]

@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
 from dragoman.config import processors
-from dragoman.errors import StorageError
+from dragoman.errors import OptionError, StorageError
 from dragoman.generation.narrowing import Narrowed, best_of, narrow
 from dragoman.generation.shortlist import Shortlist
 from dragoman.generation.stepper import Bools, Floats, Ints, Step, ranked
 from dragoman.storage import ModelDirectory
 
-Arrays = dict[str, NDArray[Any]]
-"""Tensors by the names that the graphs give them."""
+Arrays = dict[str, Any]
+"""Tensors by the names that the graphs give them: NumPy's; on a GPU the memory is ONNX Runtime's."""
 
 _NONE: Ints = np.zeros((0, 0), np.int64)
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _BEST, _WHOLE = ["top_ids", "top_log_probs"], ["log_probs"]
 """Outputs of the decoder's graph: the best of the distribution, and the distribution."""
 
@@ -49,9 +49,16 @@ class OnnxStepper:
     """
 
     def __init__(
-        self, encoder: bytes, decoder: bytes, *, threads: int | None = None, shortlist: Shortlist | None = None
+        self,
+        encoder: bytes,
+        decoder: bytes,
+        *,
+        threads: int | None = None,
+        shortlist: Shortlist | None = None,
+        device: str = "cpu",
     ) -> None:
-        self._encoder, self._decoder = _session(encoder, threads), _session(decoder, threads)
+        self._gpu = gpu_number(device)
+        self._encoder, self._decoder = (_session(graph, threads, self._gpu) for graph in (encoder, decoder))
         outputs = {output.name: output for output in self._decoder.get_outputs()}
         self._shortlist = shortlist
         self._always: Ints = np.zeros(0, np.int64)
@@ -69,12 +76,18 @@ class OnnxStepper:
         precision: str = "auto",
         threads: int | None = None,
         shortlist: bool = False,
+        device: str = "cpu",
     ) -> OnnxStepper:
-        """The graphs of a model directory; a `StorageError` says if they, or the shortlist, are missing, stale or damaged."""
+        """The graphs of a model directory, on the `device` cpu, cuda or cuda:N.
+
+        A `StorageError` says if they, or the shortlist, are missing, stale or damaged, an `OptionError` if there is no such device.
+        """
         chosen = Shortlist(**directory.read_shortlist()) if shortlist else None
         encoder, decoder = directory.read_graphs(precision, shortlist=shortlist)
         try:
-            return cls(encoder, decoder, threads=threads, shortlist=chosen)
+            return cls(encoder, decoder, threads=threads, shortlist=chosen, device=device)
+        except OptionError:
+            raise
         except Exception as error:  # ONNX Runtime's errors have no base of their own
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise StorageError(
@@ -104,7 +117,8 @@ class OnnxStepper:
         memory = {name: value for name, value in encoded.items() if name.startswith("memory_")}
         layers = {name: value for name, value in encoded.items() if name.startswith("state_")}
         state = OnnxState(memory, np.arange(len(source_ids)), memory, layers)
-        return state if self._shortlist is None else self._shortlisted(self._shortlist, state, source_ids)
+        state = state if self._shortlist is None else self._shortlisted(self._shortlist, state, source_ids)
+        return replace(state, memory=self._placed(state.sources))
 
     def _shortlisted(self, shortlist: Shortlist, state: OnnxState, source_ids: list[list[int]]) -> OnnxState:
         """Give the rows of a first state their candidates: what can be copied from a source is one of them."""
@@ -165,9 +179,34 @@ class OnnxStepper:
         source_rows = state.source_rows[rows]
         memory = state.memory
         if not np.array_equal(source_rows, state.source_rows):
-            memory = {name: value[source_rows] for name, value in state.sources.items()}
+            memory = self._placed({name: value[source_rows] for name, value in state.sources.items()})
         layers = {name: value[rows] for name, value in state.layers.items()}
         return OnnxState(state.sources, source_rows, memory, layers, state.union)
+
+    def _placed(self, memory: Arrays) -> Arrays:
+        """A memory where the decoder reads it in every step; what is looked at here too stays where it is."""
+        if self._gpu is None:
+            return memory
+        place = onnxruntime.OrtValue.ortvalue_from_numpy
+        return {
+            name: place(np.ascontiguousarray(value), "cuda", self._gpu) if name.startswith("memory_") else value
+            for name, value in memory.items()
+        }
+
+
+def gpu_number(device: str) -> int | None:
+    """Which GPU `device` names, cuda or cuda:N; None for the CPU. An `OptionError` says if ONNX Runtime cannot compute there."""
+    if device in ("auto", "cpu"):
+        return None
+    kind, _, number = device.partition(":")
+    if kind != "cuda" or not (number or "0").isdecimal():
+        raise OptionError(f'`engine` onnx computes on the cpu, cuda or cuda:N, but `device` is "{device}"')
+    if _CUDA not in onnxruntime.get_available_providers():
+        raise OptionError(
+            f'`device` "{device}" needs an ONNX Runtime for CUDA, but this one is for the cpu: '
+            "pip uninstall onnxruntime, pip install onnxruntime-gpu; or give --engine torch"
+        )
+    return int(number or 0)
 
 
 def _spread(log_probs: Floats, union: Ints, own: Ints, vocab_size: int) -> Floats:
@@ -178,8 +217,19 @@ def _spread(log_probs: Floats, union: Ints, own: Ints, vocab_size: int) -> Float
     return whole
 
 
-def _session(graph: bytes, threads: int | None) -> Any:
-    return onnxruntime.InferenceSession(graph, session_options(threads), providers=["CPUExecutionProvider"])
+def _session(graph: bytes, threads: int | None, gpu: int | None) -> Any:
+    options = session_options(threads)
+    if gpu is None:
+        return onnxruntime.InferenceSession(graph, options, providers=[_CPU])
+    onnxruntime.preload_dlls()  # NVIDIA's libraries may be installed as Python packages
+    options.log_severity_level = 3  # it warns that shapes and loops are computed on the processor, which is as meant
+    exact = {"device_id": gpu, "use_tf32": 0}
+    session = onnxruntime.InferenceSession(graph, options, providers=[(_CUDA, exact), _CPU])
+    if session.get_providers()[0] != _CUDA:
+        raise OptionError(
+            f'`device` "cuda:{gpu}" cannot be used by ONNX Runtime: there is no such GPU, or CUDA is missing'
+        )
+    return session
 
 
 def session_options(threads: int | None) -> Any:

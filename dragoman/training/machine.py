@@ -56,6 +56,7 @@ def choose_device(name: str) -> torch.device:
 
     Of several processes on one machine each has a GPU of its own, unless `name` says which.
     """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or sums on a GPU would differ from run to run
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and launched().world > 1:
@@ -70,6 +71,8 @@ def choose_device(name: str) -> torch.device:
             *(["mps"] if torch.mps.is_available() else []),
         ]
         raise OptionError(f'`device` "{name}" is not on this machine; it has {" and ".join(known)}') from None
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False  # else layers in "float32" would be ten bits exact
     return device
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dragoman.corpus.batching import Batch
@@ -55,13 +57,17 @@ class Tensors:
     """(batch, target_length): `<s>` and the target."""
     target_output: Tensor
     """(batch, target_length): the target and `</s>`."""
+    real: NDArray[np.bool_]
+    """(batch, target_length): which tokens of the target are no padding. On the processor: to ask a GPU is to wait for it."""
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device, *, times: int = 1) -> Tensors:
         """Copy a batch to `device`, all its rows so many times one after the other."""
         arrays = (batch.source_ids, batch.source_lengths, batch.target_input, batch.target_output)
         tensors = [torch.from_numpy(array).to(device, torch.long) for array in arrays]
-        return cls(*(torch.cat([tensor] * times) for tensor in tensors)) if times > 1 else cls(*tensors)
+        real = np.tile(batch.target_output != 0, (times, 1))
+        one, two, three, four = (torch.cat([tensor] * times) if times > 1 else tensor for tensor in tensors)
+        return cls(one, two, three, four, real)
 
 
 PLAIN = Objective()
@@ -79,7 +85,7 @@ def batch_loss(model: Seq2Seq, batch: Batch, device: torch.device, objective: Ob
             own_share=objective.own_share,
             recompute=objective.recompute,
         )
-    return _token_loss(model, output, tensors.target_output, objective)
+    return _token_loss(model, output, tensors.target_output, tensors.real, objective)
 
 
 def add_gradients(
@@ -98,14 +104,16 @@ def add_gradients(
             sums += _add_truncated(model, Tensors.of(batch, device, times=objective.passes), tokens, objective)
         else:
             sums.append(_backward(batch_loss(model, batch, device, objective), tokens, objective.share))
-    total = torch.stack([loss.objective for loss in sums]).sum() if sums else torch.zeros(())
-    return Loss(total, sum(loss.cross_entropy for loss in sums), tokens)
+    nothing = torch.zeros((), device=device)
+    objectives = torch.stack([nothing, *(loss.objective for loss in sums)])
+    nlls = torch.stack([nothing, *(loss.nll for loss in sums)])
+    return Loss(objectives.sum(), nlls.sum(dtype=torch.float64), tokens)
 
 
 def _backward(loss: Loss, tokens: int, share: float) -> Loss:
     """Add `share` of a loss's gradient, divided by all `tokens`; returns the loss without its graph."""
     (loss.objective * (share / tokens)).backward()  # type: ignore[no-untyped-call]
-    return Loss(loss.objective.detach(), loss.cross_entropy, loss.tokens)
+    return Loss(loss.objective.detach(), loss.nll, loss.tokens)
 
 
 def _add_truncated(model: Seq2Seq, batch: Tensors, tokens: int, objective: Objective) -> list[Loss]:
@@ -127,30 +135,32 @@ def _add_truncated(model: Seq2Seq, batch: Tensors, tokens: int, objective: Objec
                 batch.target_input[:, chunk], memory, state, masks=masks, recompute=objective.recompute
             )
         output = Output(features, attention, memory.copied)
-        loss = _token_loss(model, output, batch.target_output[:, chunk], objective)
+        loss = _token_loss(model, output, batch.target_output[:, chunk], batch.real[:, chunk], objective)
         sums.append(_backward(loss, tokens, objective.share))
         state = state.detach()
     cut.backward()
     return sums
 
 
-def _token_loss(model: Seq2Seq, given: Output, target_output: Tensor, objective: Objective) -> Loss:
-    """The loss of what the decoder gave, over the real tokens of `target_output`, (batch, target_length).
+def _token_loss(
+    model: Seq2Seq, given: Output, target_output: Tensor, real: NDArray[np.bool_], objective: Objective
+) -> Loss:
+    """The loss of what the decoder gave, over the `real` tokens of `target_output`; both (batch, target_length).
 
     With two passes, the loss is their mean, and half the weighted divergence between them: half of R-Drop's, so that
     gradients are as large as those of one pass.
     """
-    real = target_output != 0
+    tokens = torch.from_numpy(np.flatnonzero(real)).to(target_output.device)
     output = model.decoder.output
     pointer = model.decoder.pointer(given.features, given.attention, given.copied)
-    pointer = None if pointer is None else pointer.at(real)
-    features = given.features[real]
+    pointer = None if pointer is None else pointer.of(tokens)
+    features = given.features.flatten(0, 1).index_select(0, tokens)
     features = features.to(torch.bfloat16) if objective.bfloat16 else features
     loss = chunked_cross_entropy(
         features,
         output.weight,
         output.bias,
-        target_output[real],
+        target_output.flatten().index_select(0, tokens),
         label_smoothing=objective.label_smoothing,
         pointer=pointer,
     )
@@ -160,4 +170,4 @@ def _token_loss(model: Seq2Seq, given: Output, target_output: Tensor, objective:
     first, second = slice(0, len(one)), slice(len(one), None)
     pointers = (None, None) if pointer is None else (pointer.at(first), pointer.at(second))
     apart = chunked_divergence(one, other, output.weight, output.bias, pointers=pointers)
-    return Loss((loss.objective + objective.r_drop * apart) / 2, loss.cross_entropy / 2, loss.tokens // 2)
+    return Loss((loss.objective + objective.r_drop * apart) / 2, loss.nll / 2, loss.tokens // 2)

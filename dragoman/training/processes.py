@@ -63,7 +63,8 @@ class Processes:
         for value in parameters:
             value.grad = flat[start : start + value.numel()].view_as(value)
             start += value.numel()
-        return Loss(loss.objective, self.sum(loss.cross_entropy)[0], loss.tokens)
+        nll = torch.tensor(self.sum(loss.cross_entropy), dtype=torch.float64).squeeze()
+        return Loss(loss.objective, nll, loss.tokens)
 
     @contextmanager
     def leading(self) -> Iterator[None]:

@@ -172,7 +172,7 @@ def output_log_probs(model: Seq2Seq, pool: Pool, *, bfloat16: bool = False, reco
         )
     output = model.decoder.output
     pointer = model.decoder.pointer(features, attention, memory.copied)
-    pointer = None if pointer is None else pointer.at(real)
+    pointer = None if pointer is None else pointer.of(real.flatten().nonzero().squeeze(1))
     said = features[real].to(torch.bfloat16 if bfloat16 else output.weight.dtype)
     tokens = chunked_log_probs(said, output.weight, output.bias, target[:, 1:][real], pointer=pointer)
     places = torch.arange(len(pool.outputs), device=device).unsqueeze(1).expand_as(real)[real]

@@ -15,16 +15,19 @@ _log = logging.getLogger("dragoman")
 
 
 def choose_engine(directory: ModelDirectory, engine: str, *, device: str, precision: str) -> str:
-    """Onnx or torch; `auto` is onnx if the model has graphs of these weights, and no other device is asked for."""
+    """Onnx or torch; `auto` is onnx if the model has graphs of these weights, and no other device is asked for.
+
+    Where `device` is no cpu, whether ONNX Runtime can compute there is found when it begins.
+    """
     if engine not in ("auto", "onnx", "torch"):
         raise OptionError(f'`engine` must be auto, onnx or torch, but is "{engine}"')
     check_precision(precision)
     on_cpu = device in ("auto", "cpu")
-    if engine == "onnx" and not on_cpu:
-        raise OptionError(f'`engine` onnx computes on the cpu, but `device` is "{device}"')
     if precision != "auto":
-        if engine == "torch" or not on_cpu:
-            raise OptionError("`precision` needs `engine` onnx on the cpu, but another engine or device is given")
+        if engine == "torch" or (engine == "auto" and not on_cpu):
+            raise OptionError("`precision` needs `engine` onnx, but another engine or device is given")
+        if precision == "int8" and not on_cpu:
+            raise OptionError(f'`precision` int8 computes on the cpu, but `device` is "{device}"')
         return "onnx"
     if engine != "auto":
         return engine
