@@ -79,10 +79,13 @@ def test_the_mixture_is_the_papers_sum(shape: str) -> None:
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("shape", COPYING)
+@pytest.mark.parametrize("on_gpu", [False, True])
 def test_the_loss_is_the_mixtures_and_smoothing_is_asked_of_the_softmax(
-    shape: str, smoothing: float, monkeypatch: pytest.MonkeyPatch
+    shape: str, smoothing: float, on_gpu: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(losses, "_CHUNK_VALUES", 40)  # several chunks, the last one not full
+    monkeypatch.setattr(losses, "_on_gpu", lambda _: on_gpu)
+    for name in ("_CHUNK_VALUES", "_GPU_CHUNK_VALUES"):
+        monkeypatch.setattr(losses, name, 40)  # several chunks, the last one not full
     model, labels = build_shape(shape, "gru"), torch.tensor([[4, 5, 6, 3], [7, 8, 3, 5], [9, 3, 10, 5]])
     model.zero_grad(set_to_none=True)
     output = model(*sources(), TARGET)
@@ -95,7 +98,7 @@ def test_the_loss_is_the_mixtures_and_smoothing_is_asked_of_the_softmax(
         dense.bias,
         labels.flatten(),
         label_smoothing=smoothing,
-        pointer=pointer.at(torch.ones_like(TARGET, dtype=torch.bool)),
+        pointer=pointer.of(torch.arange(TARGET.numel())),
     )
     (3 * loss.objective).backward()
     found = {name: value.grad for name, value in model.named_parameters() if value.grad is not None}

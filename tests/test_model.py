@@ -113,7 +113,7 @@ def objective(model: Seq2Seq, smoothing: float = 0.1) -> Tensor:
         output.bias,
         labels,
         label_smoothing=smoothing,
-        pointer=None if pointer is None else pointer.at(real),
+        pointer=None if pointer is None else pointer.of(real.flatten().nonzero().squeeze(1)),
     ).objective
 
 
@@ -333,9 +333,13 @@ def test_source_reversal_reads_backwards() -> None:
     torch.testing.assert_close(reversing.encode(ids, lengths)[0].context, context)
 
 
+@pytest.mark.parametrize("on_gpu", [False, True])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_chunked_loss_is_torchs_cross_entropy(smoothing: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dragoman.model.loss._CHUNK_VALUES", 40)  # several chunks, the last one not full
+def test_chunked_loss_is_torchs_cross_entropy(smoothing: float, on_gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU it goes another way, which is gone here on the processor."""
+    monkeypatch.setattr("dragoman.model.loss._on_gpu", lambda _: on_gpu)
+    for name in ("_CHUNK_VALUES", "_GPU_CHUNK_VALUES"):
+        monkeypatch.setattr(f"dragoman.model.loss.{name}", 40)  # several chunks, the last one not full
     torch.manual_seed(0)
     features = torch.randn(10, 4, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(13, 4, dtype=torch.float64, requires_grad=True)

@@ -563,7 +563,9 @@ def test_the_engine_is_one_of_three_and_has_its_devices_and_precisions(trained: 
         with pytest.raises(OptionError, match=f'onnx computes on the cpu, cuda or cuda:N, but `device` is "{device}"'):
             dragoman.load(trained, engine="onnx", device=device)
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        with pytest.raises(OptionError, match='`device` "cuda:1" needs an ONNX Runtime for CUDA, but this one is for the cpu'):
+        with pytest.raises(
+            OptionError, match='`device` "cuda:1" needs an ONNX Runtime for CUDA, but this one is for the cpu'
+        ):
             dragoman.load(trained, engine="onnx", device="cuda:1")
     with pytest.raises(OptionError, match='`precision` int8 computes on the cpu, but `device` is "cuda"'):
         dragoman.load(trained, engine="onnx", device="cuda", precision="int8")

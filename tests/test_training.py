@@ -184,6 +184,24 @@ def test_resuming_takes_the_stored_options_and_refuses_conflicts(tmp_path: Path)
     assert same(checkpoint(tmp_path / "m"), checkpoint(tmp_path / "straight"))
 
 
+def test_a_run_goes_on_where_it_began_unless_another_device_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dragoman.train(reversed_words(60), out=tmp_path / "m", options=options(max_steps=2))
+    asked: list[str] = []
+
+    def choose_device(name: str) -> torch.device:
+        asked.append(name)
+        return torch.device("cpu")
+
+    monkeypatch.setattr("dragoman.training.session.choose_device", choose_device)
+    dragoman.resume(tmp_path / "m", options=TrainOptions(max_steps=3))
+    assert set(asked) == {"cpu"}  # and not auto, which may be a GPU
+    asked.clear()
+    dragoman.resume(tmp_path / "m", options=TrainOptions(max_steps=4, device="cpu:0"))
+    assert set(asked) == {"cpu:0"}
+
+
 OPEN_END = {"patience": 0, "epochs": 100_000, "schedule": "inverse_sqrt", "dropout": 0.1, "word_dropout": 0.1}
 """What limits do not decide: the schedule's end, and how much dropout there is."""
 

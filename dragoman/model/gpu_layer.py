@@ -92,7 +92,7 @@ def _with_flags(cell: str, weight: Tensor, width: int) -> Tensor:
 def in_one_piece(directions: Sequence[Weights], exact: torch.dtype) -> list[Tensor]:
     """Weights of each direction in torch's order, as views of one tensor in cuDNN's: all matrices, then all biases."""
     order = [weights[part] for parts in ((0, 1), (2, 3)) for weights in directions for part in parts]
-    whole = torch.cat([weight.to(exact).flatten() for weight in order])
+    whole = torch.cat([weight.flatten() for weight in order]).to(exact)
     pieces = torch.split(whole, [weight.numel() for weight in order])
     parts = [piece.view(weight.shape) for piece, weight in zip(pieces, order, strict=True)]
     biases = 2 * len(directions)

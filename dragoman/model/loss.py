@@ -23,9 +23,11 @@ from dragoman.model.pointer import Pointer
 
 _CHUNK_VALUES = 2**21
 """Logits held at once: 8 MiB in float32, which a processor's cache holds from one pass over them to the next."""
-_GPU_CHUNK_VALUES = 2**26
-"""On a GPU, 256 MiB: with 8 MiB an H200 took 133 ms for the loss of 14,336 tokens over 32,000 words, with this 13 ms."""
+_GPU_CHUNK_VALUES = 2**27
+"""On a GPU, 512 MiB: with 8 MiB an H200 took 133 ms for the loss of 14,336 tokens over 32,000 words, with 256 MiB 13 ms."""
 
+_LEAST = 1e-37
+"""The smallest probability of a true word whose logarithm is taken on a GPU."""
 _TINY = 1e-30
 """Divides where nothing is generated, as all is copied."""
 
@@ -92,7 +94,12 @@ def chunked_log_probs(
 
 def _rows_at_once(weight: Tensor) -> int:
     """Tokens of a chunk, whose logits are held over the whole vocabulary of `weight`, (vocab, width)."""
-    return max(1, (_GPU_CHUNK_VALUES if weight.is_cuda else _CHUNK_VALUES) // weight.size(0))
+    return max(1, (_GPU_CHUNK_VALUES if _on_gpu(weight) else _CHUNK_VALUES) // weight.size(0))
+
+
+def _on_gpu(weight: Tensor) -> bool:
+    """Whether passes over the vocabulary cost more than products with it, so that few and fused ones are better than in place."""
+    return weight.is_cuda
 
 
 def _log_probs(features: Tensor, weight: Tensor, bias: Tensor, target: Tensor) -> Tensor:
@@ -139,6 +146,25 @@ def _logits(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.mm(features, weight.t()) + bias
 
 
+def _softmax(chunk: Tensor, factor: Tensor, bias: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of each row of features: the label's logit, the words' weights and their sum, and the logarithm of the normaliser.
+
+    `factor` are the output layer's weights, as exact as the features are; what is returned is as exact as `bias`.
+    """
+    if _on_gpu(factor):  # in half precision the logits are rounded once, with their bias, and then no more
+        logits = torch.addmm(bias.to(factor.dtype), chunk, factor.t())
+        weights = torch.softmax(logits, dim=1, dtype=bias.dtype)
+        true = logits.gather(1, labels).to(bias.dtype)
+        normalizer = true - weights.gather(1, labels).clamp_min(_LEAST).log()
+        return true, weights, torch.ones_like(true), normalizer
+    logits = _logits(chunk, factor, bias)
+    true = logits.gather(1, labels)
+    highest = logits.amax(dim=1, keepdim=True)
+    weights = logits.sub_(highest).exp_()  # before they are divided by their sum
+    total = weights.sum(dim=1, keepdim=True)
+    return true, weights, total, highest + total.log()
+
+
 class _ChunkedCrossEntropy(torch.autograd.Function):
     """The sum of the loss, with its gradients formed in the forward pass.
 
@@ -170,12 +196,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         weight_sum, bias_sum = weight.sum(0), bias.sum()  # the even part of the labels meets only these
         for start in range(0, len(target), rows):
             chunk, labels = features[start : start + rows], target[start : start + rows].unsqueeze(1)
-            logits = _logits(chunk, factor, bias)
-            true = logits.gather(1, labels)
-            highest = logits.amax(dim=1, keepdim=True)
-            weights = logits.sub_(highest).exp_()  # of the softmax, before they are divided by their sum
-            total = weights.sum(dim=1, keepdim=True)
-            normalizer = highest + total.log()
+            true, weights, total, normalizer = _softmax(chunk, factor, bias, labels)
             own = (normalizer - true).squeeze(1)  # -log softmax(true)
             share = shares[start : start + rows]
             if generated is not None and copied is not None:

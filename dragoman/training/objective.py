@@ -60,6 +60,10 @@ class Tensors:
     real: NDArray[np.bool_]
     """(batch, target_length): which tokens of the target are no padding. On the processor: to ask a GPU is to wait for it."""
 
+    def tokens(self, chunk: slice = slice(None)) -> Tensor:
+        """(tokens,): the places of the real tokens of some positions, numbered across rows and positions."""
+        return torch.from_numpy(np.flatnonzero(self.real[:, chunk])).to(self.target_output.device)
+
     @classmethod
     def of(cls, batch: Batch, device: torch.device, *, times: int = 1) -> Tensors:
         """Copy a batch to `device`, all its rows so many times one after the other."""
@@ -77,6 +81,7 @@ PLAIN = Objective()
 def batch_loss(model: Seq2Seq, batch: Batch, device: torch.device, objective: Objective = PLAIN) -> Loss:
     """The loss of a batch, over its real tokens only: padding never reaches the output layer."""
     tensors = Tensors.of(batch, device, times=objective.passes)
+    tokens = tensors.tokens()  # before the model runs: a copy waits for what was begun
     with objective.autocast(device):
         output = model(
             tensors.source_ids,
@@ -85,7 +90,7 @@ def batch_loss(model: Seq2Seq, batch: Batch, device: torch.device, objective: Ob
             own_share=objective.own_share,
             recompute=objective.recompute,
         )
-    return _token_loss(model, output, tensors.target_output, tensors.real, objective)
+    return _token_loss(model, output, tensors.target_output, tokens, objective)
 
 
 def add_gradients(
@@ -135,22 +140,19 @@ def _add_truncated(model: Seq2Seq, batch: Tensors, tokens: int, objective: Objec
                 batch.target_input[:, chunk], memory, state, masks=masks, recompute=objective.recompute
             )
         output = Output(features, attention, memory.copied)
-        loss = _token_loss(model, output, batch.target_output[:, chunk], batch.real[:, chunk], objective)
+        loss = _token_loss(model, output, batch.target_output[:, chunk], batch.tokens(chunk), objective)
         sums.append(_backward(loss, tokens, objective.share))
         state = state.detach()
     cut.backward()
     return sums
 
 
-def _token_loss(
-    model: Seq2Seq, given: Output, target_output: Tensor, real: NDArray[np.bool_], objective: Objective
-) -> Loss:
-    """The loss of what the decoder gave, over the `real` tokens of `target_output`; both (batch, target_length).
+def _token_loss(model: Seq2Seq, given: Output, target_output: Tensor, tokens: Tensor, objective: Objective) -> Loss:
+    """The loss of what the decoder gave, over the real `tokens` (`Tensors.tokens`) of `target_output`, (batch, target_length).
 
     With two passes, the loss is their mean, and half the weighted divergence between them: half of R-Drop's, so that
     gradients are as large as those of one pass.
     """
-    tokens = torch.from_numpy(np.flatnonzero(real)).to(target_output.device)
     output = model.decoder.output
     pointer = model.decoder.pointer(given.features, given.attention, given.copied)
     pointer = None if pointer is None else pointer.of(tokens)

@@ -124,8 +124,11 @@ def _begin(
 
 
 def go_on(path: Path, options: TrainOptions, *, listener: Listener, stop_at: int | None = None) -> None:
-    """Resume the run in `path` with its stored options; `stop_at` as for `start`."""
+    """Resume the run in `path` with its stored options, on the device that it began on if one was named; `stop_at` as for `start`."""
     run: Opened | None
+    began_on = ModelDirectory.open(path, weights=False).config["options"].get("device")
+    if began_on and "device" not in options.model_fields_set:
+        options = options.model_copy(update={"device": began_on})
     with joined(choose_device(options.device)) as processes, ExitStack() as held:
         if processes.main:
             with processes.leading():
