@@ -112,7 +112,7 @@ class OnnxStepper:
         padded = np.zeros((len(source_ids), int(lengths.max())), dtype=np.int64)
         for row, ids in enumerate(source_ids):
             padded[row, : len(ids)] = ids
-        given = self._encoder.run(self._encoded, {"ids": padded, "lengths": lengths})
+        given = self._compute(self._encoder, self._encoded, {"ids": padded, "lengths": lengths})
         encoded: Arrays = dict(zip(self._encoded, given, strict=True))
         memory = {name: value for name, value in encoded.items() if name.startswith("memory_")}
         layers = {name: value for name, value in encoded.items() if name.startswith("state_")}
@@ -172,7 +172,7 @@ class OnnxStepper:
         feed = {"last_ids": ids, "top_k": count, **state.memory, **state.layers}
         if state.union is not None:
             feed["union"] = state.union
-        return dict(zip(wanted, self._decoder.run(wanted, feed), strict=True))
+        return dict(zip(wanted, self._compute(self._decoder, wanted, feed), strict=True))
 
     def select(self, state: OnnxState, rows: Ints) -> OnnxState:
         """Reorder, repeat or drop rows; the memory is copied only when rows change their source."""
@@ -182,6 +182,18 @@ class OnnxStepper:
             memory = self._placed({name: value[source_rows] for name, value in state.sources.items()})
         layers = {name: value[rows] for name, value in state.layers.items()}
         return OnnxState(state.sources, source_rows, memory, layers, state.union)
+
+    def _compute(self, session: Any, wanted: list[str], feed: Arrays) -> list[Any]:
+        """What a graph gives; an `OptionError` says if a GPU cannot go on, which may have no memory left."""
+        try:
+            return list(session.run(wanted, feed))
+        except Exception as error:  # ONNX Runtime's errors have no base of their own
+            if self._gpu is None:
+                raise
+            reason = str(error).splitlines()[0]
+            raise OptionError(
+                f"ONNX Runtime failed on cuda:{self._gpu} ({reason}); fewer sentences at once need less memory, and --device cpu none"
+            ) from None
 
     def _placed(self, memory: Arrays) -> Arrays:
         """A memory where the decoder reads it in every step; what is looked at here too stays where it is."""

@@ -179,6 +179,9 @@ class Trainer:
         self.total_steps = min(self.most_steps, recipe.planned_steps or self.most_steps)
         self.eval_every = evaluation_interval(recipe, self.total_steps)
         self.objective = objective_of(recipe)
+        # To read the loss of a step on a GPU is to wait for the step: there it is read once the next step is on its way.
+        self.reads_late = self.device.type == "cuda"
+        self._unread: tuple[int, Loss] | None = None
         self.sampling = SamplingCurve(recipe.sampling_curve, recipe.scheduled_sampling, recipe.sampling_steps)
 
     def resume(self) -> None:
@@ -201,6 +204,7 @@ class Trainer:
         """Write the last checkpoint."""
         if not self.processes.main:
             return
+        self._settle()
         average = self.recent.tensors(self.names) or dict(zip(self.names, self.average, strict=False))
         optimizer = optimizer_tensors(self.optimizer, self.names)
         save_checkpoint(
@@ -213,7 +217,7 @@ class Trainer:
         clock = Clock(self.run)
         while not over:
             for group in _groups(self.batches(self.run.epoch, self.run.position), self.recipe.accumulate):
-                self._guard(self._train_on(group))
+                self._train_on(group)
                 self.run.position += len(group)
                 if self.run.step % TIDY_EVERY == 0:
                     give_back_memory()
@@ -242,7 +246,7 @@ class Trainer:
             run.finished = "when the main process did"
         return bool(at_limit or interrupts)
 
-    def _train_on(self, batches: list[Batch]) -> Loss:
+    def _train_on(self, batches: list[Batch]) -> None:
         run, recipe = self.run, self.recipe
         seed = int(np.random.SeedSequence((recipe.seed, run.step, self.processes.rank)).generate_state(1)[0])
         own = self.processes.share(batches)
@@ -267,9 +271,10 @@ class Trainer:
             # The warm-up of the decay lets the average forget the random start (as in TensorFlow's moving average).
             decay = min(recipe.average_decay, (1 + run.step) / (10 + run.step))
             torch._foreach_lerp_(self.average, self.parameters, 1 - decay)
-        run.loss_sum += loss.cross_entropy
-        run.loss_tokens += loss.tokens
-        return loss
+        self._settle()
+        self._unread = (run.step, loss)
+        if not self.reads_late:
+            self._settle()
 
     @property
     def schedule(self) -> Schedule:
@@ -291,17 +296,23 @@ class Trainer:
         landing = self.run.landing
         return landing + self.schedule.landing_steps(landing) if landing else self.schedule.total
 
-    def _guard(self, loss: Loss) -> None:
-        mean = loss.cross_entropy / loss.tokens
+    def _settle(self) -> None:
+        """Count the loss of the last step, if that was not done yet; a `TrainingError` if it says that the run has diverged."""
+        if self._unread is None:
+            return
+        (step, loss), self._unread = self._unread, None
+        cross_entropy = loss.cross_entropy
+        self.run.loss_sum += cross_entropy
+        self.run.loss_tokens += loss.tokens
+        mean = cross_entropy / loss.tokens
         # A loss may begin high; only after the warm-up does a high one say that it has risen.
         risen = mean > DIVERGED * math.log(self.model.decoder.output.out_features) + 1
-        if math.isfinite(mean) and not (risen and self.run.step > self.recipe.warmup_steps):
-            return
-        raise self._diverged("is not a number" if not math.isfinite(mean) else f"rose to {mean:.1f}")
+        if not math.isfinite(mean) or (risen and step > self.recipe.warmup_steps):
+            raise self._diverged("is not a number" if not math.isfinite(mean) else f"rose to {mean:.1f}", step)
 
-    def _diverged(self, what: str) -> TrainingError:
+    def _diverged(self, what: str, step: int) -> TrainingError:
         return TrainingError(
-            f"the loss {what} at step {self.run.step}: lower --learning-rate (now {self.recipe.learning_rate:g}) or "
+            f"the loss {what} at step {step}: lower --learning-rate (now {self.recipe.learning_rate:g}) or "
             f"--clip-norm (now {self.recipe.clip_norm:g}); the checkpoints before it are kept"
         )
 
@@ -333,6 +344,7 @@ class Trainer:
     def _assess(self, clock: Clock) -> None:
         """Evaluate the model to be kept: the average, or the weights themselves."""
         run = self.run
+        self._settle()
         give_back_memory()  # or decoding would need its own beside what training freed in pieces
         train_loss = run.loss_sum / max(1, run.loss_tokens)
         speed = clock.speed_since_assessment()
@@ -342,7 +354,7 @@ class Trainer:
             self.model.eval()
             dev = self.evaluate(self.model)
             if not math.isfinite(dev.loss):
-                raise self._diverged("is not a number")
+                raise self._diverged("is not a number", run.step)
             score = -dev.loss if self.recipe.metric == "loss" else dev.score
             better = run.best is None or score > run.best
             run.since_best = 0 if better else run.since_best + 1
