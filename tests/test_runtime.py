@@ -37,6 +37,7 @@ from dragoman.runtime.graph import FLOAT, INT64, GraphBuilder
 from dragoman.runtime.parity import MAX_LENGTH, Parity, Sample, compare, losses
 from dragoman.storage import GRAPHS_VERSION, ModelDirectory
 from dragoman.training.events import Event, Note
+from dragoman.translation.loading import choose_engine
 from dragoman.translation.texts import Texts
 
 LONG = [4 + (7 * place) % 5 for place in range(70)]
@@ -573,6 +574,35 @@ def test_the_engine_is_one_of_three_and_has_its_devices_and_precisions(trained: 
         dragoman.load(trained, precision="int4")
     with pytest.raises(OptionError, match="`precision` needs `engine` onnx, but"):
         dragoman.load(trained, precision="int8", engine="torch")
+
+
+def test_auto_takes_the_graphs_on_a_gpu_that_onnx_runtime_can_use(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = ModelDirectory.open(trained)
+    chosen = {}
+    for providers in (["CPUExecutionProvider"], ["CUDAExecutionProvider", "CPUExecutionProvider"]):
+        monkeypatch.setattr("onnxruntime.get_available_providers", lambda providers=providers: providers)
+        chosen[len(providers)] = choose_engine(directory, "auto", device="cuda:1", precision="auto")
+    assert chosen == {1: "torch", 2: "onnx"}
+    assert choose_engine(directory, "auto", device="mps", precision="auto") == "torch"
+
+
+def test_a_memory_that_lies_elsewhere_gives_the_same_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, where attention reads it in every step; here it lies in ONNX Runtime's own memory of the processor."""
+    place = onnxruntime.OrtValue.ortvalue_from_numpy
+    monkeypatch.setattr("onnxruntime.OrtValue.ortvalue_from_numpy", lambda value, *_: place(value, "cpu", 0))
+    stepper = engine_of(build("multihead", "lstm").float().eval())
+    sources, options = [[4, 5, 6, 7], [8, 9], [5]], SearchOptions(beam_size=3, max_length=6)
+    here = search(stepper, sources, options=options)
+    stepper._gpu = 0
+    assert isinstance(stepper.start(sources).memory["memory_keys"], onnxruntime.OrtValue)
+    for one, other in zip(here, search(stepper, sources, options=options), strict=True):
+        assert [(each.ids, each.score) for each in one] == [(each.ids, each.score) for each in other]
+
+    monkeypatch.setattr(stepper, "_decoder", None)  # as if it could not compute
+    with pytest.raises(OptionError, match=r"ONNX Runtime failed on cuda:0 \(.*\); fewer sentences at once need less"):
+        search(stepper, sources, options=options)
 
 
 _WITHOUT_TRAINING_EXTRA = """

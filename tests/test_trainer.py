@@ -18,6 +18,8 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from dragoman.config import TrainOptions
 from dragoman.corpus.batching import BatchPlan
+from dragoman.errors import TrainingError
+from dragoman.model.loss import Loss
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training import session
 from dragoman.training import trainer as trainer_room
@@ -308,3 +310,37 @@ def test_sgd_learns_at_its_default_rate_as_adam_does_at_its_own() -> None:
         after[name] = loss.cross_entropy / loss.tokens
     assert after["sgd"] < after["adam"] + 0.05
     assert after["too low"] > after["adam"] + 0.05
+
+
+def test_reading_the_loss_of_a_step_late_changes_nothing_and_still_saves_no_model_that_diverged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where to read it is to wait for the step."""
+    runs = []
+    for late in (False, True):
+        (tmp_path / str(late)).mkdir()
+        run = trainer_of(tmp_path / str(late), steps=7, eval_every=3)
+        run.reads_late = late
+        run.fit()
+        runs.append(run)
+    at_once, late_run = runs
+    assert distance(weights(at_once.model), weights(late_run.model)) == 0
+    for one, other in zip(at_once.run.history, late_run.run.history, strict=True):
+        assert one["train_loss"] == other["train_loss"]
+
+    run = trainer_of(tmp_path, steps=7)
+    run.reads_late = True
+    run.save()
+    before = run.checkpoint_path.read_bytes()
+    original = trainer_room.add_gradients
+
+    def broken(*given: Any, **named: Any) -> Loss:
+        loss = original(*given, **named)
+        return Loss(loss.objective, loss.nll * (torch.nan if run.run.step == 6 else 1), loss.tokens)
+
+    monkeypatch.setattr(trainer_room, "add_gradients", broken)
+    with pytest.raises(
+        TrainingError, match="the loss is not a number at step 7"
+    ):  # the last one, read before it is saved
+        run.fit()
+    assert run.checkpoint_path.read_bytes() == before

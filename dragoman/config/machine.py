@@ -40,14 +40,14 @@ class EngineOptions(MachineOptions):
         str,
         option(
             "Machine",
-            description="Where to compute: cpu, cuda, cuda:1 or mps. auto is the CPU for onnx; for torch it is a GPU if there is one. onnx on cuda needs the package onnxruntime-gpu.",
+            description="Where to compute: cpu, cuda, cuda:1 or mps. auto is the CPU for onnx; for torch it is a GPU if there is one. For onnx, cuda needs the package onnxruntime-gpu.",
         ),
     ] = "auto"
     engine: Annotated[
         Literal["auto", "onnx", "torch"],
         option(
             "Machine",
-            description="What runs the model: onnx (ONNX Runtime, without PyTorch) or torch. auto takes onnx if the model has current graphs, and torch on a GPU.",
+            description="What runs the model: onnx (ONNX Runtime, without PyTorch) or torch. auto takes onnx if the model has current graphs.",
         ),
     ] = "auto"
     precision: Annotated[

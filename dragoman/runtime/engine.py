@@ -234,7 +234,9 @@ def _session(graph: bytes, threads: int | None, gpu: int | None) -> Any:
     if gpu is None:
         return onnxruntime.InferenceSession(graph, options, providers=[_CPU])
     onnxruntime.preload_dlls()  # NVIDIA's libraries may be installed as Python packages
-    options.log_severity_level = 3  # it warns that shapes and loops are computed on the processor, which is as meant
+    # It warns that shapes and loops are computed on the processor, which is as meant, and of devices that are not asked for.
+    onnxruntime.set_default_logger_severity(3)
+    options.log_severity_level = 3
     exact = {"device_id": gpu, "use_tf32": 0}
     session = onnxruntime.InferenceSession(graph, options, providers=[(_CUDA, exact), _CPU])
     if session.get_providers()[0] != _CUDA:

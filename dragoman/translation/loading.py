@@ -15,10 +15,7 @@ _log = logging.getLogger("dragoman")
 
 
 def choose_engine(directory: ModelDirectory, engine: str, *, device: str, precision: str) -> str:
-    """Onnx or torch; `auto` is onnx if the model has graphs of these weights, and no other device is asked for.
-
-    Where `device` is no cpu, whether ONNX Runtime can compute there is found when it begins.
-    """
+    """Onnx or torch; `auto` is onnx if the model has graphs of these weights and ONNX Runtime can compute on `device`."""
     if engine not in ("auto", "onnx", "torch"):
         raise OptionError(f'`engine` must be auto, onnx or torch, but is "{engine}"')
     check_precision(precision)
@@ -35,7 +32,7 @@ def choose_engine(directory: ModelDirectory, engine: str, *, device: str, precis
         if not on_cpu:
             directory.require_folder("another device")
         return "onnx"
-    if not on_cpu or not directory.has_graphs:
+    if not directory.has_graphs or not (on_cpu or _onnx_computes_on(device)):
         return "torch"
     if directory.graphs_are_stale:
         _log.warning(
@@ -44,6 +41,16 @@ def choose_engine(directory: ModelDirectory, engine: str, *, device: str, precis
         )
         return "torch"
     return "onnx"
+
+
+def _onnx_computes_on(device: str) -> bool:
+    """Whether ONNX Runtime is one for a device that is not the cpu."""
+    from dragoman.runtime.engine import gpu_number
+
+    try:
+        return gpu_number(device) is not None
+    except OptionError:
+        return False
 
 
 def check_precision(precision: str) -> None:
