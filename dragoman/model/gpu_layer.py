@@ -60,14 +60,8 @@ def run_whole(
     flat = in_one_piece(directions, exact)
     start = [part.to(exact).contiguous() for part in state]
     both = len(directions) == 2
-    fixed = (
-        True,
-        1,
-        0.0,
-        torch.is_grad_enabled(),
-        both,
-        True,
-    )  # biases, layers, dropout, backward, directions, batch first
+    # Biases, one layer, no dropout, whether there will be a backward pass, directions, batch first.
+    fixed = (True, 1, 0.0, torch.is_grad_enabled(), both, True)
     with torch.autocast(kind, enabled=False):
         if cell == "lstm":
             outputs, *final = torch.lstm(inputs.to(exact), start, flat, *fixed)

@@ -303,7 +303,7 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
         "bptt": (0, ""),
         "r_drop": (0.0, ""),
         "precision": (
-            ("bfloat16", "this processor computes in bfloat16: a step takes two thirds of the time")
+            ("bfloat16", "it is multiplied in bfloat16 here, which takes two thirds of the time or less")
             if data.native_bfloat16
             else ("float32", "")
         ),

@@ -21,15 +21,15 @@ def choose_engine(directory: ModelDirectory, engine: str, *, device: str, precis
     check_precision(precision)
     on_cpu = device in ("auto", "cpu")
     if precision != "auto":
-        if engine == "torch" or (engine == "auto" and not on_cpu):
-            raise OptionError("`precision` needs `engine` onnx, but another engine or device is given")
+        if engine == "torch":
+            raise OptionError("`precision` needs `engine` onnx, but torch is given")
         if precision == "int8" and not on_cpu:
             raise OptionError(f'`precision` int8 computes on the cpu, but `device` is "{device}"')
         return "onnx"
     if engine != "auto":
         return engine
     if directory.is_bundle:
-        if not on_cpu:
+        if not (on_cpu or _onnx_computes_on(device)):
             directory.require_folder("another device")
         return "onnx"
     if not directory.has_graphs or not (on_cpu or _onnx_computes_on(device)):
