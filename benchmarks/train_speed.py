@@ -93,9 +93,8 @@ class Stepped(nn.Module):
         """The mean loss per token of a batch."""
         states, last = self.encoder(self.source(batch.source_ids))
         rows = len(states)
-        finals = [
-            part.view(-1, 2, rows, part.size(2)).transpose(1, 2).flatten(2) for part in last
-        ]  # (layer, row, size)
+        # (layer and direction, row, half the size) -> (layer, row, size)
+        finals = [part.view(-1, 2, rows, part.size(2)).transpose(1, 2).flatten(2) for part in last]
         state = [tuple(part[index : index + 1].contiguous() for part in finals) for index in range(len(self.decoder))]
         hidden = torch.arange(states.size(1), device=states.device) >= batch.source_lengths.unsqueeze(1)
         keys = self.key(states)
@@ -221,9 +220,8 @@ def peak(setting: Setting) -> Step:
         decoder = rows * target * 4 * size * sum(read + size for read in setting.decoder_inputs())
         attention = rows * source * size * size + 2 * rows * target * source * size
         output = real * (2 * size * size + size * setting.vocab)
-        for _ in range(
-            max(1, round(3 * (encoder + decoder + attention + output) / side**3))
-        ):  # backward: twice as many
+        forward = encoder + decoder + attention + output
+        for _ in range(max(1, round(3 * forward / side**3))):  # backward: twice as many
             torch.mm(one, other, out=product)
 
     return step

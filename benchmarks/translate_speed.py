@@ -94,8 +94,8 @@ def compare(options: argparse.Namespace) -> None:
             details = f" ({middle * 1e3:.1f} ms, 95 %: {high * 1e3:.1f})" if setting[0] == 1 else ""
             cells.append(f"{rate:.0f}/s, {rate * LENGTH:,.0f} tokens/s{details}")
         print(f"| {engine} | " + " | ".join(cells) + " |")
-    if engines[-1] in OURS or "int8" in found:
-        print_ratios(found, "int8" if "int8" in found else engines[-1])
+    for mine in [name for name in ("int8", "float32") if name in found][:1]:
+        print_ratios(found, mine)
 
 
 def print_ratios(found: dict[str, list[dict[str, Any]]], mine: str) -> None:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from dragoman.model.attention import Memory
-from dragoman.model.gpu_layer import HELD, run_whole, takes_whole
+from dragoman.model.gpu_layer import run_whole, takes_whole
 from dragoman.model.layers import Embedding, Seam, dropout_mask, typed_list
+from dragoman.model.padding import HELD
 from dragoman.model.recomputation import run
 from dragoman.model.recurrent import LayerState, RecurrentLayer, reverse_within_length
 

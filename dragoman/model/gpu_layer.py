@@ -18,26 +18,17 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from dragoman.model.padding import HELD, last_real, reading_flags, with_flags
+
 Weights = tuple[Tensor, Tensor, Tensor, Tensor]
 """From the input and from the state, then their biases; gates stacked along the rows."""
 
-# Added to the gates at padding: sigmoid gives exactly 0 and 1, so that a state passes padding unchanged.
-SHUT: Final = 1e4
-HELD: Final = {"lstm": (-SHUT, SHUT, 0.0, 0.0), "gru": (0.0, SHUT, 0.0)}
-"""What is added to each gate at padding, in torch's order: an LSTM's input gate is shut and its forget gate opened, a GRU's update
-gate opened. Other cells have no gate that could hold a state."""
 _ALIGNED: Final = 8
 
 
 def takes_whole(inputs: Tensor) -> bool:
     """Whether layers over these inputs are run by `run_whole`: on a CUDA GPU. Processors have ways of their own."""
     return inputs.is_cuda
-
-
-def last_real(outputs: Tensor, lengths: Tensor) -> Tensor:
-    """Each row's output at its last real position: (batch, time, width) -> (batch, width)."""
-    index = (lengths - 1).view(-1, 1, 1).expand(-1, 1, outputs.size(2))
-    return outputs.gather(1, index).squeeze(1)
 
 
 def run_whole(
@@ -52,11 +43,9 @@ def run_whole(
     kind = inputs.device.type
     exact = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else inputs.dtype
     if lengths is not None and cell in HELD:
-        padding = torch.arange(inputs.size(1), device=inputs.device) >= lengths.unsqueeze(1)  # (batch, time)
         width = _ALIGNED - inputs.size(2) % _ALIGNED
-        flags = padding.unsqueeze(2).to(exact).expand(-1, -1, width)
-        inputs = torch.cat([inputs.to(exact), flags], dim=2)
-        directions = [(_with_flags(cell, weights[0], width), *weights[1:]) for weights in directions]
+        inputs = with_flags(inputs.to(exact), lengths, width)
+        directions = [(reading_flags(cell, weights[0], width), *weights[1:]) for weights in directions]
     flat = in_one_piece(directions, exact)
     start = [part.to(exact).contiguous() for part in state]
     both = len(directions) == 2
@@ -73,14 +62,6 @@ def run_whole(
         forward = last_real(outputs[:, :, : start[0].size(2)], lengths).unsqueeze(0)
         final[0] = torch.cat([forward, final[0][1:]])
     return outputs, tuple(final)
-
-
-def _with_flags(cell: str, weight: Tensor, width: int) -> Tensor:
-    """The weights from the input with columns for the flag of padding, which stands there `width` times."""
-    gates = weight.new_zeros(len(HELD[cell]), weight.size(0) // len(HELD[cell]), width)
-    for gate, value in zip(gates, HELD[cell], strict=True):
-        gate[:, 0] = value
-    return torch.cat([weight, gates.flatten(0, 1)], dim=1)
 
 
 def in_one_piece(directions: Sequence[Weights], exact: torch.dtype) -> list[Tensor]:

@@ -10,7 +10,8 @@ from typing import Final, cast
 import torch
 from torch import Tensor, nn
 
-from dragoman.model.gpu_layer import SHUT, Weights, last_real, run_whole, takes_whole
+from dragoman.model.gpu_layer import Weights, run_whole, takes_whole
+from dragoman.model.padding import last_real, reading_flags, with_flags
 
 LayerState = tuple[Tensor, ...]
 """(h,) or, for an LSTM, (h, c); each (batch, hidden_size)."""
@@ -128,12 +129,9 @@ class RecurrentLayer(nn.Module):
         The fused call gives every h but only the last c. One more input feature, 1 at padding, shuts the input gate
         and opens the forget gate wide, so that c is carried through padding exactly.
         """
-        padding = torch.arange(inputs.size(1), device=inputs.device) >= lengths.unsqueeze(1)  # (batch, time)
-        flagged = torch.cat([inputs, padding.unsqueeze(2).to(inputs.dtype)], dim=2)
-        gates = inputs.new_zeros(4, self.hidden_size)
-        gates[0], gates[1] = -SHUT, SHUT
+        flagged = with_flags(inputs, lengths)
         from_input, *rest = self.weights
-        flat = [torch.cat([from_input, gates.view(-1, 1)], dim=1), *rest]
+        flat = [reading_flags("lstm", from_input), *rest]
         start = [part.unsqueeze(0).contiguous() for part in state]
         outputs, h, c = torch.lstm(flagged, start, flat, True, 1, 0.0, self.training, False, True)
         return outputs, (h.squeeze(0), c.squeeze(0))
