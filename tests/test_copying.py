@@ -84,8 +84,7 @@ def test_the_loss_is_the_mixtures_and_smoothing_is_asked_of_the_softmax(
     shape: str, smoothing: float, on_gpu: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(losses, "_on_gpu", lambda _: on_gpu)
-    for name in ("_CHUNK_VALUES", "_GPU_CHUNK_VALUES"):
-        monkeypatch.setattr(losses, name, 40)  # several chunks, the last one not full
+    monkeypatch.setattr(losses, "_CHUNK_VALUES", 40)  # several chunks, the last one not full
     model, labels = build_shape(shape, "gru"), torch.tensor([[4, 5, 6, 3], [7, 8, 3, 5], [9, 3, 10, 5]])
     model.zero_grad(set_to_none=True)
     output = model(*sources(), TARGET)

@@ -338,8 +338,7 @@ def test_source_reversal_reads_backwards() -> None:
 def test_chunked_loss_is_torchs_cross_entropy(smoothing: float, on_gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a GPU it goes another way, which is gone here on the processor."""
     monkeypatch.setattr("dragoman.model.loss._on_gpu", lambda _: on_gpu)
-    for name in ("_CHUNK_VALUES", "_GPU_CHUNK_VALUES"):
-        monkeypatch.setattr(f"dragoman.model.loss.{name}", 40)  # several chunks, the last one not full
+    monkeypatch.setattr("dragoman.model.loss._CHUNK_VALUES", 40)  # several chunks, the last one not full
     torch.manual_seed(0)
     features = torch.randn(10, 4, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(13, 4, dtype=torch.float64, requires_grad=True)
@@ -356,6 +355,29 @@ def test_chunked_loss_is_torchs_cross_entropy(smoothing: float, on_gpu: bool, mo
         torch.nn.functional.cross_entropy(logits, target, reduction="sum").item()
     )
     assert loss.tokens == 10
+
+
+def test_what_is_nearly_certain_still_teaches_in_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, in bfloat16: it rounds 0.999 to 1, by which a label would have nothing left to learn."""
+    monkeypatch.setattr("dragoman.model.loss._on_gpu", lambda _: True)
+    features = torch.zeros(3, 8)
+    features[:, 0] = 1
+    weight = torch.zeros(50, 8)
+    weight[7, 0] = 11  # a probability of 1 - 49 / e^11
+    target = torch.tensor([7, 7, 9])
+    found = []
+    for exact in (torch.float64, torch.bfloat16):
+        inputs = features.to(exact).requires_grad_()
+        weights, bias = (
+            part.to(torch.promote_types(exact, torch.float32)).requires_grad_() for part in (weight, torch.zeros(50))
+        )
+        loss = chunked_cross_entropy(inputs[:2], weights, bias, target[:2])
+        rare = chunked_cross_entropy(inputs[2:], weights, bias, target[2:])
+        gradients = torch.autograd.grad(loss.objective, (inputs, weights, bias))
+        found.append([loss.objective.detach(), rare.objective.detach(), *gradients])
+    for exact, half in zip(*found, strict=True):
+        assert float(exact.abs().sum()) > 0
+        torch.testing.assert_close(half.double(), exact.double(), rtol=2e-2, atol=1e-7)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -420,7 +442,7 @@ def test_layers_run_as_on_a_gpu_give_what_they_give_here(
 @pytest.mark.parametrize("cell", CELLS)
 def test_weights_for_a_gpu_lie_in_one_piece_matrices_first(cell: str, directions: int) -> None:
     layers = [RecurrentLayer(cell, 5, 3) for _ in range(directions)]
-    parts = in_one_piece([layer.weights for layer in layers], torch.float32)
+    parts = in_one_piece(cell, [layer.weights for layer in layers], torch.float32)
     for index, layer in enumerate(layers):
         for part, weight in zip(parts[4 * index : 4 * index + 4], layer.weights, strict=True):
             assert torch.equal(part, weight)

@@ -14,7 +14,7 @@ from dragoman.config import TrainOptions
 from dragoman.errors import OptionError
 from dragoman.evaluation.metrics import score
 from dragoman.presets import PRESETS, find_preset
-from dragoman.training.recipe import HURRIED, DataSummary, Recipe, check_before_data, choose
+from dragoman.training.recipe import HURRIED, UNHURRIED, DataSummary, Recipe, check_before_data, choose
 
 
 def data(**more: object) -> DataSummary:
@@ -91,6 +91,19 @@ def test_a_dictionary_is_learned_by_heart_by_a_narrow_model() -> None:
     assert "learned by heart" in next(reason.why for reason in reasons if reason.name == "dropout")
     assert recipe(dictionary, r_drop=1).dropout > 0
     assert recipe(data(kind="symbols", pairs=60_000, target_tokens=7.0)).dropout > 0
+
+
+def test_a_dictionary_gets_a_wide_model_where_that_is_soon_trained() -> None:
+    summary = data(pairs=100_000, kind="symbols")
+    narrow = recipe(summary)
+    for plenty in ({"on_gpu": True}, {"processor_minutes": UNHURRIED}):
+        chosen = recipe(replace(summary, **plenty))
+        assert (chosen.hidden_size, chosen.learning_rate, chosen.dropout) == (512, 2e-3, 0.0)
+        assert chosen.batch_tokens > narrow.batch_tokens
+        assert chosen.epochs > narrow.epochs
+    assert recipe(replace(summary, processor_minutes=UNHURRIED - 1)).hidden_size == narrow.hidden_size
+    for other in (data(pairs=99_999, kind="symbols"), data(pairs=100_000, kind="text")):  # not measured
+        assert recipe(replace(other, on_gpu=True)) == recipe(other)
 
 
 def test_passes_count_every_batch_of_a_step_and_a_wider_model_makes_fewer() -> None:

@@ -13,7 +13,7 @@ tokens is float32 all the same, and so are the gradients of the weights.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,8 +23,9 @@ from dragoman.model.pointer import Pointer
 
 _CHUNK_VALUES = 2**21
 """Logits held at once: 8 MiB in float32, which a processor's cache holds from one pass over them to the next."""
-_GPU_CHUNK_VALUES = 2**27
-"""On a GPU, 512 MiB: with 8 MiB an H200 took 133 ms for the loss of 14,336 tokens over 32,000 words, with 256 MiB 13 ms."""
+_GPU_BYTES_A_VALUE = 256
+"""On a GPU, as many as it has bytes of memory for so many each: few chunks are few calls, and in bfloat16 what is held takes a 64th.
+An H200 took 7.6 ms for the loss of 14,336 tokens over 32,000 words with 2**27 logits at once, and 6.7 ms with 2**29."""
 
 _LEAST = 1e-37
 """The smallest probability of a true word whose logarithm is taken on a GPU."""
@@ -94,7 +95,10 @@ def chunked_log_probs(
 
 def _rows_at_once(weight: Tensor) -> int:
     """Tokens of a chunk, whose logits are held over the whole vocabulary of `weight`, (vocab, width)."""
-    return max(1, (_GPU_CHUNK_VALUES if _on_gpu(weight) else _CHUNK_VALUES) // weight.size(0))
+    values = _CHUNK_VALUES
+    if weight.is_cuda:
+        values = max(values, torch.cuda.get_device_properties(weight.device).total_memory // _GPU_BYTES_A_VALUE)
+    return max(1, values // weight.size(0))
 
 
 def _on_gpu(weight: Tensor) -> bool:
@@ -146,23 +150,46 @@ def _logits(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.mm(features, weight.t()) + bias
 
 
-def _softmax(chunk: Tensor, factor: Tensor, bias: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of each row of features: the label's logit, the words' weights and their sum, and the logarithm of the normaliser.
+class _Softmax(NamedTuple):
+    """Of each row of features over the vocabulary; numbers per row are (rows, 1) and as exact as the bias."""
 
-    `factor` are the output layer's weights, as exact as the features are; what is returned is as exact as `bias`.
-    """
-    if _on_gpu(factor):  # in half precision the logits are rounded once, with their bias, and then no more
-        logits = torch.addmm(bias.to(factor.dtype), chunk, factor.t())
-        weights = torch.softmax(logits, dim=1, dtype=bias.dtype)
-        true = logits.gather(1, labels).to(bias.dtype)
-        normalizer = true - weights.gather(1, labels).clamp_min(_LEAST).log()
-        return true, weights, torch.ones_like(true), normalizer
+    true: Tensor
+    """The logit of the label."""
+    normalizer: Tensor
+    """The logarithm of the sum of all words' exponentiated logits."""
+    label: Tensor
+    """The label's weight."""
+    weights: Tensor
+    """(rows, vocab): of all words; what stands at the label is to be set."""
+    total: Tensor
+    """The sum of the weights."""
+
+
+def _softmax(chunk: Tensor, factor: Tensor, bias: Tensor, labels: Tensor) -> _Softmax:
+    """The softmax of features, (rows, width), with the output layer's weights, which are as exact as the features."""
+    if _on_gpu(factor):
+        return _softmax_on_gpu(chunk, factor, bias, labels)
     logits = _logits(chunk, factor, bias)
     true = logits.gather(1, labels)
     highest = logits.amax(dim=1, keepdim=True)
     weights = logits.sub_(highest).exp_()  # before they are divided by their sum
     total = weights.sum(dim=1, keepdim=True)
-    return true, weights, total, highest + total.log()
+    return _Softmax(true, highest + total.log(), weights.gather(1, labels), weights, total)
+
+
+def _softmax_on_gpu(chunk: Tensor, factor: Tensor, bias: Tensor, labels: Tensor) -> _Softmax:
+    """The softmax by few passes over the vocabulary; what is held of it is as exact as the features.
+
+    In half precision a label's probability near 1 would be rounded to 1, and what there is left to learn to nothing: there it is
+    what the other words leave.
+    """
+    logits = torch.addmm(bias.to(factor.dtype), chunk, factor.t())
+    true = logits.gather(1, labels).to(bias.dtype)
+    weights = torch.softmax(logits, dim=1)
+    rounded = weights.gather(1, labels).to(bias.dtype)
+    left = 1 - weights.scatter_(1, labels, 0.0).sum(dim=1, keepdim=True, dtype=bias.dtype)
+    label = torch.where(rounded < 0.5, rounded, left)
+    return _Softmax(true, true - label.clamp_min(_LEAST).log(), label, weights, torch.ones_like(true))
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
@@ -196,7 +223,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         weight_sum, bias_sum = weight.sum(0), bias.sum()  # the even part of the labels meets only these
         for start in range(0, len(target), rows):
             chunk, labels = features[start : start + rows], target[start : start + rows].unsqueeze(1)
-            true, weights, total, normalizer = _softmax(chunk, factor, bias, labels)
+            true, normalizer, label, weights, total = _softmax(chunk, factor, bias, labels)
             own = (normalizer - true).squeeze(1)  # -log softmax(true)
             share = shares[start : start + rows]
             if generated is not None and copied is not None:
@@ -216,9 +243,10 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             # Everything that is one number for a row stays out of the passes over the vocabulary, and scales the features.
             share = (1 - smoothing) * share.unsqueeze(1)
             rate = share + smoothing
-            weights.scatter_add_(1, labels, -total * share / rate.clamp_min(_TINY))
+            label = label - total * share / rate.clamp_min(_TINY)
+            weights.scatter_(1, labels, label.to(weights.dtype))
             rate = rate / total
-            to_bias += weights.t() @ rate.squeeze(1)
+            to_bias += weights.t() @ rate.squeeze(1).to(weights.dtype)
             weights = weights.to(features.dtype)
             to_features[start : start + rows] = (weights @ factor).mul_(rate)
             scaled = (chunk * rate).to(features.dtype)

@@ -26,6 +26,10 @@ MUCH_COPIED = 0.6
 HURRIED = 45
 """Minutes of one processor thread below which a narrow model gets further (benchmarks/recipes: eng-fra.md, symbols.md)."""
 
+UNHURRIED = 240
+"""Minutes of one processor thread from which a dictionary is worth a wide model; on a GPU it always is (benchmarks/recipes:
+symbols.md)."""
+
 FEW = 8
 """Passes over the data in which nothing can be learned by heart that should not (benchmarks/recipes: eng-fra.md, symbols.md)."""
 
@@ -59,6 +63,8 @@ class DataSummary:
     """Whether the processor multiplies in bfloat16: not of the data, but what fits the data must be computed somewhere."""
     processor_minutes: float | None = None
     """What a limit in minutes comes to in minutes of one processor thread; None without a limit, or on a GPU."""
+    on_gpu: bool = False
+    """Whether a GPU trains the model."""
     source_vector_size: int | None = None
     """Width of the source embeddings' file, if one is given."""
     target_vector_size: int | None = None
@@ -243,14 +249,18 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
     small, large = pairs < 8_000, pairs >= 40_000
     # Words and phones need less room than sentences, and a narrower model takes half the time.
     width, room = 512 if pairs >= 400_000 else 384 if large and not symbols else 256, size
+    wide = symbols and pairs >= 100_000 and (data.on_gpu or (data.processor_minutes or 0) >= UNHURRIED)
+    if wide:
+        width, room = 512, f"{size}, and " + ("a GPU" if data.on_gpu else "time for a wide model")
     hurried = data.processor_minutes is not None and data.processor_minutes < HURRIED
     if hurried and width > 256:  # a step teaches a narrow model as much at first, and takes half the time
         width, room = 256, "time is short, and a narrow model makes more steps"
-    epochs = max(10, min(200, round(20 * (100_000 / max(1, pairs)) ** 0.45)))
+    epochs = max(10, min(200, round((40 if wide else 20) * (100_000 / max(1, pairs)) ** 0.45)))
     # Small batches win when time is short: twice the steps for a tenth of the speed.
     batch = 1_500 if pairs >= 400_000 and not hurried else 750 if pairs >= 8_000 else 500 if pairs >= 2_000 else 300
+    batch = 6_000 if wide else batch
     tie = "all" if data.shared_vocabulary and not symbols else "target"
-    rate, rated = (1e-3 if width == 512 else 2e-3), size
+    rate, rated = (1e-3 if width == 512 and not wide else 2e-3), size
     embeddings, faster = EMBEDDINGS_LEARN / rate, "a row learns only when its token occurs, so it learns faster"
     if options.optimizer == "sgd":  # unlike Adam's, its steps are as small as the gradients are
         rate, rated = 1.0, "sgd needs a larger one than adam"

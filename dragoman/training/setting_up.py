@@ -101,6 +101,7 @@ def _summary(
         with_features="features" in prepared.source_tokenizer.methods,
         native_bfloat16=multiplies_bfloat16(device),
         processor_minutes=minutes * processor_threads() if minutes and device.type == "cpu" else None,
+        on_gpu=device.type == "cuda",
         source_vector_size=source_width,
         target_vector_size=target_width,
     )
