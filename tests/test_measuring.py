@@ -20,6 +20,7 @@ from dragoman.cli.pairs import read_items
 from dragoman.config import ReadOptions, TrainOptions
 from dragoman.corpus.tokenization import UNK
 from dragoman.errors import OptionError
+from dragoman.evaluation import metrics
 from dragoman.evaluation.forcing import force
 from dragoman.training.seen import seen_in_training, words_in_training
 from dragoman.translation.scoring import perplexity_of
@@ -263,6 +264,18 @@ def test_details_are_parts_of_the_whole(trained: Path, tmp_path: Path, run: Any)
     shown = run("evaluate", trained, path, "--details", *SHORT)[0]
     for text in ("by length", "by source", "unseen", "by word", "worst by chrF"):
         assert text in shown
+
+
+def test_details_have_the_metrics_of_the_whole(
+    trained: Path, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TER takes too long for all sources here, but not for the few that are unseen."""
+    monkeypatch.setattr(metrics, "_ter_minutes", lambda hypotheses, *_: len(hypotheses))
+    (tmp_path / "test.tsv").write_text(PAIRS, encoding="utf-8")
+    shown, said = run("evaluate", trained, tmp_path / "test.tsv", "--details", *SHORT)
+    assert "TER" not in shown
+    assert said.count("TER is left out") == 1
+    assert "by source" in shown
 
 
 def test_without_training_data_nobody_says_what_was_seen(translator: Translator, tmp_path: Path, run: Any) -> None:

@@ -22,7 +22,7 @@ from dragoman.errors import counted
 
 if TYPE_CHECKING:
     from dragoman.evaluation.breakdown import Part, Sentence, WordPart
-    from dragoman.evaluation.metrics import Perplexity
+    from dragoman.evaluation.metrics import Perplexity, Scores
     from dragoman.translator import ScoredPair, Translation, Translator
 
 _SCORED_AT_ONCE = 2_000
@@ -78,7 +78,7 @@ def evaluate(
     runs = {"engine": translator.engine, "precision": translator.precision}
     facts: dict[str, Any] = {"model": model, **runs, "search": search.model_dump(), **scores.as_dict()}
     facts |= {"rows": count, "exact_match_of_rows": of_rows}
-    parts, worst, seen = _details(translator, translations, references) if details else ({}, [], None)
+    parts, worst, seen = _details(translator, translations, references, scores) if details else ({}, [], None)
     unseen = [place for place, known in enumerate(seen or []) if not known]
     new_rows = _by_rows(translations, references, counts, unseen) if unseen else None
     words = _words(translator, translations, references) if details else []
@@ -149,21 +149,23 @@ def _by_rows(
 
 
 def _details(
-    translator: Translator, translations: list[Translation], references: list[list[str]]
+    translator: Translator, translations: list[Translation], references: list[list[str]], scores: Scores
 ) -> tuple[dict[str, list[Part]], list[Sentence], list[bool] | None]:
     """Scores of parts of the test set, its worst sentences, and which sources were trained on, if that is known."""
     from dragoman.evaluation.breakdown import by_length, by_seen, worst_sentences
     from dragoman.training.seen import seen_in_training
 
-    writing, primary = translator.config["writing"], translator.leading_metric
+    # The metrics of the whole: TER may have been left out of it.
+    how: Any = {"writing": scores.writing, "primary": scores.primary, "metrics": scores.names()}
     outputs = [translation.text for translation in translations]
     ids = translator.source_tokenizer.encode_batch([translation.source for translation in translations])
     lengths = [len(row) for row in ids]
-    parts = {"by_length": by_length(lengths, outputs, references, writing=writing, primary=primary)}
+    parts = {"by_length": by_length(lengths, outputs, references, **how)}
     seen = seen_in_training(translator.directory, ids)
     if seen is not None:
-        parts["by_source"] = by_seen(seen, outputs, references, writing=writing, primary=primary)
-    worst = worst_sentences([translation.source for translation in translations], outputs, references, writing=writing)
+        parts["by_source"] = by_seen(seen, outputs, references, **how)
+    sources = [translation.source for translation in translations]
+    worst = worst_sentences(sources, outputs, references, writing=scores.writing)
     return parts, worst, seen
 
 
