@@ -379,8 +379,9 @@ def test_nan_ends_the_search() -> None:
         assert len(found[-1].ids) == 1
 
 
-def test_no_sources_give_no_results() -> None:
-    assert search(TableStepper(), [], options=SearchOptions()) == []
+@pytest.mark.parametrize("limit", [{}, {"min_length": 3}, {"no_repeat_ngram": 2}, {"repetition_penalty": 1.0}])
+def test_no_sources_give_no_results(limit: dict[str, float]) -> None:
+    assert search(TableStepper(), [], options=SearchOptions(**limit)) == []  # type: ignore[arg-type]
 
 
 # Options
@@ -432,6 +433,15 @@ def test_length_limits() -> None:
     assert (least.tolist(), most.tolist()) == ([1, 3], [2, 12])
     least, most = length_limits(lengths, options=SearchOptions(min_length=60))  # a default gives way
     assert (least.tolist(), most.tolist()) == ([60, 60], [120, 120])
+
+
+@pytest.mark.parametrize("tenths", range(1, 60))
+def test_relative_lengths_are_exact_multiples_rounded_up(tenths: int) -> None:
+    lengths = np.arange(1, 101)
+    expected = -(-tenths * lengths // 10)  # in whole numbers
+    options = SearchOptions(min_length_ratio=tenths / 10, max_length_ratio=tenths / 10)
+    least, most = length_limits(lengths, options=options)
+    assert least.tolist() == most.tolist() == expected.tolist()
 
 
 # The operations

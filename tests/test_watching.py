@@ -82,6 +82,8 @@ def test_a_source_of_a_length_that_the_options_leave_no_output_for_is_skipped_by
     options = SearchOptions(min_length=least, max_length_ratio=2.0)
     expected = speaking.translate(lines, options=options)
     assert [len(each.candidates) for each in expected] == [1, 0, 1]
+    limited = options.model_copy(update={"no_repeat_ngram": 9})
+    assert speaking.translate(lines[1], options=limited) == expected[1]  # though no source of the batch is left
     for source, whole in zip(lines, expected, strict=True):
         *_, last = speaking.stream(source, options=options)
         for found in (last.translation, speaking.trace(source, options=options).translation):

@@ -124,7 +124,7 @@ def _make_rules(
     if options.method not in ("beam", "best_first") and any(each.require for each in per_source):
         raise OptionError(f"`require` needs `method` beam or best_first, but it is {options.method}")
     limited = options.no_repeat_ngram or options.repetition_penalty or shortest.max(initial=0) > 1
-    if not limited and not any(per_source):
+    if not per_source or not (limited or any(per_source)):
         return None
     for each in {id(each): each for each in per_source}.values():
         check_ids(each, vocab_size=len(never), allow_unknown=options.allow_unknown)
@@ -152,16 +152,14 @@ def length_limits(source_lengths: Ints, *, options: SearchOptions) -> tuple[Ints
     """
     shortest = np.full_like(source_lengths, options.min_length)
     if options.min_length_ratio:
-        shortest = np.maximum(shortest, np.ceil(options.min_length_ratio * source_lengths).astype(np.int64))
+        shortest = np.maximum(shortest, _multiple(options.min_length_ratio, source_lengths))
     longest = np.maximum(3 * source_lengths + 50, 2 * shortest)
     if options.max_length is not None or options.max_length_ratio is not None:
         longest = np.full_like(source_lengths, np.iinfo(np.int32).max)
     if options.max_length is not None:
         longest = np.minimum(longest, options.max_length)
     if options.max_length_ratio is not None:
-        longest = np.minimum(
-            longest, np.maximum(np.ceil(options.max_length_ratio * source_lengths).astype(np.int64), 1)
-        )
+        longest = np.minimum(longest, np.maximum(_multiple(options.max_length_ratio, source_lengths), 1))
     clash = np.flatnonzero(shortest > longest)
     if len(clash):
         i = int(clash[0])
@@ -170,3 +168,9 @@ def length_limits(source_lengths: Ints, *, options: SearchOptions) -> tuple[Ints
             f"but is for a source of {counted(source_lengths[i], 'token')}"
         )
     return shortest, longest
+
+
+def _multiple(ratio: float, lengths: Ints) -> Ints:
+    """`ratio` times `lengths`, rounded up; 1.1 times 50 is 55, which floats make a little more of."""
+    multiple: Ints = np.ceil(np.round(ratio * lengths, 6)).astype(np.int64)
+    return multiple
