@@ -290,7 +290,7 @@ def test_a_sampler_shapes_in_turn(options: dict[str, float], kept: int) -> None:
     assert_drawn_from(counts, {ids: weight / sum(left.values()) for ids, weight in left.items()})
 
 
-@pytest.mark.parametrize("options", [{"top_k": 1}, {"top_p": 0.001}, {"min_p": 1.0}, {"temperature": 0.01}])
+@pytest.mark.parametrize("options", [{"top_k": 1}, {"top_p": 0.001}, {"min_p": 1.0}, {"temperature": 0.001}])
 def test_at_the_edge_sampling_is_greedy(options: dict[str, float]) -> None:
     source_ids = [[4, i] for i in range(4, 14)]
     greedy = search(TableStepper(seed=9), source_ids, options=SearchOptions(beam_size=1, max_length=8))
@@ -433,10 +433,13 @@ def test_best_first_keeps_constraints() -> None:
     assert [h.ids for h in found if h.finished] == [o.ids for o in good]
 
 
-def test_best_first_prefers_cut_outputs_that_lack_nothing() -> None:
-    options = SearchOptions(method="best_first", num_hypotheses=3, max_length=3, length_penalty=0)
-    found = search(EndlessStepper(seed=0), [[4]], options=options, constraints=Constraints(require=((5,),)))[0]
-    every = [output for output in every_output(EndlessStepper(seed=0), [4], 3) if not output.finished]
+@pytest.mark.parametrize("vocab", [6, 12])  # after most prefixes fewer words than outputs, and more
+@pytest.mark.parametrize("seed", range(4))
+def test_best_first_prefers_cut_outputs_that_lack_nothing(seed: int, vocab: int) -> None:
+    model = EndlessStepper(seed=seed, vocab=vocab)
+    options = SearchOptions(method="best_first", num_hypotheses=3, max_length=2, length_penalty=0)
+    found = search(model, [[4]], options=options, constraints=Constraints(require=((5,),)))[0]
+    every = [output for output in every_output(model, [4], 2) if not output.finished]
     every.sort(key=lambda output: (5 not in output.ids, -output.score))
     assert [h.ids for h in found] == [output.ids for output in every[:3]]
 
@@ -538,7 +541,8 @@ def test_streams_of_other_methods_are_refused() -> None:
         ({"allow_unknown": False, "replace_unknown": True}, "`replace_unknown` needs `allow_unknown`"),
         ({"method": "sample", "require": "a"}, "`require` needs `method` beam or best_first, but it is sample"),
         ({"method": "stochastic_beam", "num_hypotheses": 6}, "`num_hypotheses` must be at most `beam_size`"),
-        ({"method": "sample", "temperature": 0}, "`temperature` must be more than 0, but is 0"),
+        ({"method": "sample", "temperature": 1e-40}, "`temperature` must be at least 0.001, but is 1e-40"),
+        ({"max_length_ratio": 0}, "`max_length_ratio` must be more than 0, but is 0"),
         ({"method": "sample", "top_p": 1.5}, "`top_p` must be at most 1, but is 1.5"),
     ],
 )

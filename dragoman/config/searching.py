@@ -138,7 +138,7 @@ class SearchOptions(Options):
         option(
             "Sampling",
             description="Below 1, sampling prefers probable tokens; above 1, it evens them out.",
-            gt=0,
+            ge=0.001,
             le=100,
         ),
     ] = 1.0

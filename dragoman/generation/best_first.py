@@ -148,8 +148,11 @@ class Queue:
         if len(prefix.ids) + 1 < self.limit:
             self._push_sibling(following, 0)
         else:
-            best = range(min(len(rest), self.plan.options.num_hypotheses))
-            self._set_aside([self._child(following, place) for place in best])
+            best = np.arange(len(rest))
+            if prefix.rules is not None and prefix.rules.progress.size:  # what lacks nothing comes first
+                best = (~prefix.rules.complete(following.ids[None])[0]).argsort(kind="stable")
+            wanted = best[: self.plan.options.num_hypotheses].tolist()
+            self._set_aside([self._child(following, place) for place in wanted])
 
     def _set_aside(self, prefixes: list[Prefix]) -> None:
         """Keep the best of these and of those before them as outputs that are cut."""

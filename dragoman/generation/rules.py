@@ -148,6 +148,11 @@ class Rules:
         met: Ints = progress.sum(axis=1).reshape(rows, k)
         return met
 
+    def complete(self, ids: Ints) -> Bools:
+        """Whether each row would have all required phrases with each next id: `(rows, k)` -> (rows, k)."""
+        complete: Bools = self.met(ids) == self.tables.sizes[self.kinds].sum(axis=1)[:, None]
+        return complete
+
 
 def advance_phrases(tables: Tables, kinds: Ints, progress: Ints, ids: Ints) -> Ints:
     """`progress`, (n, phrases), after one more id each; a phrase that was met stays met (Knuth, Morris and Pratt 1977)."""
