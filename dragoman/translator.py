@@ -240,6 +240,8 @@ class Translator:
         theirs = options.model_copy(
             update={"num_hypotheses": options.pool(), "num_candidates": None, "min_confidence": None}
         )
+        if options.method == "best_first":  # where a beam's size says only how many there are to choose from
+            theirs = theirs.model_copy(update={"beam_size": SearchOptions.model_fields["beam_size"].default})
         return Job(
             self.directory,
             stepper,

@@ -19,7 +19,14 @@ from dragoman.config import SearchOptions
 from dragoman.errors import DataError, OptionError, StorageError
 from dragoman.evaluation.calibration import Calibrator, fit_calibrator, reliability
 from dragoman.translation.calibrating import calibrate
-from dragoman.translation.choosing import UNREADABLE, by_likeness, by_reverse_model, utility, with_confidence
+from dragoman.translation.choosing import (
+    UNREADABLE,
+    by_all_models,
+    by_likeness,
+    by_reverse_model,
+    utility,
+    with_confidence,
+)
 from dragoman.translation.job import Job
 from dragoman.translation.outputs import Candidate, Translation
 from dragoman.translator import Translator
@@ -89,6 +96,16 @@ def test_likeness_prefers_the_common_ground_and_cut_outputs_come_last() -> None:
     # An n-best list is weighted by its probabilities: here the first has nearly all.
     sure = [candidate("xyz", -0.1), candidate("abc", -20.0), candidate("abd", -20.0)]
     assert by_likeness(sure, SearchOptions(rerank="mbr"), writing="spaced")[0].text == "xyz"
+
+
+def test_a_text_that_was_cut_and_found_whole_is_a_whole_one() -> None:
+    """Other tokens may spell the same text, so that one has room for its end and the other has not."""
+    cut, whole, other = candidate("abc", -1.0, finished=False), candidate("abc", -2.0), candidate("xyz", -3.0)
+    options = SearchOptions(method="sample", rerank="mbr", num_hypotheses=3)
+    chosen = by_likeness([cut, whole, other, whole], options, writing="spaced")
+    assert [(each.text, each.score, each.finished) for each in chosen] == [("abc", -2.0, True), ("xyz", -3.0, True)]
+    scores = [{"abc": -0.5, "xyz": -1.0}] * 2
+    assert [each.score for each in by_all_models([[cut, other], [whole]], scores)] == [-2.0, -3.0]
 
 
 @pytest.mark.parametrize("name", ["chrf", "bleu", "edit"])
@@ -219,6 +236,21 @@ def test_models_of_different_vocabularies_choose_among_the_outputs_of_all(folder
     pair = dragoman.load(folder / "one", threads=1, ensemble=[folder / "two"])
     texts = {each.text for lists in (pair.translate(SOURCES, options=pool), listed[1]) for each in lists[0].candidates}
     assert {each.text for each in together.translate(SOURCES, options=options)[0].candidates} <= texts
+
+
+def test_with_best_first_models_of_different_vocabularies_find_as_many_outputs_as_the_beam_size_says(
+    folder: Path,
+) -> None:
+    options = SearchOptions(method="best_first", max_length=2, length_penalty=0)
+    one, back = (dragoman.load(folder / name, device="cpu", threads=1) for name in ("one", "back"))
+    pool = options.model_copy(update={"num_hypotheses": 3})
+    union = [each for model in (one, back) for each in model.translate(SOURCES[0], options=pool).candidates]
+    whole = {each.text for each in union if each.finished}
+    thought = {text: np.mean([_thinks(model, SOURCES[0], text) for model in (one, back)]) for text in whole}
+    one.join([back])
+    [best] = one.translate(SOURCES[0], options=options.model_copy(update={"beam_size": 3})).candidates
+    assert best.text == max(thought, key=lambda text: thought[text])
+    assert best.choice_score == pytest.approx(thought[best.text], abs=1e-3)
 
 
 def test_a_source_that_one_of_several_models_cannot_read_is_left_to_the_others(

@@ -76,7 +76,8 @@ def by_likeness(candidates: Sequence[Candidate], options: SearchOptions, *, writ
     texts = [candidate.text for candidate in candidates]
     weights = None if options.method == "sample" else probabilities([candidate.score for candidate in candidates])
     found = minimum_bayes_risk(texts, utility(options.utility or "chrf", writing), weights=weights)
-    chosen = [dataclasses.replace(candidates[place], choice_score=expected) for place, expected in found]
+    of_text = _by_text(candidates)
+    chosen = [dataclasses.replace(of_text[texts[place]], choice_score=expected) for place, expected in found]
     return sorted(chosen, key=lambda candidate: not candidate.finished)
 
 
@@ -101,9 +102,17 @@ def by_all_models(found: Sequence[Sequence[Candidate]], scores: Sequence[Mapping
     `found` has the outputs of each model, `scores` what each model thinks of each text, per token. Outputs that were cut come
     last.
     """
-    first = {each.text: each for candidates in reversed(found) for each in reversed(candidates)}
-    chosen = [dataclasses.replace(first[text], choice_score=mean) for text, mean in combine_lists(scores)]
+    of_text = _by_text([each for candidates in found for each in candidates])
+    chosen = [dataclasses.replace(of_text[text], choice_score=mean) for text, mean in combine_lists(scores)]
     return sorted(chosen, key=lambda candidate: not candidate.finished)
+
+
+def _by_text(candidates: Sequence[Candidate]) -> dict[str, Candidate]:
+    """The first candidate of each text: of those that ended by themselves, if the text has any, else of those that were cut."""
+    of_text: dict[str, Candidate] = {}
+    for each in sorted(candidates, key=lambda candidate: not candidate.finished):
+        of_text.setdefault(each.text, each)
+    return of_text
 
 
 def utility(name: str, writing: Writing) -> Utility:
