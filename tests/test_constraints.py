@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -377,11 +378,34 @@ def test_constraints_from_text() -> None:
     assert made == Constraints(require=((4,),), forbid=((5,), (6,)))
 
 
-def test_a_forbidden_word_comes_in_no_spelling() -> None:
+@given(seeds, sources, st.lists(phrases, min_size=1, max_size=3), st.lists(phrases, max_size=2))
+@settings(max_examples=15, deadline=None)
+def test_what_is_forbidden_at_the_beginning_may_come_later(
+    seed: int, source_ids: list[list[int]], first: list[Prefix], forbid: list[Prefix]
+) -> None:
+    def good(words: Prefix) -> bool:
+        begins = any(words[: len(phrase)] == phrase for phrase in first)
+        return not begins and not any(contains(words, phrase) for phrase in forbid)
+
+    every = (*forbid, *((BOS, *phrase) for phrase in first))
+    assert_all_best(seed, source_ids, ROOM, Constraints(forbid=every), good)
+    listed = tuple(itertools.chain.from_iterable(itertools.product(WORDS, repeat=n) for n in range(1, 3)))
+    if any(map(good, listed)):
+        assert_all_best(
+            seed,
+            source_ids,
+            ROOM,
+            Constraints(forbid=every, choices=listed),
+            lambda words: good(words) and words in listed,
+        )
+
+
+@pytest.mark.parametrize("spelling", [1, -1])  # in other pieces, and without the mark of a space
+def test_a_forbidden_word_comes_in_no_spelling(spelling: int) -> None:
     tokenizer = Tokenizer([learn(["le chat", "les chats", "un chaton"] * 9, method="bpe")])
     forbidden = constraints_from_text(tokenizer.encode, spellings=tokenizer.spellings, forbid=["chat"])
     usual = constraints_from_text(tokenizer.encode, forbid=["chat"])
-    other = tokenizer.spellings(tokenizer.encode("chat"))[1]
+    other = [token for token in tokenizer.spellings(tokenizer.encode("chat"))[spelling] if token != BOS]
 
     class Speller(TableStepper):
         """Likes one unusual spelling of a word."""

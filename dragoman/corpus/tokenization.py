@@ -168,13 +168,26 @@ class Tokenizer:
     def spellings(self, ids: Sequence[int]) -> list[tuple[int, ...]]:
         """`ids`, and all other ids whose pieces make up the same text: up to `MOST_SPELLINGS`, those of fewest pieces first.
 
-        Only subwords can be spelled in several ways. Tokens of bytes are left out.
+        Only subwords can be cut in several ways. At the beginning of a text no space is written, so that pieces without the mark
+        of one spell it there, too: as many more spellings, which begin with `<s>`. A whole word has no mark after punctuation
+        either. Tokens of bytes are left out.
         """
         usual = tuple(ids)
-        names = [self._names[i] for i in usual]
-        if self._columns[-1].method not in ("bpe", "unigram") or any(name not in self._id_of for name in names):
+        names, method = [self._names[i] for i in usual], self._columns[-1].method
+        if any(name not in self._id_of for name in names):
             return [usual]
         text = "".join(names)
+        bare = text.removeprefix(SPACE_MARK)
+        if method == "word":
+            word = self._id_of.get(names[0].removeprefix(SPACE_MARK)) if bare != text else None
+            return [usual] if word is None else [usual, (word, *usual[1:])]
+        if method not in ("bpe", "unigram"):
+            return [usual]
+        found = [usual, *(cut for cut in self._cuts(text) if cut != usual)][:MOST_SPELLINGS]
+        return found + ([(BOS, *cut) for cut in self._cuts(bare)] if "" != bare != text else [])
+
+    def _cuts(self, text: str) -> list[tuple[int, ...]]:
+        """The ids of all pieces that make up a text, spaces marked: up to `MOST_SPELLINGS`, those of fewest pieces first."""
         following = [
             [(end, i) for end in range(at + 1, len(text) + 1) if (i := self._id_of.get(text[at:end])) is not None]
             for at in range(len(text))
@@ -182,12 +195,12 @@ class Tokenizer:
         fewest = [0.0] * (len(text) + 1)  # pieces that the rest of the text takes at least
         for at in reversed(range(len(text))):
             fewest[at] = min((1 + fewest[end] for end, _ in following[at]), default=math.inf)
-        found = [usual]
-        waiting: list[tuple[float, tuple[int, ...], int]] = [(fewest[0], (), 0)]
+        found: list[tuple[int, ...]] = []
+        waiting: list[tuple[float, tuple[int, ...], int]] = [(fewest[0], (), 0)] if fewest[0] < math.inf else []
         while waiting and len(found) < MOST_SPELLINGS:
             _, spelled, at = heapq.heappop(waiting)
             if at == len(text):
-                found += [spelled] if spelled != usual else []
+                found.append(spelled)
             for end, i in following[at] if at < len(text) else ():
                 if fewest[end] < math.inf:
                     heapq.heappush(waiting, (len(spelled) + 1 + fewest[end], (*spelled, i), end))

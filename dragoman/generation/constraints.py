@@ -31,7 +31,7 @@ class Constraints:
     require: tuple[Phrase, ...] = ()
     """Every one of these phrases stands somewhere in the output, its ids side by side."""
     forbid: tuple[Phrase, ...] = ()
-    """None of these phrases stands anywhere in the output."""
+    """None of these phrases stands anywhere in the output; what follows `<s>` in one may only not begin the output."""
     choices: tuple[Phrase, ...] = ()
     """The output is one of these; empty for no such limit."""
     pattern: Automaton | None = None
@@ -106,7 +106,8 @@ def check_ids(constraints: Constraints, *, vocab_size: int, allow_unknown: bool 
         for phrase in phrases:
             if not phrase and name in ("require", "forbid"):
                 raise OptionError(f"`{name}` must hold phrases of at least one token, but one is empty")
-            for token in phrase:
+            words = phrase[1:] if name == "forbid" and len(phrase) > 1 and phrase[0] == BOS else phrase
+            for token in words:
                 if not 0 <= token < vocab_size or token in (PAD, BOS, EOS):
                     raise OptionError(
                         f"`{name}` must hold ids of words (below {vocab_size}, no special ones), but has {token}"
@@ -117,7 +118,7 @@ def check_ids(constraints: Constraints, *, vocab_size: int, allow_unknown: bool 
 
 def _check_phrases(constraints: Constraints, n: int) -> None:
     for phrase in constraints.forbid:
-        if contains(constraints.prefix, phrase):
+        if contains((BOS, *constraints.prefix), phrase):
             raise OptionError(f"`prefix` must not hold a phrase of `forbid`, but does: {list(phrase)}")
         if any(contains(required, phrase) for required in constraints.require):
             raise OptionError(f"`require` must not hold a phrase of `forbid`, but does: {list(phrase)}")
@@ -126,8 +127,13 @@ def _check_phrases(constraints: Constraints, n: int) -> None:
             raise OptionError(f"`{name}` must not repeat {counted(n, 'token')} in a row while `no_repeat_ngram` is {n}")
 
 
+def _runs(ids: Phrase, n: int) -> list[Phrase]:
+    """All runs of n ids side by side."""
+    return [ids[i : i + n] for i in range(len(ids) - n + 1)]
+
+
 def _repeats(ids: Phrase, n: int) -> bool:
-    grams = [ids[i : i + n] for i in range(len(ids) - n + 1)]
+    grams = _runs(ids, n)
     return len(grams) > len(set(grams))
 
 
@@ -153,7 +159,7 @@ def _choices_left(constraints: Constraints, min_length: int, max_length: int, n:
         if min_length <= len(choice) + 1 <= max_length
         and choice[: len(prefix)] == prefix
         and all(contains(choice, phrase) for phrase in constraints.require)
-        and not any(choice[i : i + size] in forbidden for size in sizes for i in range(len(choice) - size + 1))
+        and not any(grams in forbidden for size in sizes for grams in _runs((BOS, *choice), size))
         and not (n and _repeats(choice, n))
     ]
     return trie(left) if left else None
@@ -221,7 +227,7 @@ def _some_output(
         return [*zip(ids[known].tolist(), targets[known].tolist(), strict=True), *others]
 
     standing: tuple[int, ...] | None = (0,) * len(phrases)
-    for token in prefix:
+    for token in (BOS, *prefix):
         standing = after(standing, token) if standing is not None else None
     seen = {(state, standing)}
     layer, length = list(seen), len(prefix)

@@ -13,7 +13,7 @@ import numpy as np
 
 from dragoman.generation.automaton import START
 from dragoman.generation.constraints import Constraints, fallbacks
-from dragoman.generation.stepper import EOS, Bools, Floats, Ints
+from dragoman.generation.stepper import BOS, EOS, Bools, Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Rules:
     sentences: Ints
     """(rows,): the source of each row."""
     ids: Ints
-    """(rows, length): the ids so far."""
+    """(rows, 1 + length): `<s>`, with which a forbidden phrase may begin, and the ids so far."""
     states: Ints
     """(rows,): where each row is in its automaton, if it has one."""
     progress: Ints
@@ -92,7 +92,7 @@ class Rules:
 
     def allowed(self) -> Bools:
         """(rows, vocab): the ids that each row may choose next."""
-        tables, kinds, length = self.tables, self.kinds, self.ids.shape[1]
+        tables, kinds, length = self.tables, self.kinds, self.ids.shape[1] - 1
         allowed: Bools = tables.base[kinds]
         if length + 1 < tables.min_lengths.max():
             allowed[length + 1 < tables.min_lengths[self.sentences], EOS] = False
@@ -102,8 +102,9 @@ class Rules:
             mine = np.flatnonzero(kinds == number)
             for phrases in tables.forbidden[number]:
                 before = phrases.shape[1] - 1
-                if before <= length:
-                    meets = (self.ids[mine, None, length - before :] == phrases[:, :-1]).all(axis=2)  # (rows, phrases)
+                if before <= length + 1:
+                    ends = self.ids[mine, None, length + 1 - before :]
+                    meets = (ends == phrases[:, :-1]).all(axis=2)  # (rows, phrases)
                     rows, which = meets.nonzero()
                     allowed[mine[rows], phrases[which, -1]] = False
             if kind.pattern is not None and len(mine):
@@ -112,7 +113,7 @@ class Rules:
                 )
                 allowed[mine] &= kind.pattern.allow(self.states[mine], least, most, allowed.shape[1])
         if tables.no_repeat_ngram:
-            rows, ids = repeated(self.ids, tables.no_repeat_ngram)
+            rows, ids = repeated(self.ids[:, 1:], tables.no_repeat_ngram)
             allowed[rows, ids] = False
         if length < tables.prefixes.shape[1]:
             forced = tables.prefixes[kinds, length]
@@ -127,7 +128,7 @@ class Rules:
         if not self.tables.repetition_penalty:
             return None
         bias = np.zeros((len(self.ids), self.tables.base.shape[1]), np.float32)
-        bias[np.arange(len(self.ids))[:, None], self.ids] = -self.tables.repetition_penalty
+        bias[np.arange(len(self.ids))[:, None], self.ids[:, 1:]] = -self.tables.repetition_penalty
         return bias
 
     def wanted(self) -> tuple[Ints, Ints]:
@@ -241,7 +242,7 @@ def first_rules(tables: Tables) -> Rules:
     return Rules(
         tables,
         sentences=np.arange(sources),
-        ids=np.zeros((sources, 0), np.int64),
+        ids=np.full((sources, 1), BOS),
         states=np.full(sources, START, np.int64),
         progress=np.zeros((sources, tables.sizes.shape[1]), np.int64),
     )
