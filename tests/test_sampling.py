@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from dragoman.generation.plan import make_plan
 from dragoman.generation.randomness import absorb, source_keys, uniform
 from dragoman.generation.sampling import Sampler, draw, draw_several, draw_within, keep_best, keep_near_best, weigh
 from dragoman.generation.search import search
-from dragoman.generation.stepper import BOS, EOS, PAD, UNK, Floats, Ints
+from dragoman.generation.stepper import BOS, EOS, PAD, UNK, Floats, Ints, Step
 from dragoman.generation.stochastic import highest
 from dragoman.generation.streaming import stream
 
@@ -363,6 +365,20 @@ def test_a_narrow_stochastic_beam_loses_none_of_the_best(
     for source, found in zip(source_ids, everything, strict=True):
         assert sorted(h.ids for h in found) == sorted(o.ids for o in every_output(model, source, 4))
     assert search(model, source_ids, options=narrow) == [found[:k] for found in everything]
+
+
+def test_at_low_temperatures_as_many_outputs_are_drawn() -> None:
+    class Single(TableStepper):
+        """In single precision, as models are."""
+
+        def step(self, *given: Any, **more: Any) -> Step:
+            step = super().step(*given, **more)
+            return dataclasses.replace(step, log_probs=step.log_probs.astype(np.float32))
+
+    options = SearchOptions(method="stochastic_beam", temperature=0.02, beam_size=5, num_hypotheses=5, max_length=4)
+    for seed in range(5):
+        found = search(Single(seed=seed, vocab=30, sharpness=10), [[4, 5]], options=options)[0]
+        assert len({h.ids for h in found}) == 5
 
 
 def test_perturbed_values_are_gumbel_variables_drawn_from_the_top_down() -> None:

@@ -107,7 +107,9 @@ class StochasticBeam:
         """One step of all beams; False when every output has ended."""
         answer = ask(self.stepper, self.state, self.last_ids, plan=self.plan, rules=self.rules, top_k=None)
         temperature, ruled = self.plan.options.temperature, self.rules is not None
-        weights = weigh(answer.values, temperature=temperature, ruled=ruled)
+        # Below a temperature of 1 the second best may be too improbable for an `exp` in float32.
+        values = answer.values.astype(np.float64) if temperature < 1 else answer.values
+        weights = weigh(values, temperature=temperature, ruled=ruled)
         width = min(self.width, weights.shape[1])
         numbers = uniform(absorb(absorb(self.keys, _NOISE)[:, None], np.arange(2 * width)))
         columns_of, drawn, left = draw_several(weights, numbers[:, ::2])
