@@ -102,6 +102,20 @@ def test_law_3_padding_and_neighbours_change_nothing(shape: str, cell: str) -> N
             torch.testing.assert_close(alone.attention[0], together.attention[row, :, :length], atol=1e-10, rtol=0)
 
 
+@pytest.mark.parametrize("shape", ["dot", "general", "additive", "multihead", "additive inside", "deep reversed"])
+def test_law_3_states_without_bounds_at_padding_change_nothing(shape: str) -> None:
+    model = build(shape, "rnn_relu").float().eval()
+    with torch.no_grad():
+        for layer in (*model.encoder.forward_layers, *model.encoder.backward_layers):
+            _, from_state, bias, _ = layer.weights
+            from_state.copy_(3 * torch.eye(len(from_state)))
+            bias.fill_(1)
+    wide = torch.zeros(1, 120, dtype=torch.long)
+    wide[0, :2] = torch.tensor([4, 5])
+    lengths, target = torch.tensor([2]), TARGET[:1]
+    torch.testing.assert_close(model(wide, lengths, target).features, model(wide[:, :2], lengths, target).features)
+
+
 def objective(model: Seq2Seq, smoothing: float = 0.1) -> Tensor:
     given, real = model(*sources(), TARGET), TARGET != 0
     labels = torch.tensor([4, 5, 6, 3, 7, 8, 3, 9, 3])
