@@ -95,7 +95,7 @@ class Encoder(nn.Module):
         states = reverse_within_length(inputs, source_lengths) if self.reverse_source else inputs
         if (
             self.forward_layers[0].cell == "rnn_relu"
-        ):  # at padding it may grow beyond all bounds, and no weight makes that 0
+        ):  # at padding it may grow without bounds, and no weight makes that 0
             states = states.masked_fill(~mask.unsqueeze(2), 0)
         return Encoded(Memory(states, mask, context=finals[-1][0]), tuple(finals))
 
