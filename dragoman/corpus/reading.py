@@ -355,6 +355,10 @@ def _column(name: str, names: tuple[str, ...] | None, file: str) -> int:
         hint = nearest(name, names)
         hint = f"{hint} " if "did you mean" in hint else "give another name or a number from 1 "
         raise DataError(f'{file} has no column "{name}"; {hint}(columns: {", ".join(names)})')
+    if names.count(name) > 1:
+        raise DataError(
+            f'{file} has several columns named "{name}"; give each a name of its own, or give the column by number'
+        )
     return names.index(name)
 
 
