@@ -173,6 +173,8 @@ def placed(out: Path, *, overwrite: bool) -> Iterator[Path]:
         _clear_abandoned(place)
         folder = place.with_name(f".{place.name}.{uuid.uuid4().hex}{_HALF}")
         folder.mkdir()
+    except FileExistsError as error:
+        raise StorageError(f"{out} cannot be made: {error.filename} is a file, not a directory") from None
     except OSError as error:
         raise StorageError(f"{out} cannot be made: {error.strerror}") from None
     with ExitStack() as held:

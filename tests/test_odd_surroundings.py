@@ -7,6 +7,7 @@ import json
 import os
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from dragoman.config import ReadOptions, TrainOptions
 from dragoman.corpus.reading import ReadReport, read_pairs
 from dragoman.corpus.report import EMPTY_TARGET, NOT_TEXT
 from dragoman.errors import DataError, DragomanError, OptionError
+from dragoman.storage import ModelDirectory
 from dragoman.training.events import Note
 from dragoman.training.launch import launched
 
@@ -260,3 +262,54 @@ def test_a_key_of_a_config_file_that_is_no_training_option(key: str, message: st
     (tmp_path / "options.toml").write_text(f'{key} = "x"\n', encoding="utf-8")
     code, _, told = run("train", "pairs.tsv", "--out", tmp_path / "model", "--config", tmp_path / "options.toml")
     assert (code, told) == (2, f"dragoman: error: {tmp_path / 'options.toml'}: {message}\n")
+
+
+def test_pairs_in_python_have_as_many_source_columns_each(tmp_path: Path) -> None:
+    rows = [("go\tV;PST", "went"), ("see", "saw")]
+    with pytest.raises(DataError, match=r"pairs:2: TAB joins source columns, of which this pair has 1 and the first 2"):
+        dragoman.train(rows, out=tmp_path / "model")
+
+
+def test_a_bundle_takes_the_place_of_nothing_but_a_bundle(trained: Path, tmp_path: Path, run: Run) -> None:
+    """Law: what would be lost is said before the work."""
+    shutil.copytree(trained, tmp_path / "model")
+    config = tmp_path / "model" / "config.json"
+    before = config.read_bytes()
+    code, _, told = run("export", tmp_path / "model", "--bundle", config, "--threads", 1)
+    assert (code, told.count("\n")) == (2, 1)
+    assert f"{config} exists and is no bundle, so it is left alone; choose another --bundle" in told
+    assert config.read_bytes() == before
+
+
+def test_a_horizon_beyond_all_outputs_is_an_error_and_takes_no_memory(trained: Path) -> None:
+    with pytest.raises(OptionError, match="`horizon` must be at most 10000, but is 1000000000"):
+        dragoman.load(trained, threads=1).gap(["source 3"], [["cible 3"]], horizon=10**9)
+
+
+def test_a_vocabulary_beyond_all_memory_is_an_error_and_no_abort(tmp_path: Path, run: Run) -> None:
+    code, _, told = run("train", "pairs.tsv", "--out", tmp_path / "model", "--vocab-size", 9_999_999_999)
+    assert (code, told) == (2, "dragoman: error: --vocab-size must be at most 10000000, but is 9999999999\n")
+
+
+def test_a_model_cannot_be_within_a_file(tmp_path: Path, run: Run) -> None:
+    file = tmp_path / "pairs.tsv"
+    file.write_text(PAIRS, encoding="utf-8")
+    code, _, told = run("train", file, "--out", file / "model", *TINY)
+    assert (code, told) == (2, f"dragoman: error: {file / 'model'} cannot be made: {file} is a file, not a directory\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_an_interrupt_while_graphs_are_made_says_how_to_go_on(
+    number: signal.Signals, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Law: whenever a training is stopped, the last line says what is there and how it goes on, and that works."""
+    (tmp_path / "pairs.tsv").write_text(PAIRS, encoding="utf-8")
+    out = tmp_path / "model"
+    with monkeypatch.context() as patch:
+        patch.setattr(ModelDirectory, "write_graphs", lambda *_, **__: os.kill(os.getpid(), number))
+        code, _, told = run("train", tmp_path / "pairs.tsv", "--out", out, *TINY)
+    assert code == 130
+    assert told.endswith(f"has no ONNX graphs yet; make them with: dragoman train --resume {out}\n")
+    assert not ModelDirectory.open(out).has_graphs
+    assert run("train", "--resume", out)[0] == 0
+    assert ModelDirectory.open(out).has_graphs
