@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 from tiny import PAIRS, TINY
 
@@ -23,9 +24,10 @@ from dragoman.cli.arguments import FLAGS
 from dragoman.cli.flags import with_file
 from dragoman.cli.progress import Bar
 from dragoman.config import ReadOptions, TrainOptions
-from dragoman.corpus.reading import ReadReport, read_pairs
+from dragoman.corpus.reading import Pair, ReadReport, read_pairs
 from dragoman.corpus.report import EMPTY_TARGET, NOT_TEXT
-from dragoman.errors import DataError, DragomanError, OptionError
+from dragoman.corpus.store import PairStore
+from dragoman.errors import DataError, DragomanError, OptionError, StorageError
 from dragoman.storage import ModelDirectory
 from dragoman.training.events import Note
 from dragoman.training.launch import launched
@@ -213,7 +215,7 @@ def test_an_archive_is_named_and_never_read_as_text(content: bytes, what: str, t
 
 
 def test_dates_that_python_cannot_hold_are_no_text(tmp_path: Path) -> None:
-    import pyarrow
+
     from pyarrow import parquet
 
     kinds = {
@@ -313,3 +315,11 @@ def test_an_interrupt_while_graphs_are_made_says_how_to_go_on(
     assert not ModelDirectory.open(out).has_graphs
     assert run("train", "--resume", out)[0] == 0
     assert ModelDirectory.open(out).has_graphs
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_disk_that_is_full_of_pairs_is_said_in_our_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = pyarrow.OSFile
+    monkeypatch.setattr(pyarrow, "OSFile", lambda _, mode: opened("/dev/full", mode))
+    with pytest.raises(StorageError, match=r"a\.arrow cannot be written: there is no space left on the disk$"):
+        PairStore.write(tmp_path / "a.arrow", [Pair("a", "b", None, 1)])
