@@ -39,9 +39,10 @@ from torch import Tensor, nn
 
 from dragoman.corpus.batching import Batch, BatchPlan
 from dragoman.corpus.dataset import EncodedPairs
-from dragoman.errors import counted
+from dragoman.errors import OptionError, counted
 from dragoman.model.loss import Loss
 from dragoman.model.seq2seq import Seq2Seq
+from dragoman.training.machine import choose_device
 from dragoman.training.objective import Objective, Tensors, add_gradients
 
 Step = Callable[[Batch], object]
@@ -316,7 +317,11 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(1)
-    size, vocab, device = arguments.hidden_size, arguments.vocab_size, torch.device(arguments.device)
+    size, vocab = arguments.hidden_size, arguments.vocab_size
+    try:
+        device = choose_device(arguments.device)
+    except OptionError as error:
+        parser.error(str(error).replace("`device`", "--device"))
     setting = Setting(device, arguments.precision == "bfloat16", size, arguments.layers, vocab)
     pairs = max(4_000, 2 * arguments.batches * arguments.batch_tokens // 4)
     plan = BatchPlan(corpus(vocab, pairs), batch_tokens=arguments.batch_tokens, seed=1)

@@ -92,9 +92,9 @@ def is_plain_name(name: object) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole text file, atomically."""
+    """Write a whole text file, atomically; a byte of a file's name that is no UTF-8 is escaped, as JSON does."""
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -13,12 +13,14 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import is_zipfile
 
 from dragoman.config import ThreadOptions, TrainOptions
-from dragoman.errors import DragomanError, OptionError, StorageError, needs_extra
+from dragoman.errors import DragomanError, Interrupted, OptionError, StorageError, needs_extra
 from dragoman.files import check_place, write_text
 from dragoman.storage import CARD, ModelDirectory
 from dragoman.training.events import Listener, Note, ignore
+from dragoman.training.interrupt import terminated_as_interrupted
 from dragoman.training.launch import launched
 from dragoman.translation.loading import check_precision, load_model, training_session
 from dragoman.translation.texts import Texts
@@ -100,6 +102,8 @@ def export(
     directory.require_folder("exporting")
     if bundle is not None:
         check_place(Path(bundle))
+        if Path(bundle).is_file() and not is_zipfile(bundle):  # such as a part of the model
+            raise StorageError(f"{bundle} exists and is no bundle, so it is left alone; choose another `bundle`")
     texts = Texts(directory.config, directory.read_text)
     model = load_model(directory, device="cpu", threads=threads)
     sample = check_sample(
@@ -121,8 +125,12 @@ def _finished(path: Path, options: TrainOptions, listener: Listener) -> Translat
     main = launched().main
     if main and not _has_its_graphs(path):
         try:
-            for precision, parity in export(path, threads=options.threads).items():
-                listener(Note(f"ONNX graphs, {precision}: {parity}"))
+            with terminated_as_interrupted():
+                for precision, parity in export(path, threads=options.threads).items():
+                    listener(Note(f"ONNX graphs, {precision}: {parity}"))
+        except KeyboardInterrupt:
+            text = f"the model is trained, but has no ONNX graphs yet; make them with: dragoman train --resume {path}"
+            raise Interrupted(text) from None
         except (DragomanError, OSError) as error:  # such as a full disk
             listener(Note(f"the model has no ONNX graphs: {error}", warning=True))
     engine = "auto" if main else "torch"  # the main process is writing the graphs

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from dragoman.errors import StorageError
+from dragoman.errors import OptionError, StorageError
 from dragoman.files import NO_SPACE, atomic, lock
 from dragoman.storage import CONFIG, GRAPHS, TRAINING, ModelDirectory
 
@@ -24,6 +24,8 @@ def locate(name: str | Path) -> Path:
     """A model directory from a path, or from a Hugging Face Hub name such as `someone/model` if no such path exists."""
     if name == "":  # which as a path is the folder that one is in
         raise StorageError("a model's name must not be empty: give its directory, a bundle or a name on the hub")
+    if not isinstance(name, str | os.PathLike):
+        raise OptionError(f"a model's name must be text or a path, but is {name!r:.80}")
     path = Path(name)
     if path.exists() or not _HUB_NAME.fullmatch(str(name)) or path.parent.exists():
         return path
@@ -101,6 +103,11 @@ def sole_trainer(path: Path) -> Iterator[None]:
 
 def check_claim(out: Path, *, overwrite: bool) -> None:
     """Raise `StorageError` if `claim` would: for finding out before hours of work, not after."""
+    try:
+        os.path.realpath(out).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(os.path.realpath(out)).decode("utf-8", "backslashreplace")
+        raise StorageError(f"{shown} is not UTF-8, which the name of a model must be; choose another `out`") from None
     if not (out.exists() or out.is_symlink()) or (out.is_dir() and not any(out.iterdir())):
         return
     if out.name in ("", ".."):
@@ -166,6 +173,8 @@ def placed(out: Path, *, overwrite: bool) -> Iterator[Path]:
         _clear_abandoned(place)
         folder = place.with_name(f".{place.name}.{uuid.uuid4().hex}{_HALF}")
         folder.mkdir()
+    except FileExistsError as error:
+        raise StorageError(f"{out} cannot be made: {error.filename} is a file, not a directory") from None
     except OSError as error:
         raise StorageError(f"{out} cannot be made: {error.strerror}") from None
     with ExitStack() as held:

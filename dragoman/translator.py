@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from dragoman.config import SearchOptions, ThreadOptions, processors
+from dragoman.config import MachineOptions, SearchOptions, on_processor, processors
 from dragoman.corpus.tokenization import Tokenizer
 from dragoman.errors import OptionError
 from dragoman.evaluation.references import check_references
@@ -55,18 +55,17 @@ class Translator:
         engine: str = "auto",
         precision: str = "auto",
     ) -> None:
-        threads = ThreadOptions(threads=threads).threads  # or an error
+        machine = MachineOptions(device=device, threads=threads)  # or an error
+        device, threads = self._machine = machine.device, machine.threads
         self.directory = directory
         self.config = directory.config
-        self._machine = (device, threads)
         self.engine = choose_engine(directory, engine, device=device, precision=precision)
-        on_cpu = device in ("auto", "cpu")
-        if precision == "auto" and not on_cpu:
+        if precision == "auto" and not on_processor(device):
             precision = "float32"  # 8-bit products are for processors
         self.precision = directory.choose_precision(precision) if self.engine == "onnx" else "float32"
         """What the numbers of the model that runs are."""
         self.stepper: Stepper = self._stepper(threads)
-        self.workers = (threads or processors()) if self.engine == "onnx" and on_cpu else 1
+        self.workers = (threads or processors()) if self.engine == "onnx" and on_processor(device) else 1
         """How many batches are computed at the same time. PyTorch computes one, with all its threads, and so does a GPU."""
         self.texts = Texts(self.config, directory.read_text)
         self.reverse: Translator | None = None
@@ -211,7 +210,7 @@ class Translator:
         if isinstance(sources, str):
             return next(self.translate_many([sources], options=options))
         if not isinstance(sources, Iterable):
-            raise OptionError(f"`sources` must be a text or a list of texts, but is {sources!r}")
+            raise OptionError(f"`sources` must be a text or a list of texts, but is {sources!r:.80}")
         return list(self.translate_many(sources, options=options))
 
     def translate_many(
@@ -224,8 +223,8 @@ class Translator:
 
             >>> for translation in translator.translate_many(open("in.txt")): print(translation.text)
         """
-        if isinstance(sources, str):
-            raise OptionError("`sources` must be a list of texts, but is one text")
+        if isinstance(sources, str) or not isinstance(sources, Iterable):
+            raise OptionError(f"`sources` must be a list of texts, but is {sources!r:.80}")
         job = self.job(SearchOptions.of(options))
         lines = windows(sources, size=_characters)
         some = translate_windows(job, lines, text=str, workers=self.workers, listener=listener)
@@ -487,8 +486,8 @@ def load(
         directory = ModelDirectory.open(locate(one))
         return Translator(directory, device=device, threads=threads, engine=engine, precision=precision)
 
-    if isinstance(ensemble, str):
-        raise OptionError("`ensemble` must be a list of models, but is one text")
+    if isinstance(ensemble, str) or not isinstance(ensemble, Iterable):
+        raise OptionError(f"`ensemble` must be a list of models, but is {ensemble!r:.80}")
     translator = opened(name)
     if ensemble:
         translator.join(opened(other) for other in ensemble)

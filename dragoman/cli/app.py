@@ -13,7 +13,7 @@ from cyclopts import App, Group, Parameter
 
 import dragoman
 from dragoman.cli import failures
-from dragoman.cli.arguments import WORDS
+from dragoman.cli.arguments import FLAGS, WORDS
 
 COMMANDS = {
     "train": "Train a model from a file of pairs.",
@@ -68,16 +68,16 @@ def build(running: str | None = None) -> App:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; whatever goes wrong ends as one line on stderr."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    flags: list[str] = []
     try:
         _open_missing_streams()
         _use_utf8()
         WORDS.set(tuple(words))
-        tokens = _tokens(words, flags)
+        FLAGS.set(())
+        tokens = _tokens(words)
         build(tokens[0] if tokens else None)(tokens)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
-        code = failures.report(error, command=words[0] if words else "", flags=flags)
+        code = failures.report(error, command=words[0] if words else "")
         _flush()
         return code
     return 0
@@ -89,8 +89,8 @@ def command(name: str) -> Callable[..., None]:
     return function
 
 
-def _tokens(words: list[str], flags: list[str]) -> list[str]:
-    """What cyclopts is to parse; `flags` is filled with what the command knows, for messages about it."""
+def _tokens(words: list[str]) -> list[str]:
+    """What cyclopts is to parse; from here on messages know the flags of the command."""
     if not words or words[0] in ("--help", "-h", "--version"):
         return words[:1]
     if words[0] not in COMMANDS:
@@ -98,7 +98,7 @@ def _tokens(words: list[str], flags: list[str]) -> list[str]:
     from dragoman.cli.flags import arrange, flags_of
 
     function = command(words[0])
-    flags.extend(flags_of(function))
+    FLAGS.set(flags_of(function))
     return [words[0], *arrange(words[1:], function)]
 
 

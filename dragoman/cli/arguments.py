@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+from collections.abc import Collection
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated
@@ -41,7 +43,8 @@ OverwriteMade = Annotated[
 
 WORDS: ContextVar[tuple[str, ...]] = ContextVar("words", default=())
 """What stands after `dragoman` in the command that runs."""
-
+FLAGS: ContextVar[Collection[str]] = ContextVar("flags", default=())
+"""Every flag of the command that runs."""
 
 _RENAMED = {"from_model": "--from", "copying": "--copy"}
 """`from` is a word of Python's own, and `copy` a method of every option model."""
@@ -50,6 +53,14 @@ _RENAMED = {"from_model": "--from", "copying": "--copy"}
 def flag(name: str) -> str:
     """`beam_size` as people type it: `--beam-size`."""
     return _RENAMED.get(name) or "--" + name.replace("_", "-")
+
+
+def as_flags(message: str) -> str:
+    """Show the names in back-quotes that are flags of this command as flags: `` `beam_size` `` becomes `--beam-size`."""
+    known = FLAGS.get()
+    return re.sub(
+        r"`([a-z][a-z0-9_]*)`", lambda found: flag(found[1]) if flag(found[1]) in known else found[0], message
+    )
 
 
 def as_typed() -> str:

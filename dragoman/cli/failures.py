@@ -9,19 +9,19 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import typing
 from collections.abc import Iterable
+from contextlib import suppress
 
 from cyclopts import exceptions as cyclopts
 from cyclopts.token import Token
 
-from dragoman.cli.arguments import flag
+from dragoman.cli.arguments import FLAGS, as_flags
 from dragoman.cli.output import one_line
 from dragoman.errors import DragomanError, MissingExtraError, OptionError, nearest
 from dragoman.files import NO_SPACE
-from dragoman.training.launch import launched
+from dragoman.training.launch import ALONE, Launch, launched
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -59,22 +59,19 @@ ELSEWHERE = {
 _TRAIN_EXTRA = {"torch", "onnx", "pyarrow", "safetensors", "sacrebleu", "rapidfuzz", "matplotlib"}
 
 
-def report(error: BaseException, *, command: str = "", flags: Iterable[str] = ()) -> int:
-    """Print the line for `error` on stderr and return the exit code; raise it again if it is our bug.
-
-    `flags` are those that `command` knows.
-    """
+def report(error: BaseException, *, command: str = "") -> int:
+    """Print the line for `error` on stderr and return the exit code; raise it again if it is our bug."""
     if isinstance(error, KeyboardInterrupt):
-        if not launched().main:
+        if not _process().main:
             return INTERRUPTED
-        print(f"dragoman: {error if str(error) else 'interrupted'}", file=sys.stderr)
+        _print(f"dragoman: {error if str(error) else 'interrupted'}")
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):
         return READER_GONE
     if isinstance(error, cyclopts.CycloptsError):
-        return _say(_usage(error, command, flags), USER_ERROR)
+        return _say(_usage(error, command), USER_ERROR)
     if isinstance(error, DragomanError):
-        return _say(_as_flags(str(error), flags), USER_ERROR)
+        return _say(as_flags(str(error)), USER_ERROR)
     if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] in _TRAIN_EXTRA:
         return _say(str(MissingExtraError(f"dragoman {command}".strip(), "train")), USER_ERROR)
     if isinstance(error, OSError):
@@ -91,15 +88,23 @@ def report(error: BaseException, *, command: str = "", flags: Iterable[str] = ()
 
 
 def _say(line: str, code: int) -> int:
-    who = "" if launched().main else f"process {launched().rank}: "
-    print(f"dragoman: error: {who}{one_line(line)}", file=sys.stderr)
+    process = _process()
+    who = "" if process.main else f"process {process.rank}: "
+    _print(f"dragoman: error: {who}{one_line(line)}")
     return code
 
 
-def _as_flags(line: str, flags: Iterable[str]) -> str:
-    """Show the names in back-quotes that are flags here as flags: `` `beam_size` `` becomes `--beam-size`."""
-    known = set(flags)
-    return re.sub(r"`([a-z][a-z0-9_]*)`", lambda found: flag(found[1]) if flag(found[1]) in known else found[0], line)
+def _print(line: str) -> None:
+    with suppress(OSError):  # nobody reads stderr any more, or it is on a full disk: the exit code still tells
+        print(line, file=sys.stderr)
+
+
+def _process() -> Launch:
+    """Which process says it; the only one, if the environment does not tell, which is itself an error to be said."""
+    try:
+        return launched()
+    except OptionError:
+        return ALONE
 
 
 def _file_trouble(error: OSError) -> str:
@@ -112,11 +117,11 @@ def _file_trouble(error: OSError) -> str:
     )
 
 
-def _usage(error: cyclopts.CycloptsError, command: str, flags: Iterable[str]) -> str:
+def _usage(error: cyclopts.CycloptsError, command: str) -> str:
     """Our line for what cyclopts found wrong with the arguments."""
     if isinstance(error, cyclopts.UnknownOptionError):
         name = (error.token.keyword or error.token.value).partition("=")[0]
-        hint = _nearest_flag(name, flags)
+        hint = _nearest_flag(name)
         text = ", and -- stands before sentences that begin so" if command == "translate" else ""
         return f"there is no option {name}; {hint}{text}"
     if isinstance(error, cyclopts.CoercionError) and error.token is not None:
@@ -144,9 +149,9 @@ def _wrong_value(error: cyclopts.CoercionError, token: Token) -> str:
     return f'{name} must be {wanted}, but is "{token.value}"'
 
 
-def _nearest_flag(name: str, flags: Iterable[str]) -> str:
+def _nearest_flag(name: str) -> str:
     """The flag of this purpose or the nearest, or where to find them: their list would be too long for a line."""
-    known = set(flags)
+    known = FLAGS.get()
     meant = next((ours for ours, others in ELSEWHERE.items() if name.lstrip("-") in others.split()), None)
     if meant in known:
         return f'did you mean "{meant}"?'

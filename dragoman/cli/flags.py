@@ -12,14 +12,14 @@ import inspect
 import re
 import tomllib
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from cyclopts import Group, Parameter
 from pydantic.fields import FieldInfo
 
-from dragoman.cli.arguments import flag
+from dragoman.cli.arguments import FLAGS, flag
 from dragoman.config import Options
 from dragoman.errors import DataError, OptionError, nearest
 
@@ -153,7 +153,7 @@ def with_file(options: Model, path: Path | None) -> Model:
     if path is None:
         return options
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: is not valid TOML: {error}") from None
     fields = type(options).model_fields
@@ -163,7 +163,7 @@ def with_file(options: Model, path: Path | None) -> Model:
         name = key.replace("-", "_")
         name = typed.get(name, name)
         if name not in fields:
-            raise OptionError(f"{path}: there is no option {key}; {nearest(key.replace('-', '_'), typed)}")
+            raise OptionError(f"{path}: {_no_option(key, typed)}")
         if name in from_file:
             raise OptionError(f"{path}: {key} is there twice, under two names: leave one out")
         from_file[name] = value
@@ -173,3 +173,12 @@ def with_file(options: Model, path: Path | None) -> Model:
         raise OptionError(f"{path}: {error}") from None
     given = {name: getattr(options, name) for name in options.model_fields_set}
     return type(options)(**{**from_file, **given})
+
+
+def _no_option(key: str, known: Iterable[str]) -> str:
+    """What is wrong with a key of a file that is not among the names that are known there."""
+    name = key.replace("-", "_")
+    if flag(name) in FLAGS.get():
+        return f"{key} cannot be given in the file; give {flag(name)} with the command"
+    hint = nearest(name, known)
+    return f"there is no option {key}; {hint if 'did you mean' in hint else '--help lists the options'}"

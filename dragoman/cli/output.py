@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from dragoman.cli.arguments import as_flags
 from dragoman.files import atomic, through_link
 
 if TYPE_CHECKING:
@@ -28,7 +29,12 @@ def notice(message: str) -> None:
 
 def warn(message: str) -> None:
     """Tell the user of something that went less well than hoped, in one line."""
-    notice(f"dragoman: warning: {one_line(message)}")
+    notice(warning(message))
+
+
+def warning(message: str) -> str:
+    """The line that warns."""
+    return f"dragoman: warning: {one_line(as_flags(message))}"
 
 
 def one_line(message: str) -> str:
@@ -69,7 +75,7 @@ def console() -> Console:
     """A rich console on stderr; plain text where that is no terminal."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, emoji=False)
 
 
 def table(rows: Sequence[Sequence[str]], *, header: Sequence[str] = (), right: Sequence[int] = ()) -> str:
@@ -100,13 +106,17 @@ def is_stdout(path: Path) -> bool:
 def written(path: Path | None, *, whole: bool = True) -> Iterator[TextIO]:
     """A text file to write: stdout for None, otherwise a file that takes the name `path` only when it is complete.
 
-    With `whole=False` the file grows in place, for whoever reads along.
+    With `whole=False` the file grows in place, for whoever reads along. What has no UTF-8 form is escaped, as on stdout.
     """
     if path is None or is_stdout(path):
         yield sys.stdout
     elif not whole:
-        with path.open("w", encoding="utf-8") as stream:
+        with _opened(path) as stream:
             yield stream
     else:
-        with atomic(through_link(path)) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+        with atomic(through_link(path)) as temporary, _opened(temporary) as stream:
             yield stream
+
+
+def _opened(path: Path) -> TextIO:
+    return path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")

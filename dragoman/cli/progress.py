@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from dragoman.cli.output import console, notice, warn
+from dragoman.cli.output import console, notice, warn, warning
 from dragoman.errors import counted
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Bar:
         from dragoman.training import events
 
         if isinstance(event, events.Note):
-            self._bar.console.print(f"dragoman: warning: {event.text}" if event.warning else event.text, markup=False)
+            self._bar.console.print(warning(event.text) if event.warning else event.text, markup=False)
         elif isinstance(event, events.Evaluated):
             self._bar.console.print(_evaluated_line(event), markup=False)
         elif isinstance(event, events.Stage):

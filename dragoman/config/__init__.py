@@ -6,7 +6,7 @@ here appears in both, under the same name.
 """
 
 from dragoman.config.base import Options
-from dragoman.config.machine import EngineOptions, MachineOptions, ThreadOptions, processors
+from dragoman.config.machine import EngineOptions, MachineOptions, ThreadOptions, on_processor, processors
 from dragoman.config.reading import InputOptions, ReadOptions
 from dragoman.config.searching import CompanionOptions, EnsembleOptions, SearchOptions
 from dragoman.config.training import TokenizerMethod, TrainOptions, splitting_of
@@ -23,6 +23,7 @@ __all__ = [
     "ThreadOptions",
     "TokenizerMethod",
     "TrainOptions",
+    "on_processor",
     "processors",
     "splitting_of",
 ]

@@ -103,7 +103,7 @@ def _sentence(error: ErrorDetails, names: Iterable[str]) -> str:
     """Say what is wrong with which value, then what would be right: "`beam_size` must be at least 1, but is 0"."""
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     name = f"`{error['loc'][0]}`" if error["loc"] else "the options"
-    shown = f'"{value}"' if isinstance(value, str) else value
+    shown = f'"{value}"' if isinstance(value, str) else f"{value!r:.80}"
     if kind == "extra_forbidden":
         return f"there is no option {name}; {nearest(str(error['loc'][0]), names)}"
     if kind == "literal_error":

@@ -16,6 +16,11 @@ def processors() -> int:
         return os.cpu_count() or 1
 
 
+def on_processor(device: str) -> bool:
+    """Whether ONNX Runtime computes on the processor: under `auto` too, which looks for a GPU only for PyTorch."""
+    return device in ("auto", "cpu")
+
+
 class ThreadOptions(Options):
     """How many processors are used."""
 

@@ -65,6 +65,7 @@ class TrainOptions(ReadOptions, MachineOptions):
             "Tokenisation",
             description="Maximum size of a vocabulary, special tokens included. Default for subwords: 1000 to 32000, by the number of pairs.",
             ge=8,
+            le=10_000_000,  # room for which is taken at once
         ),
     ] = None
     shared_vocabulary: Annotated[

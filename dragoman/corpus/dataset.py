@@ -216,7 +216,7 @@ def _write_header(file: BinaryIO, size: int, dtype: np.dtype[Any]) -> None:
 
 
 def _map(path: Path) -> Ids:
-    array: Ids = np.load(path, mmap_mode="r", allow_pickle=False)
+    array: Ids = npy.open_memmap(path, mode="r")
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(f"{path.name} is not a flat array of whole numbers")
     return array

@@ -355,6 +355,8 @@ def _values(column: Any, within: Sequence[str]) -> list[Any]:
     except UnicodeDecodeError:
         cells = column.cast(pyarrow.large_binary()).to_pylist()
         return [None if cell is None else cell.decode("utf-8", "surrogateescape") for cell in cells]
+    except (ValueError, OverflowError, pyarrow.ArrowException):  # dates that Python cannot hold: no text in any case
+        return [column.type if valid else None for valid in column.is_valid().to_pylist()]
 
 
 def aligned(first: Lines, second: Lines, *, names: tuple[str, str]) -> Table:

@@ -32,10 +32,14 @@ MAX_LINE = 100_000
 _GZIP = b"\x1f\x8b"
 _ARCHIVES = {
     b"PK\x03\x04": "a zip archive or a spreadsheet: unpack it, or save it as CSV",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "a spreadsheet or document of an old Office: save it as CSV",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive: unpack it, or compress it with gzip",
     b"BZh": "compressed with bzip2: unpack it, or compress it with gzip",
     b"\xfd7zXZ": "compressed with xz: unpack it, or compress it with gzip",
     b"\x28\xb5\x2f\xfd": "compressed with zstd: unpack it, or compress it with gzip",
 }
+_TAR = slice(257, 262), b"ustar"
+"""Where a tar archive says that it is one."""
 _PARQUET = b"PAR1"
 _ARRAY = re.compile(rb"\s*\[\s*[\[{]")
 _BYTE_ORDER_MARK = re.compile(rb"\xef\xbb\xbf|\xff\xfe|\xfe\xff")
@@ -54,7 +58,7 @@ def check_encoding(name: str) -> None:
     except (LookupError, ValueError):
         known = None
     if known is None or not getattr(known, "_is_text_encoding", True):
-        names = set(encodings.aliases.aliases.values()) | {"latin-1", "utf-8"}
+        names = (set(encodings.aliases.aliases.values()) | {"latin-1", "utf-8"}) - {name}  # some are of Windows alone
         hint = nearest(name, names) if difflib.get_close_matches(name, names, n=1) else "try utf-8, latin-1 or cp949"
         raise OptionError(f'`encoding` "{name}" is not known; {hint}')
 
@@ -94,14 +98,12 @@ def open_bytes(path: str | Path) -> Iterator[io.BufferedReader]:
                 stream = stack.enter_context(Path(path).open("rb"))
             except OSError as error:
                 raise DataError(f"{path} cannot be read: {error.strerror}") from None
-        magic = _peek(stream, path)
-        for start, what in _ARCHIVES.items():
-            if magic.startswith(start):
-                raise DataError(f"{label(path)} is {what}")
-        if magic.startswith(_GZIP):
+        if _start(stream, path).startswith(_GZIP):
             unpacked: Any = stack.enter_context(gzip.GzipFile(fileobj=stream))
             stream = io.BufferedReader(unpacked)
             stack.callback(stream.detach)
+            if _start(stream, path).startswith(_GZIP):
+                raise DataError(f"{label(path)} is compressed with gzip twice: unpack it")
         yield stream
 
 
@@ -120,11 +122,17 @@ def _standard_input(stack: ExitStack) -> io.BufferedReader:
     return stack.enter_context(open(descriptor, "rb"))  # noqa: PTH123
 
 
-def _peek(stream: io.BufferedReader, path: str | Path) -> bytes:
-    try:
-        return stream.peek(8)[:8]
-    except OSError as error:
-        raise DataError(f"{label(path)} cannot be read: {error.strerror}") from None
+def _start(stream: io.BufferedReader, path: str | Path) -> bytes:
+    """The first bytes, which stay unread; raises `DataError` if they are those of an archive that is not unpacked here."""
+    with damage_is_an_error(label(path)):
+        start = stream.peek(512)[:512]
+    what = next((what for magic, what in _ARCHIVES.items() if start.startswith(magic)), None)
+    place, mark = _TAR
+    if start[place] == mark:
+        what = "a tar archive: unpack it"
+    if what is not None:
+        raise DataError(f"{label(path)} is {what}")
+    return start
 
 
 def is_parquet(stream: io.BufferedReader, path: str | Path) -> bool:

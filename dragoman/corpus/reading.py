@@ -176,11 +176,17 @@ def pairs_from_rows(
     options = options or ReadOptions()
     report = report if report is not None else ReadReport()
     report.name = name
+    columns = 0
     for line, row in enumerate(rows, start=1):
         cells = list(row) if isinstance(row, tuple | list) else []
         if len(cells) != 2 or not all(isinstance(cell, str) for cell in cells):
             raise DataError(f"{report.name}:{line}: a pair is (source, target), two texts, but this is {row!r:.80}")
         sources = cells[0].split("\t")
+        columns = columns or len(sources)
+        if len(sources) != columns:
+            raise DataError(
+                f"{report.name}:{line}: TAB joins source columns, of which this pair has {len(sources)} and the first {columns}"
+            )
         pair = _make_pair(line, [*sources, cells[1]], sources=len(sources), grouped=False, form=options.normalization)
         if _is_usable(pair, line, report, strict=options.strict):
             yield pair
@@ -355,6 +361,10 @@ def _column(name: str, names: tuple[str, ...] | None, file: str) -> int:
         hint = nearest(name, names)
         hint = f"{hint} " if "did you mean" in hint else "give another name or a number from 1 "
         raise DataError(f'{file} has no column "{name}"; {hint}(columns: {", ".join(names)})')
+    if names.count(name) > 1:
+        raise DataError(
+            f'{file} has several columns named "{name}"; give each a name of its own, or give the column by number'
+        )
     return names.index(name)
 
 

@@ -227,6 +227,8 @@ def _share_of(letters: str, data: bytes, encoding: str) -> float:
 
 def _likely_separator(samples: list[str], report: ReadReport) -> str:
     """The separator that most failed rows have equally often, or what to do when there is none."""
+    if report.format == "pattern":
+        return "the pattern must match the whole line"
     if report.format in {"jsonl", "parquet"}:
         return "choose the columns with --source and --target"
     if samples and all(sample.lstrip().startswith("{") for sample in samples):
@@ -243,10 +245,8 @@ def _likely_separator(samples: list[str], report: ReadReport) -> str:
             shown = "\\t" if separator == "\t" else separator
             return f"try --separator '{shown}'"
     labels = {match.groups() for sample in samples if (match := _LABELS.match(sample))}
-    if len(labels) == 1 and report.format != "pattern":
+    if len(labels) == 1:
         return "try --pattern '{} (.*) {} (.*)'".format(*map(re.escape, labels.pop()))
-    if report.format == "pattern":
-        return "the pattern must match the whole line"
     return "columns are separated by TAB unless --separator or --pattern says otherwise"
 
 

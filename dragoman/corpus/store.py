@@ -18,6 +18,7 @@ import pyarrow as pa
 from dragoman.corpus.cleaning import fold, hash64
 from dragoman.corpus.reading import Pair
 from dragoman.errors import StorageError
+from dragoman.files import NO_SPACE
 
 BATCH_ROWS = 16_384
 """Rows in one Arrow batch of the file: what `take` of a single row has to look up."""
@@ -179,5 +180,7 @@ def _batch(sources: list[str], targets: list[str], keys: list[int]) -> pa.Record
 
 
 def _cause(error: Exception) -> str:
-    """The first line of what Arrow or the system says."""
+    """The first line of what Arrow or the system says; a full disk in our words, as Arrow says it at length."""
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return "there is no space left on the disk"
     return getattr(error, "strerror", None) or (str(error).splitlines() or ["unknown"])[0]

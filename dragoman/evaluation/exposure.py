@@ -18,6 +18,9 @@ from dragoman.errors import OptionError
 Floats = NDArray[np.float64]
 Ids = Sequence[int]
 
+_MOST = 10_000
+"""Words that are followed or compared, at most: no output is longer."""
+
 
 @dataclass(frozen=True, eq=False)
 class Gap:
@@ -191,3 +194,5 @@ def _check(references: Sequence[Ids], forced: Sequence[Ids], free: Sequence[Ids]
         least = 0 if name == "max_shift" else 1
         if value < least:
             raise OptionError(f"`{name}` must be at least {least}, but is {value}")
+        if value > _MOST:
+            raise OptionError(f"`{name}` must be at most {_MOST}, but is {value}")

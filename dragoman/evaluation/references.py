@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from typing import Literal, Protocol
 
 from dragoman.errors import OptionError
@@ -53,9 +53,11 @@ def check_references(
 ) -> None:
     """Raise `OptionError` unless there are texts (hypotheses, or sources) and `each` has at least one reference."""
     name = {"hypothesis": "hypotheses", "source": "sources"}[each]
-    if isinstance(texts, str):
-        raise OptionError(f"`{name}` must be a list of texts, but is one text")
-    if not texts:
+    if isinstance(texts, str) or not isinstance(texts, Sized):
+        raise OptionError(f"`{name}` must be a list of texts, but is {texts!r:.80}")
+    if not isinstance(references, Sized):
+        raise OptionError(f"`references` must be a list of texts for each {each}, but is {references!r:.80}")
+    if not len(texts):
         raise OptionError(f"`{name}` must not be empty: there is nothing to score")
     if len(texts) != len(references):
         raise OptionError(
@@ -66,6 +68,9 @@ def check_references(
             raise OptionError(f"`references` must be a list of texts for each {each}, but entry {number} is one text")
         if not alternatives:
             raise OptionError(f"`references` must not be empty for any {each}, but entry {number} is")
+        for text in alternatives:
+            if not isinstance(text, str):
+                raise OptionError(f"`references` must be texts, but in entry {number} one is {text!r:.80}")
 
 
 def reference_streams(references: Sequence[Sequence[str]]) -> list[list[str | None]]:

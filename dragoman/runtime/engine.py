@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from dragoman.config import processors
+from dragoman.config import on_processor, processors
 from dragoman.errors import OptionError, StorageError
 from dragoman.generation.narrowing import Narrowed, best_of, narrow
 from dragoman.generation.shortlist import Shortlist
@@ -208,7 +208,7 @@ class OnnxStepper:
 
 def gpu_number(device: str) -> int | None:
     """Which GPU `device` names, cuda or cuda:N; None for the CPU. An `OptionError` says if ONNX Runtime cannot compute there."""
-    if device in ("auto", "cpu"):
+    if on_processor(device):
         return None
     kind, _, number = device.partition(":")
     if kind != "cuda" or not (number or "0").isdecimal():

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from dragoman.errors import OptionError
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -27,7 +29,23 @@ class Launch:
         return self.rank == 0
 
 
+ALONE = Launch(rank=0, world=1, local_rank=0)
+"""The only process."""
+
+
 def launched() -> Launch:
-    """What the launcher says of this process; the only one, if there was no launcher."""
-    names = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
-    return Launch(*(int(os.environ.get(name) or default) for name, default in names.items()))
+    """What the launcher says of this process; the only one, if there was no launcher.
+
+    An `OptionError` says if the environment holds what no launcher says.
+    """
+    rank, world, local_rank = (_number(name, at) for name, at in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
+    return Launch(rank, world, local_rank) if world > 1 else ALONE
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name) or str(default)
+    if not text.isdecimal():
+        raise OptionError(
+            f'the environment variable {name} must be a whole number, as a launcher sets it, but is "{text}": unset it'
+        )
+    return int(text)

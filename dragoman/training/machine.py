@@ -63,7 +63,7 @@ def choose_device(name: str) -> torch.device:
         name = f"cuda:{launched().local_rank}"
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).item()  # one without numbers, as meta, fails here
     except (RuntimeError, AssertionError, NotImplementedError):
         known = [
             "cpu",

@@ -9,7 +9,6 @@ import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -282,9 +281,11 @@ def reads_files(pairs: Pairs, options: TrainOptions) -> bool:
 
 
 def _check_given(pairs: Pairs, options: TrainOptions) -> None:
-    """Raise `OptionError` if pairs that are given in Python come with an option of files, which would change nothing."""
+    """Raise `OptionError` for what cannot be pairs, and if pairs that are given in Python come with an option of files, which would change nothing."""
     if are_files(pairs):
         return
+    if not isinstance(pairs, Iterable):
+        raise OptionError(f"`pairs` must be a file, two aligned files or (source, target) pairs, but is {pairs!r:.80}")
     for name in ["group_by", *([] if reads_files(pairs, options) else sorted(FILE_OPTIONS))]:
         if getattr(options, name) != TrainOptions.model_fields[name].default:
             raise OptionError(f"`{name}` tells how a file is read, but the pairs are given in Python: leave it out")
@@ -293,18 +294,9 @@ def _check_given(pairs: Pairs, options: TrainOptions) -> None:
 def _open(pairs: Pairs, options: ReadOptions, report: ReadReport) -> Iterator[Pair]:
     if isinstance(pairs, str | Path):
         return read_pairs([pairs], options, report=report)
-    rows: list[tuple[str, str]] = []
-    paths: list[str | Path] = []
-    iterator = iter(pairs)
-    for item in iterator:
-        if not isinstance(item, str | Path):
-            rows.append(item)
-            break
-        paths.append(item)
-    if paths and not rows:
-        return read_pairs(paths, options, report=report)
-    rest = cast("Iterator[tuple[str, str]]", iterator)
-    return pairs_from_rows(chain(cast("list[tuple[str, str]]", paths), rows, rest), options, report=report)
+    if are_files(pairs):
+        return read_pairs(cast("Sequence[str | Path]", pairs), options, report=report)
+    return pairs_from_rows(cast("Iterable[tuple[str, str]]", pairs), options, report=report)
 
 
 def _held(rule: HeldOut | None) -> HeldOut | None:

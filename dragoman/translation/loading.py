@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from dragoman.config import on_processor
 from dragoman.errors import OptionError, needs_extra
 from dragoman.storage import CONFIG, PRECISIONS, WEIGHTS, ModelDirectory
 
@@ -19,20 +20,19 @@ def choose_engine(directory: ModelDirectory, engine: str, *, device: str, precis
     if engine not in ("auto", "onnx", "torch"):
         raise OptionError(f'`engine` must be auto, onnx or torch, but is "{engine}"')
     check_precision(precision)
-    on_cpu = device in ("auto", "cpu")
     if precision != "auto":
         if engine == "torch":
             raise OptionError("`precision` needs `engine` onnx, but torch is given")
-        if precision == "int8" and not on_cpu:
+        if precision == "int8" and not on_processor(device):
             raise OptionError(f'`precision` int8 computes on the cpu, but `device` is "{device}"')
         return "onnx"
     if engine != "auto":
         return engine
     if directory.is_bundle:
-        if not (on_cpu or _onnx_computes_on(device)):
+        if not _onnx_computes_on(device):
             directory.require_folder("another device")
         return "onnx"
-    if not directory.has_graphs or not (on_cpu or _onnx_computes_on(device)):
+    if not directory.has_graphs or not _onnx_computes_on(device):
         return "torch"
     if directory.graphs_are_stale:
         _log.warning(
@@ -44,7 +44,9 @@ def choose_engine(directory: ModelDirectory, engine: str, *, device: str, precis
 
 
 def _onnx_computes_on(device: str) -> bool:
-    """Whether ONNX Runtime is one for a device that is not the cpu."""
+    """Whether ONNX Runtime can compute on a device."""
+    if on_processor(device):
+        return True
     from dragoman.runtime.engine import gpu_number
 
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -23,8 +23,9 @@ def score_pairs(stepper: Stepper, texts: Texts, sources: Sequence[str], targets:
 
     A pair that cannot be used has no token scores, and a warning.
     """
-    if isinstance(sources, str) or isinstance(targets, str):
-        raise OptionError("`sources` and `targets` must be lists of texts, but one is a text")
+    for given in (sources, targets):
+        if isinstance(given, str) or not isinstance(given, Sized):
+            raise OptionError(f"`sources` and `targets` must be lists of texts, but one is {given!r:.80}")
     if len(sources) != len(targets):
         raise OptionError(f"`targets` must have one entry per source, but {len(targets)} stand against {len(sources)}")
     for text in (*sources, *targets):
