@@ -137,7 +137,9 @@ def test_of_two_columns_of_one_name_none_is_chosen(suffix: str, separator: str, 
 
 
 @pytest.mark.parametrize(
-    "pairs", [None, 5, {"a": "b"}, b"a\tb", [("a", "b", "c")], (n for n in ["pairs.tsv"])], ids=str
+    "pairs",
+    [None, 5, {"a": "b"}, b"a\tb", [("a", "b", "c")], (n for n in ["pairs.tsv"])],
+    ids=["nothing", "a number", "a dict", "bytes", "three texts", "names of files"],
 )
 def test_what_cannot_be_pairs_is_a_named_error(pairs: Any, tmp_path: Path) -> None:
     with pytest.raises(DragomanError, match=r"source, target"):
@@ -215,7 +217,6 @@ def test_an_archive_is_named_and_never_read_as_text(content: bytes, what: str, t
 
 
 def test_dates_that_python_cannot_hold_are_no_text(tmp_path: Path) -> None:
-
     from pyarrow import parquet
 
     kinds = {
