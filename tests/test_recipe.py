@@ -70,7 +70,7 @@ def test_more_data_wants_less_dropout(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["text", "symbols"])
 def test_few_passes_want_no_dropout(kind: str) -> None:
-    """Ten tokens in each of 90,000 targets: a pass is four minutes of a thread for 256 units, and 1,200 batches of 750."""
+    """Ten tokens in each of 90,000 pairs: a pass is six minutes of a thread for 256 units, and 1,200 batches of 750."""
     summary = data(kind=kind, pairs=90_000, target_tokens=10.0)
     usual = recipe(summary).dropout
     assert usual > 0
@@ -79,7 +79,10 @@ def test_few_passes_want_no_dropout(kind: str) -> None:
         assert recipe(summary, **brief, dropout=0.4).dropout == 0.4
         assert recipe(summary, **brief, r_drop=1).dropout == usual  # two passes without dropout would be the same
     assert recipe(replace(summary, processor_minutes=10)).dropout == 0
-    assert recipe(replace(summary, processor_minutes=10, pairs=10_000)).dropout > 0
+    some = replace(summary, processor_minutes=10, pairs=12_000)
+    assert recipe(some).dropout > 0
+    assert recipe(replace(some, longer_tokens=25.0)).dropout == 0  # long sources take their time, too
+    assert recipe(replace(some, longer_tokens=25.0, native_bfloat16=True)).dropout > 0
     _, reasons = choose(TrainOptions(epochs=3), summary)
     assert "few passes" in next(reason.why for reason in reasons if reason.name == "dropout")
 
