@@ -308,9 +308,13 @@ def test_an_interrupt_while_graphs_are_made_says_how_to_go_on(
     """Law: whenever a training is stopped, the last line says what is there and how it goes on, and that works."""
     (tmp_path / "pairs.tsv").write_text(PAIRS, encoding="utf-8")
     out = tmp_path / "model"
-    with monkeypatch.context() as patch:
-        patch.setattr(ModelDirectory, "write_graphs", lambda *_, **__: os.kill(os.getpid(), number))
-        code, _, told = run("train", tmp_path / "pairs.tsv", "--out", out, *TINY)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(ModelDirectory, "write_graphs", lambda *_, **__: os.kill(os.getpid(), number))
+            code, _, told = run("train", tmp_path / "pairs.tsv", "--out", out, *TINY)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert code == 130
     assert told.endswith(f"has no ONNX graphs yet; make them with: dragoman train --resume {out}\n")
     assert not ModelDirectory.open(out).has_graphs
