@@ -93,9 +93,8 @@ class Encoder(nn.Module):
         position = torch.arange(source_ids.size(1), device=source_ids.device)
         mask = position < source_lengths.unsqueeze(1)
         states = reverse_within_length(inputs, source_lengths) if self.reverse_source else inputs
-        if (
-            self.forward_layers[0].cell == "rnn_relu"
-        ):  # at padding it may grow without bounds, and no weight makes that 0
+        if self.forward_layers[0].cell == "rnn_relu":
+            # At padding its state may grow without bounds, and no weight of attention makes infinity 0.
             states = states.masked_fill(~mask.unsqueeze(2), 0)
         return Encoded(Memory(states, mask, context=finals[-1][0]), tuple(finals))
 
