@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from dragoman.config import SearchOptions
+from dragoman.corpus.tokenization import Tokenizer
 from dragoman.generation.search import search
 from dragoman.model.stepper import TorchStepper
 from dragoman.storage import ModelDirectory
-from dragoman.training.continuing import tokenizers_of
 from dragoman.training.preparation import reopen
 from dragoman.training.risk import COSTS, References
 from dragoman.translation.loading import load_model
@@ -45,7 +45,7 @@ def main() -> None:
     arguments = parser.parse_args()
     directory = ModelDirectory.open(arguments.model)
     metric = arguments.metric or directory.config["recipe"]["risk_metric"]
-    pairs = reopen(directory.training / "data", *tokenizers_of(directory)).train
+    pairs = reopen(directory.training / "data", *Tokenizer.of_model(directory.config, directory.read_text)).train
     cost, references = COSTS[metric], References(pairs)
     rows = np.random.default_rng(0).integers(0, len(pairs), arguments.sources).tolist()
     sources = [pairs.source(row).tolist() for row in rows]

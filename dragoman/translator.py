@@ -55,7 +55,8 @@ class Translator:
         engine: str = "auto",
         precision: str = "auto",
     ) -> None:
-        machine = MachineOptions(device=device, threads=threads)  # or an error
+        usual = device == "auto" and threads is None
+        machine = MachineOptions.of(None if usual else MachineOptions(device=device, threads=threads))  # or an error
         device, threads = self._machine = machine.device, machine.threads
         self.directory = directory
         self.config = directory.config

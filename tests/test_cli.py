@@ -11,7 +11,7 @@ from dragoman.cli import main
 from dragoman.cli.app import COMMANDS, command
 from dragoman.cli.arguments import flag
 from dragoman.cli.failures import ELSEWHERE
-from dragoman.cli.flags import arrange, flags_of, with_file
+from dragoman.cli.flags import arrange, flags_of, with_file, with_only
 from dragoman.config import MachineOptions, SearchOptions, TrainOptions
 from dragoman.errors import DataError, OptionError
 
@@ -38,6 +38,22 @@ def test_a_value_may_look_like_an_option() -> None:
 def test_help_is_asked_for_by_its_short_name_only_before_text() -> None:
     assert arrange(["-h"], command("translate")) == ["--help", "--"]
     assert arrange(["model", "-h"], command("translate")) == ["--", "model", "-h"]
+
+
+def test_cyclopts_hears_of_the_flags_that_are_there_alone() -> None:
+    def left(*flags: str) -> list[str]:
+        return list(inspect.signature(with_only(flags, command("train"))).parameters)
+
+    assert left() == ["pairs"]
+    assert left("--no-jamo", "--source=1", "--source=2", "--from=model", "--json") == [
+        "pairs",
+        "as_json",
+        "source",
+        "jamo",
+        "from_model",
+    ]
+    for whole in (["--epochs=3", "--epoch=3"], ["--epochs=3", "--help"]):
+        assert left(*whole) == list(inspect.signature(command("train")).parameters)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dragoman.config import SearchOptions, TrainOptions
+from dragoman.config import Options, SearchOptions, TrainOptions
 from dragoman.errors import OptionError
 
 
@@ -76,3 +76,13 @@ def test_a_column_number_and_a_path_stand_for_their_text() -> None:
 
 def test_only_what_was_given_counts_as_set() -> None:
     assert TrainOptions(layers=2).model_fields_set == {"layers"}
+
+
+def _models(of: type[Options] = Options) -> list[type[Options]]:
+    return [each for model in of.__subclasses__() for each in (model, *_models(model))]
+
+
+@pytest.mark.parametrize("model", _models(), ids=lambda model: str(model.__name__))
+def test_defaults_are_what_a_check_of_them_gives(model: type[Options]) -> None:
+    assert model.of(None) == model()
+    assert model.of(None).model_fields_set == model().model_fields_set == set()

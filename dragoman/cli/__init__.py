@@ -6,11 +6,14 @@ is run (or its help is asked for).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one `dragoman` command (default: that of the process) and return the exit code."""
+    # Or pydantic looks through all that is installed for plugins, at the price of half an import of NumPy.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         from dragoman.cli.app import run
 

@@ -42,8 +42,8 @@ Examples:
   dragoman COMMAND --help                    every option of a command"""
 
 
-def build(running: str | None = None) -> App:
-    """The application; of its commands only the module of the one that is `running` is imported."""
+def build(running: Callable[..., None] | None = None) -> App:
+    """The application; of its commands only the module of the one that is `running` has been imported."""
     app = App(
         name="dragoman",
         help="From a file of pairs to a trained and measured sequence-to-sequence model.",
@@ -58,8 +58,8 @@ def build(running: str | None = None) -> App:
         result_action="return_value",
     )
     for position, (name, summary) in enumerate(COMMANDS.items()):
-        if name == running:
-            app.command(command(name), name=name, help_epilogue="", sort_key=position)
+        if running is not None and name == running.__name__:
+            app.command(running, name=name, help_epilogue="", sort_key=position)
         else:
             app.command(f"dragoman.cli.{name}:{name}", name=name, help=summary, sort_key=position)
     return app
@@ -73,8 +73,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _use_utf8()
         WORDS.set(tuple(words))
         FLAGS.set(())
-        tokens = _tokens(words)
-        build(tokens[0] if tokens else None)(tokens)
+        running, tokens = _parts(words)
+        build(running)(tokens)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         code = failures.report(error, command=words[0] if words else "")
@@ -89,17 +89,18 @@ def command(name: str) -> Callable[..., None]:
     return function
 
 
-def _tokens(words: list[str]) -> list[str]:
-    """What cyclopts is to parse; from here on messages know the flags of the command."""
+def _parts(words: list[str]) -> tuple[Callable[..., None] | None, list[str]]:
+    """The function to run and what cyclopts is to parse; from here on messages know the flags of the command."""
     if not words or words[0] in ("--help", "-h", "--version"):
-        return words[:1]
+        return None, words[:1]
     if words[0] not in COMMANDS:
         raise failures.unknown_command(words[0], [*COMMANDS, "--help", "--version"])
-    from dragoman.cli.flags import arrange, flags_of
+    from dragoman.cli.flags import arrange, flags_of, with_only
 
     function = command(words[0])
     FLAGS.set(flags_of(function))
-    return [words[0], *arrange(words[1:], function)]
+    tokens = arrange(words[1:], function)
+    return with_only(tokens[: tokens.index("--")], function), [words[0], *tokens]
 
 
 def _open_missing_streams() -> None:

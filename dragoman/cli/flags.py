@@ -60,7 +60,8 @@ def flags_of_models(command: Command) -> Command:
     def spread(*words: str, **given: Any) -> None:
         for name, model in models.items():
             fields = {key: given.pop(key) for key in list(given) if key in model.model_fields}
-            given[name] = model(**{key: value for key, value in fields.items() if value is not None})
+            values = {key: value for key, value in fields.items() if value is not None}
+            given[name] = model(**values) if values else model.of(None)
         command(*words, **given)
 
     spread.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
@@ -139,13 +140,43 @@ def flags_of(command: Callable[..., None]) -> dict[str, bool]:
     flags = {"--help": False}
     for parameter in inspect.signature(command).parameters.values():
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-            hint, description = typing.get_args(parameter.annotation)
-            is_switch = bool in _kinds(hint)
-            for name in description.name or (flag(parameter.name),):
-                flags[name] = not is_switch
-                if is_switch and description.negative != ():
-                    flags[f"--no-{name[2:]}"] = False
+            flags.update(_flags(parameter))
     return flags
+
+
+def _flags(parameter: inspect.Parameter) -> dict[str, bool]:
+    """What one keyword-only parameter is called on the command line, and whether a value follows it."""
+    hint, description = typing.get_args(parameter.annotation)
+    is_switch = bool in _kinds(hint)
+    flags = dict.fromkeys(description.name or (flag(parameter.name),), not is_switch)
+    if is_switch and description.negative != ():
+        flags |= {f"--no-{name[2:]}": False for name in flags}
+    return flags
+
+
+def with_only(flags: Iterable[str], command: Callable[..., None]) -> Callable[..., None]:
+    """`command` without the optional flags that are not among `flags`: cyclopts takes time for each flag that it is told of.
+
+    It stays whole if one of `flags` is unknown or asks for help, so that cyclopts says what there is.
+    """
+    given = {words.partition("=")[0] for words in flags}
+    if "--help" in given or not given <= flags_of(command).keys():
+        return command
+
+    @functools.wraps(command)
+    def narrowed(*words: str, **given: Any) -> None:
+        command(*words, **given)
+
+    narrowed.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            parameter
+            for parameter in inspect.signature(command).parameters.values()
+            if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+            or parameter.default is inspect.Parameter.empty
+            or not given.isdisjoint(_flags(parameter))
+        ]
+    )
+    return narrowed
 
 
 def with_file(options: Model, path: Path | None) -> Model:

@@ -14,7 +14,7 @@ def open_model(name: str, machine: EngineOptions, others: CompanionOptions | Non
     """What `load` gives for a model, and for those that help it to choose."""
     from dragoman import load
 
-    others = others or CompanionOptions()
+    others = CompanionOptions.of(others)
     return load(
         name,
         device=machine.device,

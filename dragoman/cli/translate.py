@@ -175,7 +175,9 @@ def _given(
     from dragoman.corpus.reading import SourceLine, read_sources
 
     if sentences:
-        return _Given((SourceLine(text, number) for number, text in enumerate(sentences, start=1)), ReadOptions())
+        return _Given(
+            (SourceLine(text, number) for number, text in enumerate(sentences, start=1)), ReadOptions.of(None)
+        )
     options = as_read(translator.config, reading, [input or "-"], nameless="text")
     check_columns(translator, len(options.source) or translator.source_columns)
     lines = read_sources(input or "-", options, columns=translator.source_columns)

@@ -132,7 +132,7 @@ def check_pairs(
     and group, without the rows of definite findings; a name that ends in .gz is compressed. Raises `DataError` if
     nothing is usable, `StorageError` if the copy cannot be written; the copy appears whole or not at all.
     """
-    options = options or ReadOptions()
+    options = ReadOptions.of(options)
     if write is None and overwrite:
         raise OptionError("`overwrite` is for the file given by `write`: give that too, or leave it out")
     if write is not None:

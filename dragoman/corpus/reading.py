@@ -107,7 +107,7 @@ def read_pairs(
     read: `DataError` for a missing column, damaged compression, unequal aligned files, or the first unusable row under
     `strict`.
     """
-    options = options or ReadOptions()
+    options = ReadOptions.of(options)
     report = report if report is not None else ReadReport()
     layout = _layout([str(path) for path in paths], options)
     if layout.format == "text" and len(layout.paths) == 1:
@@ -173,7 +173,7 @@ def pairs_from_rows(
 
     Several source columns are joined by TAB. `name` is what messages call the rows.
     """
-    options = options or ReadOptions()
+    options = ReadOptions.of(options)
     report = report if report is not None else ReadReport()
     report.name = name
     columns = 0
@@ -199,7 +199,7 @@ def read_sources(path: str | Path, options: ReadOptions | None = None, *, column
     on), or with `options.source`, or in a csv, tsv, jsonl or parquet file, it is the source columns, which are found as
     `read_pairs` finds them. A line that cannot be used comes with `text=None` and the reason.
     """
-    options = options or ReadOptions()
+    options = ReadOptions.of(options)
     path = str(path)
     by_columns = options.source or options.separator or columns > 1
     layout = _layout([path], options, nameless="tsv" if by_columns else "text")

@@ -264,11 +264,19 @@ class Tokenizer:
         return cls([TokenizerColumn(m, bool(j), _load(f, read(f))) for f, m, j in fields], name=str(name))
 
     @classmethod
-    def of_model(cls, config: dict[str, Any], side: str, read: Callable[[str], str]) -> Tokenizer:
-        """The tokenizer of a model's `side`, source or target; `config` is the model's.
+    def of_model(cls, config: dict[str, Any], read: Callable[[str], str]) -> tuple[Tokenizer, Tokenizer]:
+        """The tokenisers of a model's source and target, the same object twice with a shared vocabulary; `config` is the model's.
 
-        Raises `StorageError` as `from_files` does, and if it is not the one that the model was trained with.
+        Raises `StorageError` as `from_files` does, and if they are not those that the model was trained with.
         """
+        of, sizes = config["tokenizer"], config["architecture"]
+        source = cls._of_side("source", config, read)
+        if of["source"] == of["target"] and sizes.get("source_vocab_size") == sizes.get("target_vocab_size"):
+            return source, source
+        return source, cls._of_side("target", config, read)
+
+    @classmethod
+    def _of_side(cls, side: str, config: dict[str, Any], read: Callable[[str], str]) -> Tokenizer:
         tokenizer = cls.from_files(config["tokenizer"][side], read)
         words = config["architecture"].get(f"{side}_vocab_size")
         if tokenizer.vocab_size != words:

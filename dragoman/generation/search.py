@@ -39,7 +39,7 @@ def search(
 
         search(stepper, [[5, 6, 7]], options=SearchOptions(beam_size=5))[0][0].ids
     """
-    options = options or SearchOptions()
+    options = SearchOptions.of(options)
     plan = make_plan(source_ids, stepper.vocab_size, options=options, constraints=constraints)
     if not plan.source_ids:
         return []

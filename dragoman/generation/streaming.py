@@ -45,7 +45,7 @@ def stream(
 
     All `ids` together are the hypothesis's. Raises `OptionError` for methods whose outputs are certain only at the end.
     """
-    options = options or SearchOptions()
+    options = SearchOptions.of(options)
     check_method(options)
     if options.method == "sample":  # the first sample is the same without the others
         options = options.model_copy(update={"num_hypotheses": 1})

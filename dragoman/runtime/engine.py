@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,7 +59,10 @@ class OnnxStepper:
         device: str = "cpu",
     ) -> None:
         self._gpu = gpu_number(device)
-        self._encoder, self._decoder = (_session(graph, threads, self._gpu) for graph in (encoder, decoder))
+        with ThreadPoolExecutor(2) as both:
+            self._encoder, self._decoder = both.map(
+                lambda graph: _session(graph, threads, self._gpu), (encoder, decoder)
+            )
         outputs = {output.name: output for output in self._decoder.get_outputs()}
         self._shortlist = shortlist
         self._always: Ints = np.zeros(0, np.int64)

@@ -52,7 +52,7 @@ class Earlier:
             return None
         directory = ModelDirectory.open(locate(options.from_model))
         directory.require_folder("training on")
-        earlier = cls(directory, tokenizers_of(directory))
+        earlier = cls(directory, Tokenizer.of_model(directory.config, directory.read_text))
         earlier._check(options)
         return earlier
 
@@ -111,15 +111,6 @@ class Earlier:
             raise OptionError(
                 f"`source` must name the {columns} source column{'s' * (columns > 1)} that the model at {place} reads"
             )
-
-
-def tokenizers_of(directory: ModelDirectory) -> tuple[Tokenizer, Tokenizer]:
-    """The tokenisers of a model directory: the same object twice with a shared vocabulary."""
-    config = directory.config
-    source = Tokenizer.of_model(config, "source", directory.read_text)
-    if config["tokenizer"]["source"] == config["tokenizer"]["target"]:
-        return source, source
-    return source, Tokenizer.of_model(config, "target", directory.read_text)
 
 
 def unknown_share(pairs: EncodedPairs) -> float:

@@ -16,6 +16,7 @@ import torch
 from dragoman.config import MachineOptions, SearchOptions, TrainOptions
 from dragoman.corpus.batching import BatchPlan
 from dragoman.corpus.subword_dropout import SplitAnew
+from dragoman.corpus.tokenization import Tokenizer
 from dragoman.errors import Interrupted, OptionError, ProcessError, StorageError, counted
 from dragoman.evaluation.metrics import MetricName, Scores
 from dragoman.evaluation.plots import training_svg
@@ -26,7 +27,7 @@ from dragoman.places import placed, sole_trainer
 from dragoman.storage import CARD, CONFIG, CURVES, GRAPHS, TRAINING, ModelDirectory
 from dragoman.training.card import beside_plan, model_card
 from dragoman.training.checkpoint import load_tensors, load_weights, read_progress, save_checkpoint
-from dragoman.training.continuing import Earlier, tokenizers_of
+from dragoman.training.continuing import Earlier
 from dragoman.training.events import Evaluated, Event, Listener, Note, ignore
 from dragoman.training.first_weights import check_frozen, stored_model
 from dragoman.training.interrupt import stop_on_interrupt, terminated_as_interrupted
@@ -160,7 +161,7 @@ def _reopened(path: Path, options: TrainOptions, listener: Listener) -> Opened |
             raise StorageError(f"{path} cannot be resumed: it has no {directory.training.name}/{part}")
     stored = _stored_recipe(directory)
     recipe, device = _with_limits(stored, directory, options), choose_device(options.device)
-    prepared = reopen(directory.training / "data", *tokenizers_of(directory))
+    prepared = reopen(directory.training / "data", *Tokenizer.of_model(directory.config, directory.read_text))
     plan = _batch_plan(prepared, recipe)
     run = Run.of(read_progress(directory.training / LAST))
     if recipe != stored:

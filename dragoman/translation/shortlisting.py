@@ -85,7 +85,7 @@ def make_shortlist(
     folder = tempfile.TemporaryDirectory(prefix="dragoman-") if paths else nullcontext(str(directory.training / "data"))
     with folder as path:
         if paths:
-            _encode(texts, paths, options or ReadOptions(), Path(path), listener)
+            _encode(texts, paths, ReadOptions.of(options), Path(path), listener)
         encoded = _open(Path(path), directory)
         table = align(encoded, target_vocab_size=vocab, watch=lambda *news: listener(Stage(*news)))
         arrays = _arrays(table, texts, best=best, frequent=frequent)

@@ -46,14 +46,18 @@ class Texts:
         self._automata: dict[str, Automaton] = {}
 
     @cached_property
+    def _tokenizers(self) -> tuple[Tokenizer, Tokenizer]:
+        return Tokenizer.of_model(self._config, self._read)
+
+    @property
     def source_tokenizer(self) -> Tokenizer:
         """Text to ids on the source side."""
-        return Tokenizer.of_model(self._config, "source", self._read)
+        return self._tokenizers[0]
 
-    @cached_property
+    @property
     def target_tokenizer(self) -> Tokenizer:
         """Ids to text on the target side."""
-        return Tokenizer.of_model(self._config, "target", self._read)
+        return self._tokenizers[1]
 
     @property
     def normalization(self) -> Normalization:
