@@ -14,7 +14,7 @@ from dragoman.config import TrainOptions
 from dragoman.errors import OptionError
 from dragoman.evaluation.metrics import score
 from dragoman.presets import PRESETS, find_preset
-from dragoman.training.recipe import HURRIED, UNHURRIED, DataSummary, Recipe, check_before_data, choose
+from dragoman.training.recipe import HURRIED, UNHURRIED, DataSummary, Kind, Recipe, check_before_data, choose
 
 
 def data(**more: object) -> DataSummary:
@@ -105,8 +105,18 @@ def test_a_dictionary_gets_a_wide_model_where_that_is_soon_trained() -> None:
         assert chosen.batch_tokens > narrow.batch_tokens
         assert chosen.epochs > narrow.epochs
     assert recipe(replace(summary, processor_minutes=UNHURRIED - 1)).hidden_size == narrow.hidden_size
-    for other in (data(pairs=99_999, kind="symbols"), data(pairs=100_000, kind="text")):  # not measured
-        assert recipe(replace(other, on_gpu=True)) == recipe(other)
+
+
+@pytest.mark.parametrize("kind", ["symbols", "text"])
+def test_a_gpu_gets_wide_models_and_large_batches(kind: Kind) -> None:
+    for pairs in (8_000, 40_000, 1_000_000):
+        summary = data(pairs=pairs, kind=kind)
+        chosen, usual = recipe(replace(summary, on_gpu=True)), recipe(summary)
+        assert (chosen.hidden_size, chosen.learning_rate, chosen.dropout) == (512, 2e-3, usual.dropout)
+        assert chosen.batch_tokens > usual.batch_tokens
+        assert chosen.epochs >= usual.epochs
+    few = data(pairs=7_999, kind=kind)  # not measured
+    assert recipe(replace(few, on_gpu=True)) == recipe(few)
 
 
 def test_passes_count_every_batch_of_a_step_and_a_wider_model_makes_fewer() -> None:

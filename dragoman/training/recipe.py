@@ -27,8 +27,11 @@ HURRIED = 45
 """Minutes of one processor thread below which a narrow model gets further (benchmarks/recipes: eng-fra.md, symbols.md)."""
 
 UNHURRIED = 240
-"""Minutes of one processor thread from which a dictionary is worth a wide model; on a GPU it always is (benchmarks/recipes:
-symbols.md)."""
+"""Minutes of one processor thread from which a dictionary is worth a wide model (benchmarks/recipes: symbols.md)."""
+
+FILLS_GPU = 8_000
+"""Pairs from which a GPU trains a wide model with large batches, which take as long there as small ones (benchmarks/recipes:
+symbols.md, eng-fra.md)."""
 
 FEW = 8
 """Passes over the data in which nothing can be learned by heart that should not (benchmarks/recipes: eng-fra.md, symbols.md)."""
@@ -247,19 +250,20 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
     """What the default preset chooses from the data, and from the limits in `options`: name -> (value, reason)."""
     pairs, symbols = data.pairs, data.kind == "symbols"
     size = counted(pairs, "pair")
-    small, large = pairs < 8_000, pairs >= 40_000
+    small, large, dictionary = pairs < 8_000, pairs >= 40_000, symbols and pairs >= 100_000
     # Words and phones need less room than sentences, and a narrower model takes half the time.
     width, room = 512 if pairs >= 400_000 else 384 if large and not symbols else 256, size
-    wide = symbols and pairs >= 100_000 and (data.on_gpu or (data.processor_minutes or 0) >= UNHURRIED)
+    on_gpu = data.on_gpu and pairs >= FILLS_GPU
+    wide = on_gpu or (dictionary and (data.processor_minutes or 0) >= UNHURRIED)
     if wide:
-        width, room = 512, f"{size}, and " + ("a GPU" if data.on_gpu else "time for a wide model")
+        width, room = 512, f"{size}, and " + ("a GPU" if on_gpu else "time for a wide model")
     hurried = data.processor_minutes is not None and data.processor_minutes < HURRIED
     if hurried and width > 256:  # a step teaches a narrow model as much at first, and takes half the time
         width, room = 256, "time is short, and a narrow model makes more steps"
-    epochs = max(10, min(200, round((40 if wide else 20) * (100_000 / max(1, pairs)) ** 0.45)))
+    epochs = max(10, min(200, round((40 if wide and dictionary else 20) * (100_000 / max(1, pairs)) ** 0.45)))
     # Small batches win when time is short: twice the steps for a tenth of the speed.
     batch = 1_500 if pairs >= 400_000 and not hurried else 750 if pairs >= 8_000 else 500 if pairs >= 2_000 else 300
-    batch = 6_000 if wide else batch
+    batch = (6_000 if pairs >= 100_000 else 3_000) if wide else batch
     tie = "all" if data.shared_vocabulary and not symbols else "target"
     rate, rated = (1e-3 if width == 512 and not wide else 2e-3), size
     embeddings, faster = EMBEDDINGS_LEARN / rate, "a row learns only when its token occurs, so it learns faster"
@@ -271,7 +275,7 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
     if not options.r_drop:  # which compares two masks
         if _passes(data, options, width=width, batch_tokens=batch) < FEW:
             dropout, words, masked = 0.0, 0.0, "too few passes over the data to overfit"
-        elif symbols and pairs >= 100_000:
+        elif dictionary:
             dropout, masked = 0.0, f"{size}: new words are like known ones, which are to be learned by heart"
     return {
         "cell": ("lstm", "the strongest recurrent cell in the literature"),
