@@ -156,7 +156,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         int | None,
         option(
             "Model",
-            description="Width of a recurrent layer; each direction of a bidirectional one has half. Default: 256 to 512, by data and time limit.",
+            description="Width of a recurrent layer; each direction of a bidirectional one has half. Default: 256 to 512, by data, time limit and device.",
             ge=1,
             le=16384,
         ),
@@ -261,7 +261,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         int | None,
         option(
             "Training",
-            description="Maximum tokens of a batch on either side, padding included; lower it to save memory. Default: 300 to 1500, by the number of pairs.",
+            description="Maximum tokens of a batch on either side, padding included; lower it to save memory. Default: 300 to 1500, by the number of pairs; more on a GPU.",
             ge=1,
         ),
     ] = None
