@@ -166,6 +166,16 @@ def test_an_error_that_cannot_be_said_still_has_its_code(stream: str) -> None:
     assert done.returncode == 2
 
 
+@pytest.mark.parametrize("words", ["--help", "--version", "train --help", "info"])
+def test_a_reader_that_has_gone_away_is_not_worth_a_word(words: str, trained: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "dragoman", *words.split(), *([str(trained)] if words == "info" else [])]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 def test_a_device_that_is_not_there_is_one_line_of_a_benchmark(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,6 +76,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         running, tokens = _parts(words)
         build(running)(tokens)
         sys.stdout.flush()
+    except SystemExit:  # how rich, which prints the help, leaves when its reader has gone away
+        return failures.READER_GONE
     except (Exception, KeyboardInterrupt) as error:
         code = failures.report(error, command=words[0] if words else "")
         _flush()
