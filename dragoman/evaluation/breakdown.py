@@ -225,10 +225,7 @@ def worst_sentences(
     check_references(hypotheses, references)
     if count < 1:
         raise OptionError(f"`count` must be at least 1, but is {count}")
-    if len(sources) != len(hypotheses):
-        raise OptionError(
-            f"`sources` must have one entry per hypothesis, but {len(sources)} stand for {len(hypotheses)}"
-        )
+    _check_count("sources", sources, hypotheses)
     metric: MetricName = "wer" if writing == "symbols" else "chrf"
     values = corpus_score(metric, sentence_statistics(metric, hypotheses, references, writing=writing))
     badness = values if metric == "wer" else 100.0 - values

@@ -7,7 +7,6 @@ correct it (beta calibration: Kull, Silva Filho and Flach 2017).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -79,18 +78,6 @@ class Coverage:
             "risk": self.risk.tolist(),
             "area": self.area,
         }
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """A confidence below which a system says nothing."""
-
-    threshold: float
-    """Answer if the confidence is at least this."""
-    coverage: float
-    """Share of the outputs that are answered, on the data it was chosen on."""
-    risk: float
-    """Share of wrong outputs among the answered, on that data."""
 
 
 @dataclass(frozen=True)
@@ -212,22 +199,6 @@ def risk_coverage(confidences: ArrayLike, correct: ArrayLike) -> Coverage:
     return Coverage(sorted_values[last], coverage, risk, area)
 
 
-def threshold_for_risk(confidences: ArrayLike, correct: ArrayLike, *, risk: float) -> Threshold:
-    """The threshold that answers most while at most a share `risk` of the answers is wrong, on this data.
-
-    Raises `OptionError` if even the most confident outputs are wrong more often.
-    """
-    if not 0 <= risk <= 1:
-        raise OptionError(f"`risk` must be a share from 0 to 1, but is {risk}")
-    curve = risk_coverage(confidences, correct)
-    good = np.flatnonzero(curve.risk <= risk)
-    if not len(good):
-        least = float(curve.risk.min())
-        raise OptionError(f"`risk` cannot be as low as {risk:g} on this data: its lowest is {least:.4g}")
-    k = good[-1]
-    return Threshold(float(curve.threshold[k]), float(curve.coverage[k]), float(curve.risk[k]))
-
-
 def _check_probabilities(values: Floats) -> None:
     if values.min() < 0 or values.max() > 1:
         raise OptionError(
@@ -235,7 +206,7 @@ def _check_probabilities(values: Floats) -> None:
         )
 
 
-def _checked(values: ArrayLike, correct: ArrayLike | Sequence[bool]) -> tuple[Floats, NDArray[np.bool_]]:
+def _checked(values: ArrayLike, correct: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
     numbers, right = np.asarray(values, dtype=np.float64), np.asarray(correct, dtype=bool)
     if numbers.ndim != 1 or numbers.shape != right.shape:
         raise OptionError(

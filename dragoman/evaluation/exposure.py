@@ -18,8 +18,12 @@ from dragoman.errors import OptionError
 Floats = NDArray[np.float64]
 Ids = Sequence[int]
 
+RUN = 2
+"""Words in a row that are the reference's where an output has come back to it."""
+MAX_SHIFT = 3
+"""Positions that they may be away from where the reference has them."""
 _MOST = 10_000
-"""Words that are followed or compared, at most: no output is longer."""
+"""Words that are followed, at most: no output is longer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,15 +86,13 @@ def measure_gap(
     free: Sequence[Ids],
     *,
     horizon: int = 10,
-    run: int = 2,
-    max_shift: int = 3,
 ) -> Gap:
     """Compare predictions with references, all as ids with the end token; `forced[i]` is as long as `references[i]`.
 
     `forced[i][t]` is the best word after the true words 0 to t-1, `free[i]` the greedy output. `horizon` is how many words
-    after the first error are followed; `run` and `max_shift` say what counts as recovery (see `recovery_delay`).
+    after the first error are followed.
     """
-    _check(references, forced, free, horizon=horizon, run=run, max_shift=max_shift)
+    _check(references, forced, free, horizon)
     longest = max(map(len, references))
     forced_right = _right(references, forced, longest)
     free_right = _right(references, free, longest)
@@ -98,9 +100,9 @@ def measure_gap(
     counts = exists.sum(axis=0)
     errors = [first_error(reference, output) for reference, output in zip(references, free, strict=True)]
     delays = [
-        recovery_delay(references[i], free[i], first=position, run=run, max_shift=max_shift)
+        recovery_delay(references[i], free[i], first=position)
         for i, position in enumerate(errors)
-        if position is not None and position + 1 + run < len(references[i])
+        if position is not None and position + 1 + RUN < len(references[i])
     ]
     back = tuple(delay for delay in delays if delay is not None)
     after, forced_after, free_after = _after_error(forced_right, free_right, exists, errors, horizon)
@@ -133,16 +135,16 @@ def first_error(reference: Ids, output: Ids) -> int | None:
     return None if len(reference) == len(output) else min(len(reference), len(output))
 
 
-def recovery_delay(reference: Ids, output: Ids, *, first: int, run: int = 2, max_shift: int = 3) -> int | None:
+def recovery_delay(reference: Ids, output: Ids, *, first: int) -> int | None:
     """Words from the first error to where `output` is back on the reference's track, or None if it never is.
 
-    Back on track: `run` words in a row are the reference's, at most `max_shift` positions away, neither before the
+    Back on track: `RUN` words in a row are the reference's, at most `MAX_SHIFT` positions away, neither before the
     error. The earliest such place counts. The end token is no word: nearly every output ends as it should.
     """
     true, mine = list(reference[:-1]), list(output[:-1] if output[-1:] == reference[-1:] else output)
-    for start in range(first, len(mine) - run + 1):
-        for other in range(max(first, start - max_shift), min(len(true) - run, start + max_shift) + 1):
-            if mine[start : start + run] == true[other : other + run]:
+    for start in range(first, len(mine) - RUN + 1):
+        for other in range(max(first, start - MAX_SHIFT), min(len(true) - RUN, start + MAX_SHIFT) + 1):
+            if mine[start : start + RUN] == true[other : other + RUN]:
                 return start - first
     return None
 
@@ -178,7 +180,7 @@ def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> Floats:
     return np.asarray(np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0))
 
 
-def _check(references: Sequence[Ids], forced: Sequence[Ids], free: Sequence[Ids], **limits: int) -> None:
+def _check(references: Sequence[Ids], forced: Sequence[Ids], free: Sequence[Ids], horizon: int) -> None:
     if not references:
         raise OptionError("`references` must not be empty: there is nothing to compare")
     if not len(references) == len(forced) == len(free):
@@ -190,9 +192,7 @@ def _check(references: Sequence[Ids], forced: Sequence[Ids], free: Sequence[Ids]
             raise OptionError(
                 f"`forced` must predict every word of a reference that has one, but entry {number} has {len(predicted)} of {len(reference)}"
             )
-    for name, value in limits.items():
-        least = 0 if name == "max_shift" else 1
-        if value < least:
-            raise OptionError(f"`{name}` must be at least {least}, but is {value}")
-        if value > _MOST:
-            raise OptionError(f"`{name}` must be at most {_MOST}, but is {value}")
+    if horizon < 1:
+        raise OptionError(f"`horizon` must be at least 1, but is {horizon}")
+    if horizon > _MOST:
+        raise OptionError(f"`horizon` must be at most {_MOST}, but is {horizon}")

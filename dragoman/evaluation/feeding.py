@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from dragoman.config import SearchOptions
 from dragoman.evaluation.exposure import Gap, measure_gap
-from dragoman.evaluation.forcing import force
+from dragoman.evaluation.forcing import AT_ONCE, force
 from dragoman.evaluation.metrics import closest
 from dragoman.generation.search import search
 from dragoman.generation.stepper import EOS
@@ -40,18 +40,13 @@ def _nearest(output: Ids, references: Sequence[Ids]) -> list[int]:
     return list(references[closest(words, [[str(i) for i in ids] for ids in references])[2]])
 
 
-def _greedy(
-    stepper: TorchStepper, source_ids: Sequence[Ids], listener: Callable[[int], None], batch_size: int = 64
-) -> list[list[int]]:
+def _greedy(stepper: TorchStepper, source_ids: Sequence[Ids], listener: Callable[[int], None]) -> list[list[int]]:
     """The greedy output of every source; the end token stands where the model ended by itself."""
     order = sorted(range(len(source_ids)), key=lambda i: len(source_ids[i]))
     outputs: dict[int, list[int]] = {}
-    for rows in _chunks(order, batch_size):
+    for start in range(0, len(order), AT_ONCE):
+        rows = order[start : start + AT_ONCE]
         found = search(stepper, [source_ids[i] for i in rows], options=SearchOptions(beam_size=1))
         outputs |= {i: list(hypotheses[0].ids) for i, hypotheses in zip(rows, found, strict=True)}
         listener(len(rows))
     return [outputs[i] for i in range(len(source_ids))]
-
-
-def _chunks(order: list[int], size: int) -> Iterable[list[int]]:
-    return (order[start : start + size] for start in range(0, len(order), size))

@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 
 from dragoman.generation.stepper import BOS, EOS
 from dragoman.model.seq2seq import Seq2Seq
+from dragoman.model.stepper import padded
+
+AT_ONCE = 64
+"""Pairs that are computed together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +29,7 @@ class Forced:
 
 
 @torch.inference_mode()
-def force(
-    model: Seq2Seq, source_ids: Sequence[Sequence[int]], target_ids: Sequence[Sequence[int]], *, batch_size: int = 64
-) -> list[Forced]:
+def force(model: Seq2Seq, source_ids: Sequence[Sequence[int]], target_ids: Sequence[Sequence[int]]) -> list[Forced]:
     """Teacher-force targets, ids without `<s>` and `</s>`, given their sources; results in the order given.
 
     The sum of `log_probs` is the raw score that search gives the same ids.
@@ -36,23 +38,14 @@ def force(
     device = model.decoder.embedding.weight.device
     order = sorted(range(len(source_ids)), key=lambda i: (len(source_ids[i]), len(target_ids[i])))
     results: dict[int, Forced] = {}
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        sources, lengths = _padded([source_ids[i] for i in rows], device)
-        inputs, _ = _padded([[BOS, *target_ids[i]] for i in rows], device)
-        outputs, ends = _padded([[*target_ids[i], EOS] for i in rows], device)
+    for start in range(0, len(order), AT_ONCE):
+        rows = order[start : start + AT_ONCE]
+        sources, lengths = padded([source_ids[i] for i in rows], device)
+        inputs, _ = padded([[BOS, *target_ids[i]] for i in rows], device)
+        outputs, ends = padded([[*target_ids[i], EOS] for i in rows], device)
         log_probs = model.log_probs(model(sources, lengths, inputs))
         best = log_probs.argmax(dim=2).cpu().numpy()
         own = log_probs.gather(2, outputs.unsqueeze(2)).squeeze(2).cpu().numpy()
         for row, (i, end) in enumerate(zip(rows, ends.tolist(), strict=True)):
             results[i] = Forced(best[row, :end].copy(), own[row, :end].copy())
     return [results[i] for i in range(len(source_ids))]
-
-
-def _padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """(batch, longest) ids, padded on the right, and their lengths, (batch,)."""
-    lengths = torch.tensor([len(row) for row in rows])
-    padded = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
-    for index, row in enumerate(rows):
-        padded[index, : len(row)] = torch.tensor(row)
-    return padded.to(device), lengths.to(device)

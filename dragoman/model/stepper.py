@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,11 +48,7 @@ class TorchStepper:
     def start(self, source_ids: list[list[int]]) -> TorchState:
         """Encode sources, each a non-empty list of ids."""
         self.model.eval()
-        lengths = torch.tensor([len(ids) for ids in source_ids])
-        padded = torch.zeros(len(source_ids), int(lengths.max()), dtype=torch.long)
-        for row, ids in enumerate(source_ids):
-            padded[row, : len(ids)] = torch.tensor(ids)
-        memory, state = self.model.encode(padded.to(self.device), lengths.to(self.device))
+        memory, state = self.model.encode(*padded(source_ids, self.device))
         return TorchState(memory, torch.arange(len(source_ids), device=self.device), memory, state)
 
     @torch.inference_mode()
@@ -82,6 +79,15 @@ class TorchStepper:
         if not torch.equal(source_rows, state.source_rows):
             memory = state.sources.select(source_rows)
         return TorchState(state.sources, source_rows, memory, state.decoder.select(index))
+
+
+def padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """(batch, longest) ids, padded on the right, and their lengths, (batch,)."""
+    lengths = torch.tensor([len(row) for row in rows])
+    ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = torch.tensor(row)
+    return ids.to(device), lengths.to(device)
 
 
 def _ranked(log_probs: Tensor, top_k: int | None, allowed: Bools | None, bias: Floats | None) -> tuple[Tensor, Tensor]:
