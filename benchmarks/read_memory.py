@@ -48,7 +48,7 @@ def run(stage: str, folder: Path) -> None:
         keys = PairStore.open(arrow).keys()
         done = len(split(keys, seed=1, dev=default_dev(keys)).train)
     elif stage == "batches":
-        done = sum(len(sources) for sources, _ in PairStore.open(arrow).iter_batches())
+        done = sum(len(sources) for sources, _ in PairStore.open(arrow).select().iter_batches())
     else:
         from dragoman.corpus.checking import check_pairs
 

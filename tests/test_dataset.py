@@ -23,9 +23,7 @@ WORDS = Tokenizer([learn(["ab cd ef gh"], method="word")])
 def write(folder: Path, pairs: list[tuple[str, str]], *, longest: int = 1_000, per_batch: int = 2) -> EncodedPairs:
     batches = [pairs[i : i + per_batch] for i in range(0, len(pairs), per_batch)]
     columns = [([s for s, _ in batch], [t for _, t in batch]) for batch in batches]
-    return EncodedPairs.write(
-        folder, "train", columns, CHARS, WORDS, max_source_length=longest, max_target_length=longest
-    )
+    return EncodedPairs.write(folder, "train", columns, CHARS, WORDS, longest=longest)
 
 
 def test_rows_come_back(tmp_path: Path) -> None:
@@ -51,9 +49,6 @@ def test_long_and_empty_pairs_are_left_out_and_counted(tmp_path: Path) -> None:
     )
     assert (len(encoded), encoded.dropped, encoded.empty) == (1, 2, 2)
     assert EncodedPairs.open(tmp_path, "train").dropped == 2
-    batches = [(["abcd", "a", "abcd"], ["ab", "ab cd", "ab cd"])]
-    encoded = EncodedPairs.write(tmp_path, "own", batches, CHARS, WORDS, max_source_length=4, max_target_length=1)
-    assert ([encoded.source(i).tolist() for i in range(len(encoded))], encoded.dropped) == ([CHARS.encode("abcd")], 2)
 
 
 def test_no_pairs_at_all_can_be_written_and_opened(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def as_dict(table: Translations) -> dict[tuple[int, int], float]:
 def test_probabilities_are_those_of_ibm_model_1(links: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alignment, "_CHUNK_LINKS", links)  # pairs by the chunk, or all at once
     pairs = language(30)
-    found, expected = as_dict(align(pairs, target_vocab_size=50, rounds=4)), model_1(pairs, 4)
+    found, expected = as_dict(align(pairs, target_vocab_size=50)), model_1(pairs, alignment.ROUNDS)
     assert found.keys() == expected.keys()
     assert [found[key] for key in expected] == pytest.approx(list(expected.values()))
 
@@ -103,9 +103,12 @@ def test_of_a_large_corpus_pairs_from_everywhere_are_aligned(monkeypatch: pytest
     assert 60 < table.pairs < 100
     monkeypatch.setattr(alignment, "_CHUNK_LINKS", 700)
     news: list[tuple[str, int, int]] = []
-    align(pairs, target_vocab_size=50, watch=lambda *said: news.append(said), rounds=2)
+    align(pairs, target_vocab_size=50, watch=lambda *said: news.append(said))
     assert news[-1] == ("aligning", table.pairs, table.pairs)
-    for what in ("counting words", "aligning, round 1 of 2", "aligning, round 2 of 2"):
+    for what in (
+        "counting words",
+        *(f"aligning, round {turn} of {alignment.ROUNDS}" for turn in (1, alignment.ROUNDS)),
+    ):
         steps = [(done, total) for said, done, total in news if said == what]
         assert len(steps) > 2
         assert steps[0] == (0, table.pairs)

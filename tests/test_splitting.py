@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dragoman.corpus.splitting import HeldOut, _mix_one, _ranks, default_dev, overlap, parse_held_out, split
+from dragoman.corpus.splitting import HeldOut, _mix_one, _ranks, default_dev, parse_held_out, split
 from dragoman.errors import DataError, OptionError
 
 KEYS = np.random.default_rng(0).integers(0, 2**64, 5000, dtype=np.uint64)
@@ -131,8 +131,3 @@ def test_held_out_files_and_numbers_do_not_mix():
         parse_held_out(("5", "6"), name="test")
     with pytest.raises(OptionError, match="but 3 were given"):
         parse_held_out(("a", "b", "c"), name="test")
-
-
-def test_overlap_finds_leaked_sources():
-    keys = np.array([1, 5, 2, 9, 5], np.uint64)
-    assert overlap(keys, np.array([5, 9], np.uint64)).tolist() == [False, True, False, True, True]

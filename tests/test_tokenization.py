@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dragoman.config import TokenizerMethod
+from dragoman.corpus import tokenization
 from dragoman.corpus.tokenization import BOS, EOS, MOST_SPELLINGS, PAD, SEPARATOR, SPECIAL_TOKENS, UNK, Tokenizer
 from dragoman.corpus.tokenizer_learning import MANY_TOKENS, learn
 from dragoman.errors import DataError, OptionError, StorageError
@@ -336,8 +337,9 @@ def test_the_same_texts_give_the_same_files_in_another_process() -> None:
 def test_a_fork_after_encoding_warns_of_nothing() -> None:
     code = (
         "import os; from dragoman.corpus.tokenizer_learning import learn\n"
-        "from dragoman.corpus.tokenization import Tokenizer\n"
-        "t = Tokenizer([learn(['a b'] * 9000, method='bpe')]); t.encode_batch(['a b'] * 9000, threads=2)\n"
+        "from dragoman.corpus import tokenization\n"
+        "tokenization.processors = lambda: 2\n"
+        "t = tokenization.Tokenizer([learn(['a b'] * 9000, method='bpe')]); t.encode_batch(['a b'] * 9000)\n"
         "pid = os.fork()\n"
         "if pid == 0: t.encode_batch(['a b'] * 10); os._exit(0)\n"
         "os.waitpid(pid, 0)"
@@ -347,10 +349,14 @@ def test_a_fork_after_encoding_warns_of_nothing() -> None:
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_threads_do_not_change_the_order() -> None:
+def test_threads_do_not_change_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"Go home {i}" for i in range(7001)]
     learned = PLAIN["bpe"]
-    assert learned.encode_batch(texts, threads=3) == learned.encode_batch(texts, threads=1)
+    encoded = []
+    for threads in (1, 3):
+        monkeypatch.setattr(tokenization, "processors", lambda threads=threads: threads)
+        encoded.append(learned.encode_batch(texts))
+    assert encoded[0] == encoded[1]
     assert unicodedata.is_normalized("NFC", learned.decode(learned.encode(texts[0])))
 
 

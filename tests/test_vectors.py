@@ -38,7 +38,7 @@ KINDS = ["word2vec", "fasttext", "glove", "binary", "binary with line breaks"]
 def test_every_format_gives_the_same_rows(tmp_path, kind, zipped):
     path = tmp_path / "vectors"
     path.write_bytes(gzip.compress(content(kind)) if zipped else content(kind))
-    vectors = load_vectors(path, {"of": 1, "été": 4, "missing": 2, "Paris": 0})
+    vectors = load_vectors(path, {"of": 1, "été": 4, "missing": 2, "Paris": 0}.items())
     assert vectors.found.tolist() == [True, True, False, False, True]
     assert vectors.matrix.dtype == np.float32
     for row, word in ((0, "Paris"), (1, "of"), (4, "été")):
@@ -55,13 +55,13 @@ def test_every_format_gives_the_same_rows(tmp_path, kind, zipped):
 def test_a_byte_order_mark_is_dropped(tmp_path, kind):
     path = tmp_path / "vectors"
     path.write_bytes(b"\xef\xbb\xbf" + content(kind))
-    assert load_vectors(path, {"the": 0}).matrix.tolist() == [np.float32(WORDS["the"]).tolist()]
+    assert load_vectors(path, {"the": 0}.items()).matrix.tolist() == [np.float32(WORDS["the"]).tolist()]
 
 
 def test_lower_case_is_the_second_choice_whatever_the_order(tmp_path):
     path = tmp_path / "v.txt"
     path.write_text("the 1 1\nTHE 2 2\nThe 3 3\nthe 9 9\n")
-    vectors = load_vectors(path, {"The": 0, "THE": 1, "tHE": 2, "the": 3})
+    vectors = load_vectors(path, {"The": 0, "THE": 1, "tHE": 2, "the": 3}.items())
     assert vectors.matrix[:, 0].tolist() == [3, 2, 1, 1]
 
 
@@ -77,7 +77,7 @@ def test_glove_words_may_hold_spaces_and_numbers(tmp_path):
     path.write_text("the 1 1\n. . . 2 2\n2008 3 3\nto name@domain.com 4 4\n\u00a0 5 5\n")
     words = read_vector_words(path, limit=9).words
     assert words == ("the", ". . .", "2008", "to name@domain.com", "\u00a0")
-    assert load_vectors(path, {". . .": 0, "2008": 1}).matrix[:, 0].tolist() == [2, 3]
+    assert load_vectors(path, {". . .": 0, "2008": 1}.items()).matrix[:, 0].tolist() == [2, 3]
 
 
 @pytest.mark.parametrize(
@@ -97,23 +97,23 @@ def test_damage_is_named_by_its_line(tmp_path, text, message):
     path = tmp_path / "v"
     path.write_text(text)
     with pytest.raises(DataError, match=message):
-        load_vectors(path, {"a": 0, "b": 1, "c": 2})
+        load_vectors(path, {"a": 0, "b": 1, "c": 2}.items())
 
 
 def test_damaged_binary_files(tmp_path):
     path = tmp_path / "v"
     path.write_bytes(content("binary")[:-5])
     with pytest.raises(DataError, match="entry 4 is cut short"):
-        load_vectors(path, {"the": 0})
+        load_vectors(path, {"the": 0}.items())
     path.write_bytes(content("binary")[:-20] + b"\xff" * 20_000)
     with pytest.raises(DataError, match=r"entry [45]: no word where one should start"):
-        load_vectors(path, {"the": 0})
+        load_vectors(path, {"the": 0}.items())
     path.write_bytes((793712314).to_bytes(4, "little") + b"rest")
     with pytest.raises(DataError, match=r"is a fastText model; give its \.vec file"):
-        load_vectors(path, {"the": 0})
+        load_vectors(path, {"the": 0}.items())
     path.write_bytes(gzip.compress(content("glove"))[:-9])
     with pytest.raises(DataError, match="gzip data is damaged or cut short"):
-        load_vectors(path, {"the": 0})
+        load_vectors(path, {"the": 0}.items())
 
 
 @pytest.mark.parametrize("binary", [False, True])
@@ -130,7 +130,7 @@ def test_a_large_binary_file_is_streamed(tmp_path):
     values = rng.standard_normal((5000, 50)).astype("<f4")
     path = tmp_path / "v.bin"
     path.write_bytes(b"5000 50\n" + b"".join(f"w{n} ".encode() + row.tobytes() for n, row in enumerate(values)))
-    vectors = load_vectors(path, {"w4999": 0, "w17": 1})
+    vectors = load_vectors(path, {"w4999": 0, "w17": 1}.items())
     assert np.array_equal(vectors.matrix, values[[4999, 17]])
 
 
@@ -143,6 +143,6 @@ def test_any_bytes_give_vectors_or_an_error_of_ours(tmp_path, head, rest):
     path = tmp_path / "v"
     path.write_bytes(head + (rest if isinstance(rest, bytes) else rest.encode()))
     try:
-        assert load_vectors(path, {"a": 0, "1": 1}).matrix.shape[0] == 2
+        assert load_vectors(path, {"a": 0, "1": 1}.items()).matrix.shape[0] == 2
     except DragomanError as error:
         assert "\n" not in str(error)  # noqa: PT017

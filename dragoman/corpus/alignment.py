@@ -60,9 +60,7 @@ class _Chunk:
     """How many pairs these are."""
 
 
-def align(
-    pairs: EncodedPairs, *, target_vocab_size: int, rounds: int = ROUNDS, watch: Watch = lambda *_: None
-) -> Translations:
+def align(pairs: EncodedPairs, *, target_vocab_size: int, watch: Watch = lambda *_: None) -> Translations:
     """Fit IBM Model 1 to pairs; the same pairs give the same table, bit for bit."""
     chosen = _evenly(pairs)
     counts = np.zeros(target_vocab_size, np.int64)
@@ -83,10 +81,10 @@ def align(
     del links
     sources = table // target_vocab_size
     probabilities = np.ones(len(table))
-    for turn in range(rounds):
+    for turn in range(ROUNDS):
         expected, done = np.zeros(len(table)), 0
         for chunk in chunks:
-            watch(f"aligning, round {turn + 1} of {rounds}", done, len(chosen))
+            watch(f"aligning, round {turn + 1} of {ROUNDS}", done, len(chosen))
             expected += _expected(chunk, probabilities)
             done += chunk.pairs
         probabilities = expected / np.bincount(sources, expected)[sources]

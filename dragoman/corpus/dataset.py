@@ -23,6 +23,8 @@ from dragoman.errors import StorageError
 Ids = NDArray[np.integer[Any]]
 Lengths = NDArray[np.int32]
 
+LONGEST = 1_000
+"""Tokens of the longest source or target that is learned from."""
 _SIDES = ("source", "target")
 
 
@@ -47,16 +49,14 @@ class EncodedPairs:
         source_tokenizer: Tokenizer,
         target_tokenizer: Tokenizer,
         *,
-        max_source_length: int = 1_000,
-        max_target_length: int = 1_000,
+        longest: int = LONGEST,
     ) -> EncodedPairs:
         """Encode batches of (sources, targets) into files `name.*` in `folder`, and open them.
 
-        Pairs with more tokens than the limits, or none, are left out and counted. An error on the way leaves nothing
+        Pairs with a side of more than `longest` tokens, or none, are left out and counted. An error on the way leaves nothing
         that `open` takes for whole; a full disk is a `StorageError`.
         """
         folder, counts = Path(folder), {"dropped": 0, "empty": 0}
-        limits = (max_source_length, max_target_length)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{name}.json").unlink(missing_ok=True)
@@ -68,7 +68,7 @@ class EncodedPairs:
                     rows = zip(
                         source_tokenizer.encode_batch(sources), target_tokenizer.encode_batch(targets), strict=True
                     )
-                    kept = [(s, t) for s, t in rows if _is_usable(s, t, limits, counts)]
+                    kept = [(s, t) for s, t in rows if _is_usable(s, t, longest, counts)]
                     source_file.append([s for s, _ in kept])
                     target_file.append([t for _, t in kept])
             temporary = folder / f"{name}.json.tmp"
@@ -222,11 +222,11 @@ def _map(path: Path) -> Ids:
     return array
 
 
-def _is_usable(source: list[int], target: list[int], limits: tuple[int, int], counts: dict[str, int]) -> bool:
+def _is_usable(source: list[int], target: list[int], longest: int, counts: dict[str, int]) -> bool:
     if not source or not target:
         counts["empty"] += 1
         return False
-    if len(source) > limits[0] or len(target) > limits[1]:
+    if max(len(source), len(target)) > longest:
         counts["dropped"] += 1
         return False
     return True

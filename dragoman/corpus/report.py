@@ -241,7 +241,7 @@ def _likely_separator(samples: list[str], report: ReadReport) -> str:
     for separator in ("\t", " ||| ", "||", ";", "|", ",", "  ", " - ", " = ", "="):
         counts = Counter(sample.strip().count(separator) for sample in samples)
         number, frequency = counts.most_common(1)[0] if counts else (0, 0)
-        if separator not in {report.separator} and number and frequency >= 0.8 * len(samples):
+        if separator != report.separator and number and frequency >= 0.8 * len(samples):
             shown = "\\t" if separator == "\t" else separator
             return f"try --separator '{shown}'"
     labels = {match.groups() for sample in samples if (match := _LABELS.match(sample))}

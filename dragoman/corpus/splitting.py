@@ -127,11 +127,6 @@ def _nothing_left(available: int, dev: int, test: int) -> str:
     )
 
 
-def overlap(keys: Keys, train_keys: Keys) -> npt.NDArray[np.bool_]:
-    """Which rows of a dev or test file, shape (rows,), have a source that is also in train: their scores flatter."""
-    return np.isin(keys, train_keys)
-
-
 def _ranks(keys: Keys, seed: int) -> Keys:
     """A seeded hash of every key (splitmix64, a bijection: different keys have different ranks), shape (rows,)."""
     start = (0x9E3779B97F4A7C15 * (seed + 1)) % 2**64

@@ -78,17 +78,6 @@ class PairStore:
         """Number of pairs."""
         return self._rows
 
-    def __getitem__(self, index: int) -> tuple[str, str]:
-        """One (source, target)."""
-        if not -self._rows <= index < self._rows:
-            raise IndexError(f"row {index} of {self._rows}")
-        return self.take([index % self._rows])[0]
-
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        """Every (source, target) in order."""
-        for sources, targets in self.iter_batches():
-            yield from zip(sources, targets, strict=True)
-
     def keys(self) -> npt.NDArray[np.uint64]:
         """The key of every row, shape (rows,)."""
         keys = np.empty(self._rows, np.uint64)
@@ -96,12 +85,6 @@ class PairStore:
             some = self._reader.get_batch(number).column("key").to_numpy()
             keys[number * BATCH_ROWS : number * BATCH_ROWS + len(some)] = some
         return keys
-
-    def iter_batches(self, rows_per_batch: int = BATCH_ROWS) -> Iterator[tuple[list[str], list[str]]]:
-        """(sources, targets) of `rows_per_batch` rows at a time, in order; the last may be shorter."""
-        for start in range(0, self._rows, rows_per_batch):
-            pairs = self.take(np.arange(start, min(start + rows_per_batch, self._rows)))
-            yield [source for source, _ in pairs], [target for _, target in pairs]
 
     def take(self, indices: Indices) -> list[tuple[str, str]]:
         """(source, target) of the given rows, in the given order; rows may repeat."""
@@ -120,9 +103,9 @@ class PairStore:
                 found[place] = (source, target)
         return found
 
-    def select(self, indices: Indices) -> PairView:
-        """The given rows as a sequence of their own, without copying them."""
-        return PairView(self, np.asarray(indices, dtype=np.int64))
+    def select(self, indices: Indices | None = None) -> PairView:
+        """The given rows (default: all) as a sequence of their own, without copying them."""
+        return PairView(self, np.arange(self._rows) if indices is None else np.asarray(indices, dtype=np.int64))
 
 
 class PairView:
@@ -136,19 +119,15 @@ class PairView:
         """Number of pairs."""
         return len(self.indices)
 
-    def __getitem__(self, index: int) -> tuple[str, str]:
-        """One (source, target)."""
-        return self.store[int(self.indices[index])]
-
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """Every (source, target) in order."""
         for sources, targets in self.iter_batches():
             yield from zip(sources, targets, strict=True)
 
-    def iter_batches(self, rows_per_batch: int = BATCH_ROWS) -> Iterator[tuple[list[str], list[str]]]:
-        """(sources, targets) of `rows_per_batch` rows at a time, in order; the last may be shorter."""
-        for start in range(0, len(self.indices), rows_per_batch):
-            pairs = self.store.take(self.indices[start : start + rows_per_batch])
+    def iter_batches(self) -> Iterator[tuple[list[str], list[str]]]:
+        """(sources, targets) of `BATCH_ROWS` rows at a time, in order; the last may be shorter."""
+        for start in range(0, len(self.indices), BATCH_ROWS):
+            pairs = self.store.take(self.indices[start : start + BATCH_ROWS])
             yield [source for source, _ in pairs], [target for _, target in pairs]
 
     def take(self, indices: Indices) -> list[tuple[str, str]]:

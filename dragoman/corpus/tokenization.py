@@ -109,14 +109,12 @@ class Tokenizer:
         """The ids of `text`, without `<s>` and `</s>`; raises `DataError` if it has not one text per column."""
         return self.encode_batch([text])[0]
 
-    def encode_batch(self, texts: Sequence[str], *, threads: int | None = None) -> list[list[int]]:
-        """The ids of each text; long lists are shared out to `threads` (default: all processors)."""
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text; long lists are shared out to all processors."""
         if len(self._columns) == 1:
-            return self._encode_column(0, texts, threads=threads)
+            return self._encode_column(0, texts)
         columns = [self._split_columns(text) for text in texts]
-        encoded = [
-            self._encode_column(c, [row[c] for row in columns], threads=threads) for c in range(len(self._columns))
-        ]
+        encoded = [self._encode_column(c, [row[c] for row in columns]) for c in range(len(self._columns))]
         rows: list[list[int]] = []
         for parts in zip(*encoded, strict=True):
             row = list(parts[0])
@@ -299,7 +297,7 @@ class Tokenizer:
             )
         return parts
 
-    def _encode_column(self, c: int, texts: Sequence[str], *, threads: int | None) -> list[list[int]]:
+    def _encode_column(self, c: int, texts: Sequence[str]) -> list[list[int]]:
         library, shift = self._columns[c].library, self._shifts[c]
 
         def encode(chunk: list[str]) -> list[list[int]]:
@@ -309,7 +307,7 @@ class Tokenizer:
             return ids
 
         chunks = [list(texts[start : start + _CHUNK]) for start in range(0, len(texts), _CHUNK)]
-        workers = min(threads or processors(), len(chunks))
+        workers = min(processors(), len(chunks))
         if workers <= 1:
             return [row for chunk in chunks for row in encode(chunk)]
         with ThreadPoolExecutor(workers) as pool:  # the library releases the interpreter's lock

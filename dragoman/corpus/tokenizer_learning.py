@@ -230,7 +230,7 @@ def _alphabet(texts: list[str], *, limit: int, jamo: bool) -> list[str]:
 def _learn_unigram(
     texts: list[str], *, limit: int, fixed: list[str], byte_fallback: bool, jamo: bool
 ) -> tokenizers.Tokenizer:
-    words, counts = _count_pieces(texts, method="unigram", jamo=jamo)
+    words, counts = _count_pieces(texts, jamo=jamo)
     alphabet = _alphabet(texts, limit=max(1, (limit - len(fixed)) // 2), jamo=jamo)
     pieces = learn_pieces(words, counts, alphabet, size=limit - len(fixed))
     vocab = [*((token, 0.0) for token in fixed), *pieces]
@@ -240,11 +240,11 @@ def _learn_unigram(
     return library
 
 
-def _count_pieces(texts: list[str], *, method: TokenizerMethod, jamo: bool) -> tuple[list[str], list[int]]:
-    """The pieces that a method's splitter makes of `texts`, most frequent first, and how often each occurs."""
+def _count_pieces(texts: list[str], *, jamo: bool) -> tuple[list[str], list[int]]:
+    """The pieces that the splitter for unigram makes of `texts`, most frequent first, and how often each occurs."""
     special = SPECIAL_TOKENS
     model = models.WordLevel({token: i for i, token in enumerate(special)}, unk_token=special[UNK])
-    library = _chain(model, method=method, byte_fallback=False, jamo=jamo)
+    library = _chain(model, method="unigram", byte_fallback=False, jamo=jamo)
     trainer = trainers.WordLevelTrainer(vocab_size=_MOST_PIECES, special_tokens=list(special), show_progress=False)
     library.train_from_iterator(texts, trainer)
     counts = np.zeros(library.get_vocab_size(), dtype=np.int64)

@@ -12,7 +12,7 @@ import io
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -75,13 +75,13 @@ class VectorWords:
     """Numbers in a vector."""
 
 
-def load_vectors(path: str | Path, wanted: Mapping[str, int] | Iterable[tuple[str, int]]) -> Vectors:
+def load_vectors(path: str | Path, wanted: Iterable[tuple[str, int]]) -> Vectors:
     """Read the vectors of the `wanted` words from a file: each word with its row in the result.
 
     A word may be wanted in several rows, as where a vocabulary has it with and without a space before it. It is
     matched exactly, else in lower case. Raises `DataError` with the line number for a damaged file.
     """
-    wanted = list(wanted.items() if isinstance(wanted, Mapping) else wanted)
+    wanted = list(wanted)
     exact: dict[str, list[int]] = {}
     lower: dict[str, list[int]] = {}
     for given, row in wanted:

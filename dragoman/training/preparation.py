@@ -15,10 +15,10 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from dragoman.config import ReadOptions, TrainOptions
-from dragoman.corpus.dataset import EncodedPairs
+from dragoman.corpus.dataset import LONGEST, EncodedPairs
 from dragoman.corpus.doubts import ColumnDoubts
 from dragoman.corpus.reading import Pair, ReadReport, pairs_from_rows, read_pairs, require_usable
-from dragoman.corpus.splitting import HeldOut, Split, default_dev, different, overlap, parse_held_out, split
+from dragoman.corpus.splitting import HeldOut, Split, default_dev, different, parse_held_out, split
 from dragoman.corpus.store import PairStore, PairView
 from dragoman.corpus.tokenization import Tokenizer
 from dragoman.corpus.tokenizer_choice import TokenizationChoice, choose_tokenization
@@ -32,8 +32,6 @@ VOCABULARY_SAMPLE = 500_000
 """Pairs (so twice as many lines) a vocabulary is learned from at most."""
 CHOICE_SAMPLE = 20_000
 """Pairs the defaults of tokenisation are chosen from at most."""
-LONGEST = 1_000
-"""Tokens of the longest source or target that is trained on."""
 _REPORT_EVERY = 20_000
 
 FILE_OPTIONS = frozenset({"format", "source", "target", "separator", "header", "pattern", "encoding"})
@@ -205,7 +203,7 @@ def _remade(remake: Remaker, given: _Parted, folder: Path, options: ReadOptions,
     rows = remake(given.train, given.held_out, listener)
     store = PairStore.write(folder / "remade.arrow", pairs_from_rows(rows, reading, report=report))
     require_usable(report)
-    return store.select(np.arange(len(store)))
+    return store.select()
 
 
 @dataclass(frozen=True)
@@ -321,10 +319,10 @@ def _held_out_view(
     own = PairStore.write(path, read_pairs(rule.paths, options, report=report))
     require_usable(report)
     listener(Note(f"{path.stem}: {report.summary()}", warning=report.unusable > 0))
-    shared = int(overlap(own.keys(), train.keys()).sum())
+    shared = np.count_nonzero(np.isin(own.keys(), train.keys()))
     if shared:
         listener(Note(f"in {shared:,} of {len(own):,} {path.stem} pairs the source is also in train", warning=True))
-    return own.select(np.arange(len(own)))
+    return own.select()
 
 
 def _sample(view: PairView, count: int, seed: int) -> list[tuple[str, str]]:
@@ -372,8 +370,6 @@ def _encoded(
         name,
         _staged(view, f"encoding {name}", listener),
         *tokenizers,
-        max_source_length=LONGEST,
-        max_target_length=LONGEST,
     )
     if encoded.dropped:
         longer = f"left out {counted(encoded.dropped, f'{name} pair')} of more than {LONGEST:,} tokens"

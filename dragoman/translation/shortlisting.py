@@ -26,8 +26,6 @@ from dragoman.translation.texts import Texts
 
 BEST, FREQUENT = 50, 100
 """Translations of a source token, and frequent tokens, that are candidates if nothing else is asked for."""
-LONGEST = 1_000
-"""Tokens of the longest source or target that is aligned."""
 _AT_ONCE = 10_000
 _SOME = 1_000
 
@@ -114,8 +112,6 @@ def _encode(texts: Texts, pairs: Sequence[str | Path], options: ReadOptions, fol
         batches(),
         texts.source_tokenizer,
         texts.target_tokenizer,
-        max_source_length=LONGEST,
-        max_target_length=LONGEST,
     )
     require_usable(report)
     listener(Note(report.summary(), warning=report.unusable > 0))
