@@ -36,7 +36,7 @@ def test_gradients_are_the_same_in_bfloat16() -> None:
     assert all(torch.equal(value, again[name]) for name, value in held.items())
 
 
-LONG = EncodedPairs.of([([4, 5, 6] * 30, [6, 7, 8, 9] * 30)] * 8)
+LONG = EncodedPairs.of([([4, 5, 6] * 10, [6, 7, 8, 9] * 10)] * 8)
 
 
 @pytest.mark.parametrize("shape", ["plain", "attention", "input feeding", "inside"])
