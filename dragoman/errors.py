@@ -52,13 +52,13 @@ class Interrupted(KeyboardInterrupt):
 class MissingExtraError(DragomanError):
     """An optional dependency is needed for what was asked; the message gives the `pip install` line."""
 
-    def __init__(self, task: str, extra: str) -> None:
-        super().__init__(f'{task} needs the {extra} extra: pip install "dragoman[{extra}]"')
+    def __init__(self, task: str) -> None:
+        super().__init__(f'{task} needs the train extra: pip install "dragoman[train]"')
 
 
 @contextmanager
-def needs_extra(task: str, extra: str) -> Iterator[None]:
-    """Around imports that only an extra installs: if a library is not there, a `MissingExtraError` names the extra.
+def needs_extra(task: str) -> Iterator[None]:
+    """Around imports that only the train extra installs: if a library is not there, a `MissingExtraError` names the extra.
 
     A missing file of our own is no missing extra, but our bug, and is raised as it is.
     """
@@ -67,7 +67,7 @@ def needs_extra(task: str, extra: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("dragoman"):
             raise
-        raise MissingExtraError(task, extra) from error
+        raise MissingExtraError(task) from error
 
 
 def counted(number: int, noun: str) -> str:

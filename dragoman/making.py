@@ -93,7 +93,7 @@ def export(
     write besides: all that translating needs, with the graphs of that precision (auto: of the default). Raises `StorageError`
     if the graphs differ from PyTorch.
     """
-    with needs_extra("exporting", "train"):
+    with needs_extra("exporting"):
         from dragoman.runtime.export import STANDARD, add_shortlist_graphs, check_sample, export_graphs
         from dragoman.training.card import model_card
     check_precision(precision)

@@ -475,8 +475,8 @@ def load(
 ) -> Translator:
     """Load a model directory, a bundle, or a model of the Hugging Face Hub such as `someone/model`.
 
-    `engine` is onnx (ONNX Runtime on the CPU, no PyTorch), torch, or auto: onnx if the directory has graphs of its
-    weights and `device` is auto or cpu, else torch. `precision` says which graphs onnx runs: float32, int8, float16, or auto for
+    `engine` is onnx (ONNX Runtime, no PyTorch), torch, or auto: onnx if the directory has graphs of its weights and ONNX
+    Runtime can compute on `device` (the CPU, if that is auto), else torch. `precision` says which graphs onnx runs: float32, int8, float16, or auto for
     those that the export found best.
 
     `ensemble` names models that decide with it (with the same vocabularies at every token, with others by choosing among the

@@ -52,7 +52,7 @@ def by_hand(model: Seq2Seq, ids: Tensor, lengths: Tensor, target: Tensor) -> Ten
     output = model(ids, lengths, target)
     assert model.decoder.gate is not None
     assert output.attention is not None
-    words = torch.softmax(model.logits(output.features), dim=2)
+    words = torch.softmax(model.decoder.output(output.features), dim=2)
     whole = torch.zeros_like(words)
     for row, position in itertools.product(range(target.size(0)), range(target.size(1))):
         pointed = torch.sigmoid(model.decoder.gate(output.features[row, position]))[0]
@@ -103,7 +103,7 @@ def test_the_loss_is_the_mixtures_and_smoothing_is_asked_of_the_softmax(
     found = {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
     model.zero_grad(set_to_none=True)
     nll = -by_hand(model, *sources(), TARGET).log().gather(2, labels.unsqueeze(2)).sum()
-    even = -torch.log_softmax(model.logits(model(*sources(), TARGET).features), dim=2).mean(dim=2).sum()
+    even = -torch.log_softmax(model.decoder.output(model(*sources(), TARGET).features), dim=2).mean(dim=2).sum()
     expected = (1 - smoothing) * nll + smoothing * even
     (3 * expected).backward()
     torch.testing.assert_close(loss.objective, expected)
@@ -142,7 +142,7 @@ def test_a_source_without_anything_to_copy_leaves_the_softmax_as_it_is() -> None
     model = build_shape("copying", "lstm").eval()
     ids, lengths = torch.tensor([[7, 1, 7]]), torch.tensor([3])  # no target token, and <unk>
     output = model(ids, lengths, TARGET[:1])
-    torch.testing.assert_close(model.log_probs(output), torch.log_softmax(model.logits(output.features), dim=2))
+    torch.testing.assert_close(model.log_probs(output), torch.log_softmax(model.decoder.output(output.features), dim=2))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -83,7 +83,7 @@ def test_forced_steps_are_the_fused_pass(shape: str) -> None:
     model = build(**SHAPES[shape])
     seen = look(model)
     output = model(torch.tensor([SOURCE]), torch.tensor([4]), torch.tensor([[BOS, *REFERENCE]]))
-    expected = torch.softmax(model.logits(output.features)[0], dim=1).detach().numpy()
+    expected = torch.softmax(model.decoder.output(output.features)[0], dim=1).detach().numpy()
     assert seen.forced is not None
     assert [step.input for step in seen.forced] == names([BOS, *REFERENCE])
     for step, row, true_id in zip(seen.forced, expected, [*REFERENCE, EOS], strict=True):
@@ -110,7 +110,7 @@ def moved_losses(model: Seq2Seq, place: int, move: Tensor, *, side: str) -> Tens
     losses = []
     for position, (fed, true_id) in enumerate(zip([BOS, *REFERENCE], [*REFERENCE, EOS], strict=True)):
         features, _, state = model.decoder.step(torch.tensor([fed]), memory, state)
-        losses.append(-torch.log_softmax(model.logits(features)[0], dim=0)[true_id])
+        losses.append(-torch.log_softmax(model.decoder.output(features)[0], dim=0)[true_id])
         if side == "decoder" and position == place:
             top = state.layers[-1]
             state = dataclasses.replace(state, layers=(*state.layers[:-1], (top[0] + move, *top[1:])))

@@ -13,7 +13,7 @@ from dragoman.model.attention import Memory, build_attention
 from dragoman.model.gpu_layer import in_one_piece
 from dragoman.model.layers import Seam
 from dragoman.model.loss import chunked_cross_entropy
-from dragoman.model.recurrent import CELLS, RecurrentLayer, reverse_within_length
+from dragoman.model.recurrent import RecurrentLayer, reverse_within_length
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
 from dragoman.model.trace import trace
@@ -52,6 +52,7 @@ SHAPES = {
 }
 COPY_IDS = [0, 0, 0, 0, 5, 4, 6, 0, 4, 9, 10]
 """Which target id each source id is copied as: not the identity, two ids with one word, and one without any."""
+CELLS = ("rnn_tanh", "rnn_relu", "gru", "lstm")
 CASES = list(itertools.product(SHAPES, CELLS))
 
 
@@ -401,8 +402,6 @@ def test_a_trace_is_the_fused_pass_with_every_gradient_through_time(shape: str) 
     seen = trace(model, ids, target)
     output = model(ids, torch.tensor([4]), target)
     torch.testing.assert_close(seen.log_probs, model.log_probs(output))
-    if output.attention is not None:
-        torch.testing.assert_close(seen.attention, output.attention)
     seen.log_probs[0, -1, 4].backward()
     for state in (*seen.encoder_states, *seen.decoder_states):
         assert state.grad is not None

@@ -32,7 +32,7 @@ def test_the_objective_is_half_of_the_papers(monkeypatch: pytest.MonkeyPatch) ->
     tensors = Tensors.of(batch, CPU, times=2)
     features = model(tensors.source_ids, tensors.source_lengths, tensors.target_input).features
     real = tensors.target_output != 0
-    p, q = torch.log_softmax(model.logits(features[real]), dim=1).chunk(2)
+    p, q = torch.log_softmax(model.decoder.output(features[real]), dim=1).chunk(2)
     true = tensors.target_output[real].chunk(2)[0]
     nll = torch.nn.functional.nll_loss
     entropy = nll(p, true, reduction="sum") + nll(q, true, reduction="sum")

@@ -14,7 +14,6 @@ from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
 from dragoman.generation.constraints import Constraints, contains
 from dragoman.generation.ensemble import EnsembleStepper
-from dragoman.generation.hypothesis import Ranking
 from dragoman.generation.reranking import combine_lists, minimum_bayes_risk, order, probabilities, weigh
 from dragoman.generation.scoring import score_ids
 from dragoman.generation.search import search
@@ -66,15 +65,15 @@ def test_every_mode_gives_the_score_that_scoring_gives(
         np.testing.assert_allclose(forced.attention, hypothesis.attention, atol=1e-12)
 
 
-def test_scores_are_the_models_own_and_normalised_as_asked() -> None:
+def test_scores_are_the_models_own_and_their_means() -> None:
     model = TableStepper(seed=1)
     targets = [(4, 5, EOS), (), (PAD, BOS), (5,)]
-    scored = score_ids(model, [[4], [5, 6], [7], [4]], targets, ranking=Ranking(length_penalty=0.5))
+    scored = score_ids(model, [[4], [5, 6], [7], [4]], targets)
     for source, target, hypothesis in zip(([4], [5, 6], [7], [4]), targets, scored, strict=True):
         expected = [model.look_up(tuple(source), target[:t])[0][i] for t, i in enumerate(target)]
         assert hypothesis.ids == target
         assert hypothesis.token_scores == pytest.approx(expected)
-        assert hypothesis.normalized_score == pytest.approx(sum(expected) / max(len(target), 1) ** 0.5)
+        assert hypothesis.normalized_score == pytest.approx(sum(expected) / max(len(target), 1))
         assert hypothesis.attention.shape == (len(target), len(source))
     assert [hypothesis.finished for hypothesis in scored] == [True, False, False, False]
     assert score_ids(model, [], []) == []
@@ -213,10 +212,8 @@ def test_reverse_scores_change_the_order() -> None:
 def test_lists_are_combined_by_their_scores() -> None:
     lists = [{"a": -1.0, "b": -2.0}, {"b": -1.0, "c": -4.0}, {}]
     assert combine_lists(lists) == [("b", -1.5), ("a", -2.5), ("c", -3.0)]
-    assert combine_lists(lists, weights=[3, 1, 1]) == [("a", -1.75), ("b", -1.75), ("c", -2.5)]
+    assert combine_lists([*lists, lists[0]]) == [("b", -5 / 3), ("a", -2.0), ("c", -8 / 3)]
     assert combine_lists([{}, {}]) == []
-    with pytest.raises(OptionError, match="`weights` must be positive, one for each of the 3 lists"):
-        combine_lists(lists, weights=[1, 1])
 
 
 # The trace

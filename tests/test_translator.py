@@ -62,7 +62,7 @@ def test_law_4_the_score_is_what_scoring_the_ids_gives(translator: Translator) -
         target = torch.tensor([[2, *best.ids[:-1]]])
         with torch.inference_mode():
             output = translator.model(torch.tensor([source]), torch.tensor([len(source)]), target)
-            log_probs = torch.log_softmax(translator.model.logits(output.features)[0], dim=1).numpy()
+            log_probs = torch.log_softmax(translator.model.decoder.output(output.features)[0], dim=1).numpy()
         forced = log_probs[np.arange(len(best.ids)), best.ids]
         assert best.score == pytest.approx(forced.sum(), abs=1e-4)
         np.testing.assert_allclose(best.token_scores, forced, atol=1e-4)

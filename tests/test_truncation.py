@@ -55,7 +55,7 @@ def test_the_gradient_is_that_of_a_graph_cut_at_the_borders(shape: str) -> None:
     for start in range(0, tensors.target_input.size(1), 4):
         features, _, state = model.decoder(tensors.target_input[:, start : start + 4], memory, state, masks=masks)
         true = tensors.target_output[:, start : start + 4].flatten()
-        logits = model.logits(features).flatten(0, 1)
+        logits = model.decoder.output(features).flatten(0, 1)
         losses.append(torch.nn.functional.cross_entropy(logits, true, ignore_index=0, reduction="sum"))
         state = state.detach()
     (torch.stack(losses).sum() / batch.target_tokens).backward()

@@ -73,7 +73,7 @@ def report(error: BaseException, *, command: str = "") -> int:
     if isinstance(error, DragomanError):
         return _say(as_flags(str(error)), USER_ERROR)
     if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] in _TRAIN_EXTRA:
-        return _say(str(MissingExtraError(f"dragoman {command}".strip(), "train")), USER_ERROR)
+        return _say(str(MissingExtraError(f"dragoman {command}".strip())), USER_ERROR)
     if isinstance(error, OSError):
         return _say(_file_trouble(error), USER_ERROR)
     if (

@@ -56,11 +56,11 @@ def show_messages() -> None:
     logger.setLevel(logging.INFO)
     logger.propagate = False
 
-    def one_line(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         del category
         warn(str(message))
 
-    warnings.showwarning = one_line
+    warnings.showwarning = show
 
 
 class _ToStderr(logging.Handler):

@@ -91,13 +91,18 @@ def _header(records: Iterator[Row], file: str) -> tuple[str, ...]:
     return tuple(re.sub(r"[^\S\t]+", " ", cell).strip() for cell in cells)
 
 
+def _spoiled(line: str) -> Fault | None:
+    """Why a line is no row, whatever the format."""
+    if len(line) > MAX_LINE:
+        return Fault(TOO_LONG, line)
+    return BLANK if not line or line.isspace() else None
+
+
 def _separated_rows(lines: Lines, wanted: Sequence[int], separator: str) -> Iterator[Row]:
     last = max(wanted)
     for number, line in lines:
-        if len(line) > MAX_LINE:
-            yield number, Fault(TOO_LONG, line)
-        elif not line or line.isspace():
-            yield number, BLANK
+        if spoiled := _spoiled(line):
+            yield number, spoiled
         else:
             cells = line.split(separator, last + 1)
             yield number, ([cells[index] for index in wanted] if last < len(cells) else Fault(TOO_FEW, line))
@@ -108,12 +113,7 @@ def whole_lines(lines: Lines) -> Table:
 
     def rows(wanted: Sequence[int]) -> Iterator[Row]:
         for number, line in lines:
-            if len(line) > MAX_LINE:
-                yield number, Fault(TOO_LONG, line)
-            elif not line or line.isspace():
-                yield number, BLANK
-            else:
-                yield number, [line] if max(wanted) == 0 else Fault(TOO_FEW, line)
+            yield number, _spoiled(line) or ([line] if max(wanted) == 0 else Fault(TOO_FEW, line))
 
     return Table(None, rows)
 
@@ -125,10 +125,8 @@ def matched(lines: Lines, *, pattern: re.Pattern[str]) -> Table:
         if max(wanted) > 1:
             raise DataError(f"the groups of `pattern` are the columns 1 and 2; there is no column {max(wanted) + 1}")
         for number, line in lines:
-            if len(line) > MAX_LINE:
-                yield number, Fault(TOO_LONG, line)
-            elif not line or line.isspace():
-                yield number, BLANK
+            if spoiled := _spoiled(line):
+                yield number, spoiled
             elif match := pattern.fullmatch(line.strip()):
                 yield number, [match.group(index + 1) or "" for index in wanted]
             else:
@@ -164,10 +162,10 @@ def _records(lines: Lines, separator: str) -> Iterator[Row]:
         number, line = again.pop() if again else next(lines, (0, ""))
         if not number:
             return
-        if len(line) > MAX_LINE:
-            yield number, Fault(TOO_LONG, line)
+        if spoiled := _spoiled(line):
+            yield number, spoiled
         elif '"' not in line:
-            yield number, line.split(separator) if line and not line.isspace() else BLANK
+            yield number, line.split(separator)
         else:
             following: list[tuple[int, str]] = []
             cells = _parse_record(line, following, again, lines, separator)
@@ -260,11 +258,8 @@ def _cell(value: dict[str, Any], name: str) -> Any:
 
 def _json_rows(lines: Iterable[tuple[int, str]], wanted: Sequence[int], names: tuple[str, ...] | None) -> Iterator[Row]:
     for number, line in lines:
-        if len(line) > MAX_LINE:
-            yield number, Fault(TOO_LONG, line)
-            continue
-        if not line or line.isspace():
-            yield number, BLANK
+        if spoiled := _spoiled(line):
+            yield number, spoiled
             continue
         value = _parse_json(line)
         if isinstance(value, dict) and names is not None:
@@ -302,7 +297,7 @@ def parquet(stream: io.BufferedReader, *, name: str, stack: ExitStack) -> Table:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise MissingExtraError("reading Parquet", "train") from None
+        raise MissingExtraError("reading Parquet") from None
     seekable: IO[bytes] = stream
     if not (isinstance(stream.raw, io.FileIO) and stream.seekable()):
         with damage_is_an_error(name):

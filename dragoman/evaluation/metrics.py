@@ -31,6 +31,8 @@ PRIMARY: dict[Writing, MetricName] = {"spaced": "bleu", "unspaced": "chrf", "sym
 """Which metric leads for which writing."""
 LOWER_IS_BETTER: frozenset[MetricName] = frozenset({"ter", "cer", "wer", "repeated"})
 
+BLEU_TOKENIZERS: dict[Writing, str] = {"spaced": "13a", "unspaced": "char", "symbols": "none"}
+"""How sacreBLEU splits texts for BLEU."""
 _LONGEST_TER = 10
 """Minutes that TER may take if nobody asked for it."""
 _LOG = logging.getLogger("dragoman")
@@ -221,10 +223,9 @@ def sacrebleu_metrics(writing: Writing) -> dict[MetricName, Any]:
     `--ter-normalized --ter-asian-support`, which splits Chinese and Japanese (Thai stays whole: prefer chrF or CER).
     `force` silences a hint about tokenised input and changes no score.
     """
-    tokenize = {"spaced": "13a", "unspaced": "char", "symbols": "none"}[writing]
     unspaced = writing == "unspaced"
     return {
-        "bleu": BLEU(tokenize=tokenize, force=True),
+        "bleu": BLEU(tokenize=BLEU_TOKENIZERS[writing], force=True),
         "chrf": CHRF(),
         "ter": TER(normalized=unspaced, asian_support=unspaced),
     }

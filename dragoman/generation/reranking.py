@@ -80,22 +80,15 @@ def order(scores: Sequence[float]) -> list[int]:
     return sorted(range(len(scores)), key=lambda place: (-scores[place], place))
 
 
-def combine_lists(
-    lists: Sequence[Mapping[Candidate, float]], *, weights: Sequence[float] | None = None
-) -> list[tuple[Candidate, float]]:
-    """Several models' n-best lists (candidate to score) as one, best first, by the weighted mean of their scores.
+def combine_lists(lists: Sequence[Mapping[Candidate, float]]) -> list[tuple[Candidate, float]]:
+    """Several models' n-best lists (candidate to score) as one, best first, by the mean of their scores.
 
     A candidate that a list does not hold gets that list's lowest score: its model found it no better than that. Scores
     should be normalised by length. Ties go to the candidate that came first. Empty lists say nothing.
     """
-    shares = [1.0] * len(lists) if weights is None else list(weights)
-    if len(shares) != len(lists) or any(share <= 0 for share in shares):
-        raise OptionError(f"`weights` must be positive, one for each of the {len(lists)} lists, but are {shares}")
     known = {candidate: None for scores in lists for candidate in scores}
-    filled = [(share, scores, min(scores.values())) for share, scores in zip(shares, lists, strict=True) if scores]
-    total = sum(share for share, _, _ in filled)
+    filled = [(scores, min(scores.values())) for scores in lists if scores]
     means = {
-        candidate: sum(share * scores.get(candidate, lowest) for share, scores, lowest in filled) / total
-        for candidate in known
+        candidate: sum(scores.get(candidate, lowest) for scores, lowest in filled) / len(filled) for candidate in known
     }
     return sorted(means.items(), key=lambda pair: -pair[1])

@@ -17,13 +17,11 @@ def score_ids(
     stepper: Stepper,
     source_ids: Sequence[Sequence[int]],
     target_ids: Sequence[Sequence[int]],
-    *,
-    ranking: Ranking | None = None,
 ) -> list[Hypothesis]:
     """Each target as a hypothesis for the source of the same place: `token_scores` hold its log-probabilities.
 
-    Target ids are without `<s>`; nothing is added to them, so put `</s>` at the end of a whole output. `ranking` says how
-    scores are normalised (default: divided by the length); a coverage penalty is left out. All pairs are one batch.
+    Target ids are without `<s>`; nothing is added to them, so put `</s>` at the end of a whole output. Normalised
+    scores are divided by the length. All pairs are one batch.
 
         score_ids(stepper, [[5, 6]], [[7, 8, EOS]])[0].token_scores
     """
@@ -36,12 +34,11 @@ def score_ids(
                 raise OptionError(f"target ids must be from 0 to {vocab - 1}, but one is {token}")
     if not source_ids:
         return []
-    ranking = ranking or Ranking()
     lengths = np.array([len(target) for target in target_ids], np.int64)
     targets = np.zeros((len(lengths), int(lengths.max())), np.int64)
     for row, target in enumerate(target_ids):
         targets[row, : len(target)] = target
-    history, finished = History(), Finished(len(lengths), 1, ranking)
+    history, finished = History(), Finished(len(lengths), 1, Ranking())
     pairs = nodes = np.arange(len(lengths))
     totals = np.zeros(len(lengths))
     last_ids = np.full(len(lengths), BOS, np.int64)

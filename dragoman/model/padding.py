@@ -26,11 +26,6 @@ def with_flags(inputs: Tensor, lengths: Tensor, width: int = 1) -> Tensor:
     return torch.cat([inputs, padding.unsqueeze(2).to(inputs.dtype).expand(-1, -1, width)], dim=2)
 
 
-def reading_flags(cell: str, weight: Tensor) -> Tensor:
-    """A cell's weights from its input, with a column by which a flag holds the state."""
-    return torch.cat([weight, flag_columns(cell, weight)], dim=1)
-
-
 def flag_columns(cell: str, weight: Tensor, width: int = 1) -> Tensor:
     """(gates, width): columns beside a cell's weights from its input, by which the first of `width` flags holds the state."""
     gates = weight.new_zeros(len(HELD[cell]), weight.size(0) // len(HELD[cell]), width)

@@ -5,18 +5,16 @@ Layers are stacked one by one (never `num_layers=2`), so that dropout, norms and
 
 from __future__ import annotations
 
-from typing import Final, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from dragoman.model.gpu_layer import Weights, run_whole, takes_whole
-from dragoman.model.padding import last_real, reading_flags, with_flags
+from dragoman.model.padding import flag_columns, last_real, with_flags
 
 LayerState = tuple[Tensor, ...]
 """(h,) or, for an LSTM, (h, c); each (batch, hidden_size)."""
-
-CELLS: Final = ("rnn_tanh", "rnn_relu", "gru", "lstm")
 
 
 def _module(cell: str, input_size: int, hidden_size: int) -> nn.RNN | nn.GRU | nn.LSTM:
@@ -131,7 +129,7 @@ class RecurrentLayer(nn.Module):
         """
         flagged = with_flags(inputs, lengths)
         from_input, *rest = self.weights
-        flat = [reading_flags("lstm", from_input), *rest]
+        flat = [torch.cat([from_input, flag_columns("lstm", from_input)], dim=1), *rest]
         start = [part.unsqueeze(0).contiguous() for part in state]
         outputs, h, c = torch.lstm(flagged, start, flat, True, 1, 0.0, self.training, False, True)
         return outputs, (h.squeeze(0), c.squeeze(0))

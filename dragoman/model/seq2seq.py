@@ -152,10 +152,6 @@ class Seq2Seq(nn.Module):
         """The distributions over each next word of a teacher-forced pass: (batch, target_length, vocab)."""
         return self.decoder.log_probs(output.features, output.attention, output.copied)
 
-    def logits(self, features: Tensor) -> Tensor:
-        """The dense output layer: (..., feature_size) -> (..., target_vocab_size)."""
-        return self.decoder.output(features)  # type: ignore[no-any-return]
-
 
 def outline(architecture: Mapping[str, Any]) -> Seq2Seq:
     """A model of this architecture, the arguments of `Seq2Seq`, that has shapes but no numbers, and so takes no memory."""

@@ -29,8 +29,6 @@ class Trace:
     """The top layer's h after each target input; each (1, hidden_size)."""
     log_probs: Tensor
     """(1, target_length, vocab)."""
-    attention: Tensor | None
-    """(1, target_length, source_length), in the source's own order, or None."""
 
 
 def trace(model: Seq2Seq, source_ids: Tensor, target_input: Tensor) -> Trace:
@@ -60,7 +58,7 @@ def trace(model: Seq2Seq, source_ids: Tensor, target_input: Tensor) -> Trace:
         weights.append(weight)
     attention = torch.stack([w for w in weights if w is not None], dim=1) if decoder.attention is not None else None
     log_probs = decoder.log_probs(torch.stack(features, dim=1), attention, model.copied(source_ids))
-    return Trace(tuple(states), memory.context, tuple(decoder_states), log_probs, attention)
+    return Trace(tuple(states), memory.context, tuple(decoder_states), log_probs)
 
 
 def _unroll(layer: RecurrentLayer, inputs: Tensor) -> tuple[list[Tensor], LayerState]:

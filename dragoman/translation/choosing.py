@@ -117,7 +117,7 @@ def _by_text(candidates: Sequence[Candidate]) -> dict[str, Candidate]:
 
 def utility(name: str, writing: Writing) -> Utility:
     """How good an output is if another is right, from 0 to 100 (an edit distance: at most 0)."""
-    from dragoman.evaluation.metrics import closest, tokens_of
+    from dragoman.evaluation.metrics import BLEU_TOKENIZERS, closest, tokens_of
 
     if name == "edit":
         return lambda text, right: -float(closest(tokens_of(text, writing), [tokens_of(right, writing)])[0])
@@ -127,8 +127,7 @@ def utility(name: str, writing: Writing) -> Utility:
     if name == "chrf":
         chrf = CHRF()
         return lambda text, right: float(chrf.sentence_score(text, [right]).score)
-    tokenize = {"spaced": "13a", "unspaced": "char", "symbols": "none"}[writing]
-    bleu = BLEU(tokenize=tokenize, effective_order=True)
+    bleu = BLEU(tokenize=BLEU_TOKENIZERS[writing], effective_order=True)
     return lambda text, right: float(bleu.sentence_score(text, [right]).score)
 
 

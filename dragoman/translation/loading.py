@@ -64,7 +64,7 @@ def check_precision(precision: str) -> None:
 def load_model(directory: ModelDirectory, *, device: str, threads: int | None) -> Seq2Seq:
     """The model in PyTorch, ready to run; a `StorageError` says if its configuration or weights cannot be used."""
     directory.require_folder("PyTorch")
-    with needs_extra("running a model in PyTorch", "train"):
+    with needs_extra("running a model in PyTorch"):
         from dragoman.model.seq2seq import Seq2Seq
         from dragoman.training.checkpoint import check_weights, described, load_tensors, load_weights
         from dragoman.training.machine import choose_device, use_threads
@@ -79,6 +79,6 @@ def load_model(directory: ModelDirectory, *, device: str, threads: int | None) -
 
 def training_session() -> Any:
     """The module that trains, if its libraries are installed."""
-    with needs_extra("training", "train"):
+    with needs_extra("training"):
         from dragoman.training import session
     return session

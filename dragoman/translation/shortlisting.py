@@ -67,7 +67,7 @@ def make_shortlist(
     graphs for shortlists are written too. Raises `StorageError` if there is no such model or it cannot have a shortlist,
     `DataError` if there are no pairs.
     """
-    with needs_extra("making a shortlist", "train"):
+    with needs_extra("making a shortlist"):
         from dragoman.runtime.export import add_shortlist_graphs
     paths = [pairs] if isinstance(pairs, str | Path) else list(pairs)
     for name, value in (("best", best), ("frequent", frequent)):
