@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +47,7 @@ def verify_resume(pairs: Pairs, options: TrainOptions, *, listener: Listener, st
         raise OptionError("`verify_resume` runs in one process: start it without torchrun or accelerate launch")
     if options.max_minutes is not None:
         raise OptionError("`verify_resume` compares what steps decide, but `max_minutes` goes by time: leave it out")
-    pairs = pairs if isinstance(pairs, str | Path) else _kept(pairs)
+    pairs = pairs if isinstance(pairs, str | Path) else list[Any](pairs)
     steps = min(steps, options.max_steps or steps)
     stop = steps // 2
     if not stop:
@@ -67,10 +67,6 @@ def verify_resume(pairs: Pairs, options: TrainOptions, *, listener: Listener, st
         with suppress(Interrupted):
             session.go_on(broken, _machine(options), listener=_only_warnings(listener), stop_at=steps)
         return _compare(straight, broken, stop)
-
-
-def _kept(pairs: Iterable[Any]) -> list[Any]:
-    return list(pairs)
 
 
 def _machine(options: TrainOptions) -> TrainOptions:
