@@ -104,7 +104,7 @@ class Ids(Texts):
     """Texts whose target tokens are bytes or jamo."""
 
     def __init__(self, *, jamo: bool, parts: list[bytes] | list[str]) -> None:
-        self.target_tokenizer = self.source_tokenizer = self
+        self._tokenizers = (self, self)
         self.jamo, self.parts = jamo, parts
 
     def config(self) -> dict[str, Any]:
