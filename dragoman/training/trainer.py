@@ -323,7 +323,7 @@ class Trainer:
         if recipe.max_minutes:
             minutes = f"{recipe.max_minutes:g} minute{'' if recipe.max_minutes == 1 else 's'}"
             if recipe.planned_steps and self.schedule.falls and self.schedule.total <= run.step < self.most_steps:
-                return f"{counted(run.step, 'step')}, as many as {minutes} allow"
+                return f"{counted(run.step, 'step')}, by the limit of {minutes}"
             if run.seconds >= recipe.max_minutes * 60:
                 return minutes
         if run.landing and run.step >= self.last_step:
