@@ -14,6 +14,7 @@ A message is one line: what is wrong with which value, then what would be right.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -73,6 +74,14 @@ def needs_extra(task: str) -> Iterator[None]:
 def counted(number: int, noun: str) -> str:
     """`1 pair`, `1,234 pairs`: how many things there are; the plural of `noun` has an s."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def at_most(value: float) -> str:
+    """`0.2` for 0.119, `4e-06` for 3.1e-6: one digit of a positive number, never below it, for what is said to be within it."""
+    if not 0 < value < math.inf:
+        return f"{value:g}"
+    unit = 10.0 ** math.floor(math.log10(value))
+    return f"{math.ceil(value / unit) * unit:.1g}"
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

@@ -325,7 +325,8 @@ class Translator:
     def score(self, sources: str | Sequence[str], targets: str | Sequence[str]) -> ScoredPair | list[ScoredPair]:
         """How probable the model finds given targets, token by token: one pair, or as many targets as sources.
 
-        A pair that cannot be used has no token scores, and a warning. The score is the one that `translate` gives the same output.
+        A pair that cannot be used has no token scores, and a warning. The score is the one that `translate` gives the same output
+        (of the same tokens: a search may spell a text with other pieces than the tokeniser does).
 
         >>> translator.score("Go home.", "Rentre à la maison.").token_scores
         """

@@ -422,6 +422,7 @@ def test_calibrating_keeps_a_calibrator_and_makes_confidences(folder: Path, tmp_
     (tmp_path / "dev.tsv").write_text(rows, encoding="utf-8")
     shown, told = run("calibrate", model, tmp_path / "dev.tsv", "--svg", tmp_path / "c.svg", *short)
     assert "expected calibration error" in shown
+    assert "fitted on half of 40 outputs, of which 20 are right" in shown
     assert "dragoman: warning: a calibration on 40 outputs is a rough guess" in told
     assert (tmp_path / "c.svg").exists()
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
@@ -546,7 +547,7 @@ def test_a_calibration_needs_right_and_wrong_outputs(translator: Translator) -> 
         calibrate(outputs(np.full(9, -1.0)), [True] * 9)
     for right in (True, False):
         kind = "right" if right else "wrong"
-        with pytest.raises(DataError, match=f"needs right and wrong outputs, but all of 5 finished outputs are {kind}"):
+        with pytest.raises(DataError, match=f"in both halves, but all 5 finished outputs of one are {kind}"):
             calibrate(outputs(np.full(10, -1.0)), [right] * 10)
     with pytest.raises(DataError, match="a calibration needs"):
         translator.calibrate(SOURCES, [["nothing like it"]] * len(SOURCES))

@@ -193,7 +193,22 @@ def test_info_tells_sizes_options_data_and_scores(trained: Path, out: Any) -> No
     shown = out("info", trained)
     for text in ("parameters", "hidden_size=8", "fingerprint", "36 pairs", "bleu", "dragoman train"):
         assert text in shown
+    assert re.search(r"training +2 steps, .* minutes; ended by: 2 steps; weights of step 2\n", shown)
     assert json.loads(out("info", trained, "--json"))["parameters"] == ModelDirectory.open(trained).config["parameters"]
+
+
+def test_the_scores_that_a_model_keeps_are_what_evaluate_gives_with_the_engine_they_name(
+    tmp_path: Path, out: Any
+) -> None:
+    phones = "".join(f"w{i:02}x\t{' '.join(f'w {i:02} x')}\n" for i in range(40))
+    (tmp_path / "pairs.tsv").write_text(phones, encoding="utf-8")
+    out("train", tmp_path / "pairs.tsv", "--out", tmp_path / "m", *TINY, "--test", "6", "--target-tokenizer", "symbols")
+    kept = ModelDirectory.open(tmp_path / "m").config["scores"]["test"]
+    scores = json.loads(out("evaluate", tmp_path / "m", "--engine", "torch", "--json"))
+    assert kept["search"] == f"beam {scores['search']['beam_size']}, {scores['engine']} {scores['precision']}"
+    assert kept["search"] in (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
+    names = {"bleu", "chrf", "exact_match", "cer", "wer"}
+    assert {name: kept[name] for name in names & kept.keys()} == {name: scores[name] for name in names & scores.keys()}
 
 
 def test_chat_answers_line_by_line(trained: Path, out: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,6 +272,12 @@ def test_check_finds_and_writes_a_clean_copy(tmp_path: Path, out: Any) -> None:
     assert (tmp_path / "clean.tsv").read_text(encoding="utf-8").count("\n") == 39
     report = json.loads(out("check", tmp_path / "pairs.tsv", "--json"))
     assert report["pairs"] == 41
+
+
+def test_line_numbers_have_no_commas_but_those_between_them(tmp_path: Path, out: Any) -> None:
+    rows = "".join(f"source {i}\ttarget {i}\n" for i in range(1_200))
+    (tmp_path / "pairs.tsv").write_text(rows + "\tno source\n\tnone here\n", encoding="utf-8")
+    assert re.search(r"empty source +2 +lines 1201, 1202 ", out("check", tmp_path / "pairs.tsv"))
 
 
 def test_the_quick_demo_leaves_nothing_behind(tmp_path: Path, out: Any, monkeypatch: pytest.MonkeyPatch) -> None:

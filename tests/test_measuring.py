@@ -417,7 +417,7 @@ def test_the_gap_is_shown_drawn_and_told_to_programs(trained: Path, tmp_path: Pa
     path.write_text(PAIRS, encoding="utf-8")
     shown = run("gap", trained, path, "--svg", tmp_path / "gap.svg")[0]
     assert shown.startswith("40 sources: ")
-    assert "fed the reference  fed its own words" in shown
+    assert "tokens  fed the reference  fed its own words" in shown
     assert "nan" not in shown  # after everyone's first error no more of those can come
     assert (tmp_path / "gap.svg").read_text(encoding="utf-8").lstrip().startswith("<?xml")
     facts = json.loads(run("gap", trained, path, "--json", "--horizon", 3)[0])

@@ -693,7 +693,8 @@ def test_a_stopped_run_may_be_ended_where_it_stands_but_not_before(tmp_path: Pat
 def test_a_run_that_its_epochs_ended_goes_on_with_more_of_them_whatever_time_is_left(tmp_path: Path) -> None:
     out = tmp_path / "m"
     made = dragoman.train(reversed_words(60), out=out, options=options(epochs=1, max_minutes=9))
-    assert made.config["recipe"]["planned_steps"] == made.config["run"]["steps"]  # "as planned"
+    assert made.config["recipe"]["planned_steps"] == made.config["run"]["steps"]
+    assert made.config["run"]["finished"] == "1 epoch"
     with pytest.raises(OptionError, match="to go on, raise `epochs` too"):
         dragoman.resume(out, options=TrainOptions(max_minutes=12))
     assert dragoman.resume(out, options=TrainOptions(epochs=2)).config["run"]["epochs"] == 2

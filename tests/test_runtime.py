@@ -24,7 +24,7 @@ from tiny import PAIRS
 import dragoman
 from dragoman.cli import main
 from dragoman.config import SearchOptions, TrainOptions, processors
-from dragoman.errors import OptionError, StorageError
+from dragoman.errors import OptionError, StorageError, at_most
 from dragoman.generation.search import search
 from dragoman.generation.stepper import BOS, EOS
 from dragoman.model.seq2seq import Seq2Seq
@@ -51,6 +51,14 @@ def both(shape: str, cell: str, **more: object) -> tuple[TorchStepper, OnnxStepp
 
 def engine_of(model: Seq2Seq, precision: str = "float32") -> OnnxStepper:
     return OnnxStepper(encoder_graph(model, precision=precision), decoder_graph(model, precision=precision), threads=1)
+
+
+@pytest.mark.parametrize("value", [0.119, 8.1e-06, 0.96, 9.99e-07, 3e-06, 0.1, 1.0, 7.0])
+def test_what_is_said_of_a_difference_is_one_digit_and_not_less(value: float) -> None:
+    said = f"{Parity(sources=1, same=1, token_agreement=1.0, largest_difference=value)}".rpartition(" ")[2]
+    assert said == at_most(value)
+    assert value <= float(said) < 2.1 * value
+    assert (at_most(0.119), at_most(0.0)) == ("0.2", "0")
 
 
 def test_threads_are_those_of_the_processors_that_the_process_may_run_on(monkeypatch: pytest.MonkeyPatch) -> None:

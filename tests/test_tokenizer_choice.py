@@ -166,6 +166,14 @@ def test_rare_characters_ask_for_bytes() -> None:
     learn_tokenizers(pairs, small)
 
 
+def test_syllables_that_are_split_count_as_their_letters() -> None:
+    pairs = [("go", text) for text in ("가나.", "간다!", "각나?")] * 30
+    for jamo, count in ((False, 8), (True, 9)):  # five syllables and three marks, or six letters and three marks
+        options = TrainOptions(tokenizer="bpe", jamo=jamo, shared_vocabulary=False)
+        reason = choose_tokenization(pairs, pairs=90, options=options).reasons["byte_fallback"]
+        assert reason.startswith(f"only {count} different characters")
+
+
 def test_options_win() -> None:
     pairs = TASKS["to Korean"][0]
     options = TrainOptions(

@@ -54,7 +54,7 @@ def calibrate(
     fitted, sign = found.calibrator, "-" if found.calibrator.c < 0 else "+"
     print(
         f"confidence = sigmoid({fitted.a:.3f} log p - {fitted.b:.3f} log(1 - p) {sign} {abs(fitted.c):.3f}) "
-        f"of the probability p, from {found.items:,} outputs of which {found.right:,} are right"
+        f"of the probability p, fitted on half of {found.items:,} outputs, of which {found.right:,} are right"
     )
     print(
         f"expected calibration error on the half that was not fitted: {100 * found.error_before:.2f} % before, "

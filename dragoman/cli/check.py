@@ -77,8 +77,6 @@ def _row(finding: Finding) -> tuple[str, str, str, str]:
     """One finding: its name, how many rows, the first lines, what it means."""
     more = ", ..." if finding.count > len(finding.lines) else ""
     lines = (
-        f"lines {', '.join(f'{line:,}' for line in finding.lines)}{more}"
-        if len(finding.lines) > 1
-        else f"line {finding.lines[0]:,}"
+        f"lines {', '.join(map(str, finding.lines))}{more}" if len(finding.lines) > 1 else f"line {finding.lines[0]}"
     )
     return f"{'*' if finding.definite else ' '} {finding.name}", f"{finding.count:,}", lines, finding.note

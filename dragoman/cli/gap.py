@@ -68,9 +68,9 @@ def _in_words(found: Gap) -> str:
             f"{found.recovered:.1%} of {found.recoverable:,} come back to the right answer after their first error"
         )
         if found.median_delay is not None:
-            recovered += f", half of them within {found.median_delay:g} word{'' if found.median_delay == 1 else 's'}"
+            recovered += f", half of them within {found.median_delay:g} token{'' if found.median_delay == 1 else 's'}"
     lines = [
-        f"{counted(found.sentences, 'source')}: {found.forced_total:.1%} of the words right when fed the right answer, "
+        f"{counted(found.sentences, 'source')}: {found.forced_total:.1%} of the tokens right when fed the right answer, "
         f"{found.free_total:.1%} when fed its own words: a gap of {100 * found.gap:.1f} points",
         f"{found.flawless:.1%} of the outputs have no error; {recovered}",
     ]
@@ -79,7 +79,7 @@ def _in_words(found: Gap) -> str:
         (str(i + 1), f"{found.counts[i]:,}", _percent(found.forced_accuracy[i]), _percent(found.free_accuracy[i]), _percent(found.first_error[i]))
         for i in range(shown)
     ]  # fmt: skip
-    header = ("position", "words", "fed the reference", "fed its own words", "first error here")
+    header = ("position", "tokens", "fed the reference", "fed its own words", "first error here")
     after = [
         (f"+{i + 1}", f"{count:,}", _percent(found.forced_after_error[i]), _percent(found.free_after_error[i]))
         for i, count in enumerate(found.after_error_counts)
@@ -92,7 +92,7 @@ def _in_words(found: Gap) -> str:
         tables.append(
             table(
                 after,
-                header=("after the first error", "words", "fed the reference", "fed its own words"),
+                header=("after the first error", "tokens", "fed the reference", "fed its own words"),
                 right=range(4),
             )
         )

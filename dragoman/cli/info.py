@@ -52,7 +52,10 @@ def _facts(config: dict[str, Any]) -> list[tuple[str, str]]:
     if run:
         minutes = f"{run['seconds'] / 60:.1f} minutes"
         rows.append(
-            ("training", f"{counted(run['steps'], 'step')}, {run['epochs']:.1f} epochs, {minutes}: {run['finished']}")
+            (
+                "training",
+                f"{counted(run['steps'], 'step')}, {run['epochs']:.1f} epochs, {minutes}; ended by: {run['finished']}; weights of step {run['best_step']:,}",
+            )
         )
     if config.get("onnx"):
         rows.append(

@@ -208,8 +208,7 @@ def _findings(rows: Rows, against: npt.NDArray[np.int64] | None) -> tuple[list[F
     for stretch in shifts:
         shifted[stretch.start : stretch.stop] = True
     places = ", ".join(
-        f"lines {rows.line[stretch.start]:,} to {rows.line[stretch.stop - 1]:,} by {stretch.shift:+d}"
-        for stretch in shifts
+        f"lines {rows.line[stretch.start]} to {rows.line[stretch.stop - 1]} by {stretch.shift:+d}" for stretch in shifts
     )
     main = [SCRIPTS[findings.main_script(scripts)] for scripts in (rows.source_script, rows.target_script)]
     leaked = np.isin(rows.source, against) if against is not None else np.zeros(len(rows), bool)

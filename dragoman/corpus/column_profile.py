@@ -49,8 +49,8 @@ class ColumnProfile:
     """Characters of scripts without spaces between words (Han, kana, Thai, Lao, Tibetan, Burmese, Khmer)."""
     hangul: int
     """Hangul characters."""
-    distinct_hangul: int
-    """Different ones."""
+    distinct_in_jamo: int
+    """Different characters if Hangul is split into its letters."""
     feature_rows: int
     """Texts without white space that have a separator of features: `;`, `|`, `,` or a bracket."""
     features: int
@@ -91,7 +91,7 @@ class ColumnProfile:
             marks=sum(n for c, n in characters.items() if unicodedata.category(c).startswith("M")),
             unspaced=sum(n for c, n in characters.items() if _UNSPACED.match(c)),
             hangul=sum(n for c, n in characters.items() if _HANGUL.match(c)),
-            distinct_hangul=sum(bool(_HANGUL.match(c)) for c in characters),
+            distinct_in_jamo=len(set("".join(_in_jamo(c) for c in characters))),
             feature_rows=feature_rows,
             features=features.total(),
             distinct_features=len(features),
@@ -156,6 +156,11 @@ class ColumnProfile:
     def is_text(self) -> bool:
         """Whether these are sentences, whatever the method."""
         return self.method()[0] == "bpe"
+
+
+def _in_jamo(character: str) -> str:
+    """A Hangul syllable as its letters, anything else as it is."""
+    return unicodedata.normalize("NFD", character) if _HANGUL.match(character) else character
 
 
 def _letters(characters: Counter[str]) -> Counter[str]:

@@ -181,7 +181,7 @@ def _most_characters(columns: list[ColumnProfile], methods: tuple[TokenizerMetho
     """Different characters of the subword column that has most of them; jamo count as jamo."""
     return max(
         (
-            column.distinct_characters - (column.distinct_hangul if decomposed else 0)
+            column.distinct_in_jamo if decomposed else column.distinct_characters
             for column, method, decomposed in zip(columns, methods, jamo, strict=True)
             if method in _SUBWORDS
         ),

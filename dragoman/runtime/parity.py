@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragoman.config import SearchOptions
-from dragoman.errors import counted
+from dragoman.errors import at_most, counted
 from dragoman.evaluation.metrics import score
 from dragoman.generation.search import search
 from dragoman.generation.stepper import BOS, EOS, Stepper
@@ -67,7 +67,7 @@ class Parity:
     def __str__(self) -> str:
         parts = [
             f"{self.same:,} of {counted(self.sources, 'output')} and {self.token_agreement:.1%} of tokens the same as PyTorch's",
-            f"log-probabilities within {self.largest_difference:.1g}",
+            f"log-probabilities within {at_most(self.largest_difference)}",
         ]
         if self.loss:
             names = {"bleu": "BLEU", "chrf": "chrF", "exact_match": "points of exact match"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from dragoman.errors import counted
+from dragoman.errors import at_most, counted
 from dragoman.training.recipe import PARTS_OF
 
 
@@ -80,7 +80,7 @@ def _model(config: dict[str, Any]) -> str:
 def _graphs(parity: dict[str, Any]) -> str:
     words = (
         f"{parity['same']:,} of {counted(parity['sources'], 'greedy output')} and {parity['token_agreement']:.1%} of tokens the same as "
-        f"PyTorch's, log-probabilities within {parity['largest_difference']:.1g}"
+        f"PyTorch's, log-probabilities within {at_most(parity['largest_difference'])}"
     )
     if not parity["loss"]:
         return words

@@ -100,6 +100,7 @@ def decode(
         for index, hypotheses in zip(batch, found, strict=True):
             outputs[index] = prepared.target_tokenizer.decode(list(hypotheses[0].ids))
     primary: Any = None if metric == "loss" else metric
-    metrics: Any = [primary] if options.beam_size == 1 else ["bleu", "chrf", "exact_match", "cer", "wer"]
     writing: Any = prepared.writing
+    characters = [] if writing == "symbols" else ["cer"]  # "AH" is one phone
+    metrics: Any = [primary] if options.beam_size == 1 else ["bleu", "chrf", "exact_match", *characters, "wer"]
     return score(outputs, part.references, writing=writing, primary=primary, metrics=metrics), outputs

@@ -387,7 +387,7 @@ def _finish(
         if part is not None:
             listener(Note(f"scoring {name}: {counted(len(part.sources), 'source')}, beam {BEAM.beam_size}"))
             scores, _ = decode(stepper, prepared, part, BEAM, config["recipe"]["metric"])
-            config["scores"][name] = scores.as_dict() | {"search": f"beam {BEAM.beam_size}"}
+            config["scores"][name] = scores.as_dict() | {"search": f"beam {BEAM.beam_size}, torch float32"}
             listener(Note(f"{name}: {_shown(scores)}"))
     config["run"] = {
         "steps": run.step,
@@ -406,7 +406,9 @@ def _finish(
 def _shown(scores: Scores) -> str:
     """The three scores that say most: of answers that are right or wrong as a whole, by how much they are wrong."""
     whole: list[MetricName] = ["exact_match", "cer", "wer"]
-    names = whole if scores.primary == "exact_match" else scores.names()[:3]
+    names = (
+        [name for name in whole if name in scores.names()] if scores.primary == "exact_match" else scores.names()[:3]
+    )
     return ", ".join(f"{scores.label(name)} {scores.value(name):.2f}" for name in names)
 
 

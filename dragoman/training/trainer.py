@@ -320,10 +320,12 @@ class Trainer:
         recipe, run = self.recipe, self.run
         if recipe.max_steps and run.step >= recipe.max_steps:
             return counted(recipe.max_steps, "step")
-        if self.schedule.falls and run.step >= self.schedule.total and recipe.planned_steps:
-            return f"{counted(self.schedule.total, 'step')}, as planned"
-        if recipe.max_minutes and run.seconds >= recipe.max_minutes * 60:
-            return f"{recipe.max_minutes:g} minutes"
+        if recipe.max_minutes:
+            minutes = f"{recipe.max_minutes:g} minute{'' if recipe.max_minutes == 1 else 's'}"
+            if recipe.planned_steps and self.schedule.falls and self.schedule.total <= run.step < self.most_steps:
+                return f"{counted(run.step, 'step')}, by the limit of {minutes}"
+            if run.seconds >= recipe.max_minutes * 60:
+                return minutes
         if run.landing and run.step >= self.last_step:
             return f"{NO_BETTER} in {counted(recipe.patience, 'evaluation')}"
         if run.epoch >= recipe.epochs:

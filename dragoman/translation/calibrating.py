@@ -71,7 +71,7 @@ def calibrate(translations: Sequence[Translation], correct: Sequence[bool], *, s
         if right[half].all() or not right[half].any():
             kind = "right" if right[half].all() else "wrong"
             raise DataError(
-                f"a calibration needs right and wrong outputs, but all of {len(half)} finished outputs are {kind}; give more pairs"
+                f"a calibration needs right and wrong outputs in both halves, but all {len(half):,} finished outputs of one are {kind}; give more pairs"
             )
     if len(usable) < _ENOUGH:
         _LOG.warning(
