@@ -270,7 +270,8 @@ class Trainer:
         if self._averages:
             # The warm-up of the decay lets the average forget the random start (as in TensorFlow's moving average).
             decay = min(recipe.average_decay, (1 + run.step) / (10 + run.step))
-            torch._foreach_lerp_(self.average, self.parameters, 1 - decay)
+            with torch.no_grad():  # or the average would hold on to a graph of all steps there were
+                torch._foreach_lerp_(self.average, self.parameters, 1 - decay)
         self._settle()
         self._unread = (run.step, loss)
         if not self.reads_late:
