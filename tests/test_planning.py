@@ -215,6 +215,23 @@ def test_other_limits_forget_where_the_last_step_had_moved(tmp_path: Path, monke
         assert (run["last_step"], run["anchor"], run["fallen"]) == (0, 0, 0)
 
 
+def test_more_minutes_for_the_same_steps_forget_where_too_few_had_moved_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The epochs end both plans, but the first time the machine was too slow for them."""
+    monkeypatch.setattr(planning, "_timed", lambda *_: 0.01)
+    monkeypatch.setattr(planning, "_timed_update", lambda *_: 0.0)
+    ticks = itertools.count()
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: next(ticks) * 1.0))
+    config = trained(tmp_path / "m", max_minutes=0.5, max_steps=60, patience=0, eval_every=10)
+    assert config["recipe"]["planned_steps"] == 60  # type: ignore[index]
+    assert config["run"]["steps"] < 40  # type: ignore[index]
+    dragoman.resume(tmp_path / "m", options=TrainOptions(threads=1, max_minutes=9))
+    config, last = stored(tmp_path / "m"), json.loads(_last_line(tmp_path / "m"))
+    assert config["recipe"]["planned_steps"] == config["run"]["steps"] == 60  # type: ignore[index]
+    assert last["learning_rate"] < 0.011 * config["recipe"]["learning_rate"]  # type: ignore[index]
+
+
 def _last_line(out: Path) -> str:
     return (out / "training" / "log.jsonl").read_text().splitlines()[-1]
 
