@@ -116,6 +116,16 @@ def test_candidates_are_the_best_outputs_with_their_costs_and_a_function_of_weig
     assert risk.find(model.train(), batch).outputs == pool.outputs
 
 
+def test_a_processs_rows_of_a_batch_have_the_outputs_that_they_have_in_the_whole() -> None:
+    model, batch, risk = build().eval(), batch_of(pairs(), range(12)), risk_of(candidates=2)
+    with torch.no_grad():
+        model.decoder.output.bias[EOS] = -50.0  # so that every output is cut at the maximum length
+    whole = risk.find(model, batch)
+    for rank in range(3):
+        part = risk.find(model, batch.slice(rank, 3))
+        assert part.outputs == [ids for ids, row in zip(whole.outputs, whole.rows, strict=True) if row % 3 == rank]
+
+
 def test_several_pools_give_the_gradient_of_the_one_that_holds_all_their_sources() -> None:
     model, risk = build().eval(), risk_of()
     grads = []
@@ -219,11 +229,12 @@ def test_what_a_model_says_costs_less_after_minimum_risk_than_after_as_much_cros
     assert before - by_risk > 1.3 * (before - by_entropy)
 
 
-def test_every_target_of_a_source_is_right_its_own_first() -> None:
-    data = EncodedPairs.of([([4], [5]), ([6], [7]), ([4], [8, 8]), ([4], [5])])
+@pytest.mark.parametrize("repeated", [1, 40])
+def test_every_target_of_a_source_is_right_its_own_first(repeated: int) -> None:
+    data = EncodedPairs.of([([4], [5]), ([6], [7]), *[([4], [5])] * repeated, ([4], [8, 8])])
     references = References(data)
-    assert references.of(0) == [(5,), (8, 8)]
-    assert references.of(2) == [(8, 8), (5,)]
+    assert references.of(0) == references.of(2) == [(5,), (8, 8)]
+    assert references.of(repeated + 2) == [(8, 8), (5,)]
     assert references.of(1) == [(7,)]
 
 
