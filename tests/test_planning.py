@@ -206,11 +206,16 @@ def test_other_limits_forget_where_the_last_step_had_moved(tmp_path: Path, monke
     monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: next(ticks) * 0.3))
     with pytest.raises(Interrupted):
         trained(tmp_path / "m", stop_at=35, max_minutes=0.5, epochs=10**6, patience=0, eval_every=10)
-    assert read_progress(tmp_path / "m" / "training" / "last.safetensors")["last_step"] > 0
-    longer = TrainOptions(threads=1, max_minutes=1.0)
+    planned = stored(tmp_path / "m")["recipe"]["planned_steps"]  # type: ignore[index]
+    assert 0 < read_progress(tmp_path / "m" / "training" / "last.safetensors")["last_step"] < planned
+    longer = TrainOptions(threads=1, max_minutes=0.55)
+    notes: list[Event] = []
     for given, stop_at in ((longer, 37), (TrainOptions(threads=1), 39)):
         with pytest.raises(Interrupted):
-            session.go_on(tmp_path / "m", given, listener=ignore, stop_at=stop_at)
+            session.go_on(tmp_path / "m", given, listener=notes.append, stop_at=stop_at)
+        assert stored(tmp_path / "m")["recipe"]["planned_steps"] < planned  # type: ignore[index]
+        # Later than where it had moved, if not than planned at first.
+        assert sum(isinstance(note, Note) and "is higher now than before" in note.text for note in notes) == 1
         run = read_progress(tmp_path / "m" / "training" / "last.safetensors")
         assert (run["last_step"], run["anchor"], run["fallen"]) == (0, 0, 0)
 
