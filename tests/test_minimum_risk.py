@@ -194,8 +194,10 @@ def gradient_of(**more: bool) -> Tensor:
     return torch.cat([part.flatten() for part in parts])
 
 
-def test_under_dropout_the_outputs_of_a_source_are_compared_under_one_model() -> None:
-    model, batch = build(dropout=0.5), batch_of(pairs(), [3])
+@pytest.mark.parametrize("more", [{}, {"input_feeding": True}])
+@pytest.mark.parametrize("kind", ["dropout", "word_dropout"])
+def test_under_dropout_the_outputs_of_a_source_are_compared_under_one_model(kind: str, more: dict[str, bool]) -> None:
+    model, batch = build(**{kind: 0.5}, **more), batch_of(pairs(), [3])
     pool = risk_of().find(model, batch)
     twice = Pool(pool.source_ids, pool.source_lengths, pool.rows.repeat(2), [*pool.outputs, *pool.outputs], [])
     log_probs = output_log_probs(model.train(), twice).view(2, -1)

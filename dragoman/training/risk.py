@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, log
 
 import numpy as np
@@ -165,7 +165,8 @@ def output_log_probs(model: Seq2Seq, pool: Pool, *, bfloat16: bool = False, reco
     )
     with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
         memory, state = model.encode(sources, lengths, recompute=recompute)
-        masks = model.decoder.masks(memory.context).select(rows)
+        words = model.decoder.embedding.mask(len(sources), length)
+        masks = replace(model.decoder.masks(memory.context), words=words).select(rows)
         memory = memory.select(rows)
         features, attention, _ = model.decoder(
             target[:, :-1], memory, state.select(rows), masks=masks, recompute=recompute
