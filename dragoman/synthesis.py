@@ -86,9 +86,9 @@ def backtranslate(
     """Train on true pairs, and on ones whose sources a model from target to source makes (Sennrich et al. 2016).
 
     `texts` is a file of lines in the target language; `ensemble` and `reverse` (here from source to target) are as for
-    `load`. The made pairs go to `write`, by default OUT.synthetic.tsv, which a
-    stopped call goes on with. Every true pair of the training part counts `repeat` times. Dev and test are true pairs, and
-    lines that are targets of theirs are left out. Without `out` nothing is trained, and nothing returned.
+    `load`. The made pairs go to `write`, by default OUT.synthetic.tsv, which a stopped call goes on with. Every true pair
+    of the training part counts `repeat` times. Dev and test are true pairs; lines that are targets of theirs are left out,
+    and so are made pairs that have a source of theirs. Without `out` nothing is trained, and nothing returned.
     """
     options, search = TrainOptions.of(options), SearchOptions.of(search, name="search")
     if not isinstance(repeat, int) or repeat < 1:

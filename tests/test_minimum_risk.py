@@ -116,6 +116,16 @@ def test_candidates_are_the_best_outputs_with_their_costs_and_a_function_of_weig
     assert risk.find(model.train(), batch).outputs == pool.outputs
 
 
+def test_a_processs_rows_of_a_batch_have_the_outputs_that_they_have_in_the_whole() -> None:
+    model, batch, risk = build().eval(), batch_of(pairs(), range(12)), risk_of(candidates=2)
+    with torch.no_grad():
+        model.decoder.output.bias[EOS] = -50.0  # so that every output is cut at the maximum length
+    whole = risk.find(model, batch)
+    for rank in range(3):
+        part = risk.find(model, batch.slice(rank, 3))
+        assert part.outputs == [ids for ids, row in zip(whole.outputs, whole.rows, strict=True) if row % 3 == rank]
+
+
 def test_several_pools_give_the_gradient_of_the_one_that_holds_all_their_sources() -> None:
     model, risk = build().eval(), risk_of()
     grads = []
@@ -184,8 +194,10 @@ def gradient_of(**more: bool) -> Tensor:
     return torch.cat([part.flatten() for part in parts])
 
 
-def test_under_dropout_the_outputs_of_a_source_are_compared_under_one_model() -> None:
-    model, batch = build(dropout=0.5), batch_of(pairs(), [3])
+@pytest.mark.parametrize("more", [{}, {"input_feeding": True}])
+@pytest.mark.parametrize("kind", ["dropout", "word_dropout"])
+def test_under_dropout_the_outputs_of_a_source_are_compared_under_one_model(kind: str, more: dict[str, bool]) -> None:
+    model, batch = build(**{kind: 0.5}, **more), batch_of(pairs(), [3])
     pool = risk_of().find(model, batch)
     twice = Pool(pool.source_ids, pool.source_lengths, pool.rows.repeat(2), [*pool.outputs, *pool.outputs], [])
     log_probs = output_log_probs(model.train(), twice).view(2, -1)
@@ -219,11 +231,12 @@ def test_what_a_model_says_costs_less_after_minimum_risk_than_after_as_much_cros
     assert before - by_risk > 1.3 * (before - by_entropy)
 
 
-def test_every_target_of_a_source_is_right_its_own_first() -> None:
-    data = EncodedPairs.of([([4], [5]), ([6], [7]), ([4], [8, 8]), ([4], [5])])
+@pytest.mark.parametrize("repeated", [1, 40])
+def test_every_target_of_a_source_is_right_its_own_first(repeated: int) -> None:
+    data = EncodedPairs.of([([4], [5]), ([6], [7]), *[([4], [5])] * repeated, ([4], [8, 8])])
     references = References(data)
-    assert references.of(0) == [(5,), (8, 8)]
-    assert references.of(2) == [(8, 8), (5,)]
+    assert references.of(0) == references.of(2) == [(5,), (8, 8)]
+    assert references.of(repeated + 2) == [(8, 8), (5,)]
     assert references.of(1) == [(7,)]
 
 

@@ -206,13 +206,35 @@ def test_other_limits_forget_where_the_last_step_had_moved(tmp_path: Path, monke
     monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: next(ticks) * 0.3))
     with pytest.raises(Interrupted):
         trained(tmp_path / "m", stop_at=35, max_minutes=0.5, epochs=10**6, patience=0, eval_every=10)
-    assert read_progress(tmp_path / "m" / "training" / "last.safetensors")["last_step"] > 0
-    longer = TrainOptions(threads=1, max_minutes=1.0)
+    planned = stored(tmp_path / "m")["recipe"]["planned_steps"]  # type: ignore[index]
+    assert 0 < read_progress(tmp_path / "m" / "training" / "last.safetensors")["last_step"] < planned
+    longer = TrainOptions(threads=1, max_minutes=0.55)
+    notes: list[Event] = []
     for given, stop_at in ((longer, 37), (TrainOptions(threads=1), 39)):
         with pytest.raises(Interrupted):
-            session.go_on(tmp_path / "m", given, listener=ignore, stop_at=stop_at)
+            session.go_on(tmp_path / "m", given, listener=notes.append, stop_at=stop_at)
+        assert stored(tmp_path / "m")["recipe"]["planned_steps"] < planned  # type: ignore[index]
+        # Later than where it had moved, if not than planned at first.
+        assert sum(isinstance(note, Note) and "is higher now than before" in note.text for note in notes) == 1
         run = read_progress(tmp_path / "m" / "training" / "last.safetensors")
         assert (run["last_step"], run["anchor"], run["fallen"]) == (0, 0, 0)
+
+
+def test_more_minutes_for_the_same_steps_forget_where_too_few_had_moved_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The epochs end both plans, but the first time the machine was too slow for them."""
+    monkeypatch.setattr(planning, "_timed", lambda *_: 0.01)
+    monkeypatch.setattr(planning, "_timed_update", lambda *_: 0.0)
+    ticks = itertools.count()
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: next(ticks) * 1.0))
+    config = trained(tmp_path / "m", max_minutes=0.5, max_steps=60, patience=0, eval_every=10)
+    assert config["recipe"]["planned_steps"] == 60  # type: ignore[index]
+    assert config["run"]["steps"] < 40  # type: ignore[index]
+    dragoman.resume(tmp_path / "m", options=TrainOptions(threads=1, max_minutes=9))
+    config, last = stored(tmp_path / "m"), json.loads(_last_line(tmp_path / "m"))
+    assert config["recipe"]["planned_steps"] == config["run"]["steps"] == 60  # type: ignore[index]
+    assert last["learning_rate"] < 0.011 * config["recipe"]["learning_rate"]  # type: ignore[index]
 
 
 def _last_line(out: Path) -> str:

@@ -236,6 +236,8 @@ def test_white_space_and_unicode_are_made_plain(tmp_path):
     assert read(path, normalization="none")[0] == ("Cours !", "e\u0301te\u0301 x")
     json_path = write(tmp_path / "a.jsonl", json.dumps({"a": "one\ttwo\r\nthree", "b": 5}) + "\n")
     assert read(json_path) == [("one two three", "5")]
+    inside = write(tmp_path / "b.tsv", "\u1112\ufeff\u1161\ufeff\u11ab\te\ufeff\u0301\n")  # as where files were joined
+    assert read(inside) == [("\ud55c", "\u00e9")]
 
 
 def test_unusable_rows_are_counted_with_their_lines(tmp_path):

@@ -161,6 +161,26 @@ def test_every_reason_is_for_a_value_that_nobody_set() -> None:
     assert all(reason.why for reason in reasons)
 
 
+@pytest.mark.parametrize(
+    ("summary", "options", "name", "why"),
+    [
+        ({}, {"attention": "none"}, "decoder_layers", "two layers; the second reads the outputs of the first"),
+        ({}, {"input_feeding": True}, "decoder_layers", "two layers; the second reads the outputs of the first"),
+        ({}, {"attention_inside": True}, "decoder_layers", "two layers; the second reads the outputs of the first"),
+        ({}, {"attention": "dot"}, "decoder_layers", "the first layer's states are the queries of attention"),
+        ({"kind": "symbols"}, {}, "word_dropout", "targets are symbols"),
+        ({"unspaced": True}, {}, "metric", "targets are text without spaces"),
+        ({"on_gpu": True}, {}, "batch_tokens", "10,000 pairs, and a GPU"),
+        ({"pairs": 500_000, "processor_minutes": 30.0}, {}, "batch_tokens", "time is short"),
+    ],
+)
+def test_reasons_are_those_that_decided(
+    summary: dict[str, object], options: dict[str, object], name: str, why: str
+) -> None:
+    _, reasons = choose(TrainOptions(**options), data(**summary))  # type: ignore[arg-type]
+    assert next(reason.why for reason in reasons if reason.name == name).startswith(why)
+
+
 def test_the_textbook_model_is_the_textbooks() -> None:
     chosen = recipe(preset="textbook")
     assert (chosen.cell, chosen.encoder_layers, chosen.decoder_layers) == ("lstm", 1, 1)

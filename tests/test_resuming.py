@@ -11,6 +11,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +30,9 @@ from dragoman.training import clock, planning, scoring, session, trainer
 from dragoman.training.checkpoint import load_tensors, read_progress, save_tensors
 from dragoman.training.events import Evaluated, Event, Note, Progress, ignore
 from dragoman.training.interrupt import stop_on_interrupt, terminated_as_interrupted
+from dragoman.training.limits import check_new_limits
 from dragoman.training.processes import Processes
+from dragoman.training.recipe import DataSummary, choose
 from dragoman.training.schedule import Schedule
 
 STILL = {"optimizer": "sgd", "learning_rate": 1e-12, "warmup_steps": 0, "average_decay": 0.0, "max_steps": 1}
@@ -698,6 +701,15 @@ def test_a_run_that_its_epochs_ended_goes_on_with_more_of_them_whatever_time_is_
     with pytest.raises(OptionError, match="to go on, raise `epochs` too"):
         dragoman.resume(out, options=TrainOptions(max_minutes=12))
     assert dragoman.resume(out, options=TrainOptions(epochs=2)).config["run"]["epochs"] == 2
+
+
+def test_epochs_of_fewer_batches_than_the_first_end_a_run_all_the_same() -> None:
+    path, given = Path("m"), options(epochs=3, max_minutes=9)
+    stored, _ = choose(given, DataSummary(60, "text", unspaced=False, shared_vocabulary=False, target_tokens=5.0))
+    run = trainer.Run(step=29, epoch=3, seconds=60.0, finished="3 epochs")  # 30 by the batches of the first
+    check_new_limits(path, stored, replace(stored, epochs=4), run, batches_per_epoch=10)
+    with pytest.raises(OptionError, match="to go on, raise `epochs` too"):
+        check_new_limits(path, stored, replace(stored, max_minutes=12), run, batches_per_epoch=10)
 
 
 def test_what_is_said_of_an_end_is_not_said_of_a_run_that_goes_on(tmp_path: Path) -> None:

@@ -16,12 +16,14 @@ import pytest
 
 import dragoman
 from dragoman.cli import main
-from dragoman.config import SearchOptions
+from dragoman.config import ReadOptions, SearchOptions
+from dragoman.corpus.reading import pairs_from_rows
+from dragoman.corpus.store import PairStore
 from dragoman.errors import DataError, Interrupted, OptionError, StorageError
 from dragoman.training.events import Event, Note
 from dragoman.translation import synthetic
 from dragoman.translation.outputs import Candidate, Translation
-from dragoman.translation.synthetic import PairsFile
+from dragoman.translation.synthetic import BackTranslation, PairsFile
 
 WORDS = ("red", "green", "blue", "black")
 OTHER = {"red": "rouge", "green": "vert", "blue": "bleu", "black": "noir"}
@@ -199,13 +201,38 @@ def test_back_translations_join_the_true_pairs_and_tell_nothing_of_dev_and_test(
     remade, train = (config_of(tmp_path / "m")["data"][name] for name in ("remade", "train"))
     assert (remade["leaked"], remade["unusable"]) == (len(secret - {"quoi"}), 1)
     assert remade["texts"] == len(lines) - 1 - remade["leaked"] == len(made) + remade["without_output"]
-    assert train["pairs"] == 3 * remade["true_pairs"] + len(made)
+    assert train["pairs"] == 3 * remade["true_pairs"] + len(made) - remade["shared"]
     reverse = dragoman.load(place / "reverse")
     assert [source for source, _ in made] == [out.text for out in reverse.translate([target for _, target in made])]
     err = " ".join(capfd.readouterr().err.split())
-    share = len(made) / train["pairs"]
-    assert f"training on {remade['true_pairs']} true pairs, 3 times, and {len(made)} made ones ({share:.0%})" in err
+    known = len(made) - remade["shared"]
+    share = known / train["pairs"]
+    assert f"training on {remade['true_pairs']} true pairs, 3 times, and {known} made ones ({share:.0%})" in err
     assert f"left out {remade['leaked']} lines of {tmp_path / 'texts.txt.gz'}: targets of dev or test" in err
+
+
+def test_no_source_of_dev_or_test_is_learned_from_because_a_model_made_it(tmp_path: Path) -> None:
+    """Of a text that is no target of theirs: the parts differ in their sources, whoever wrote them."""
+    (tmp_path / "texts").write_text("un\ndeux\ntrois\n", encoding="utf-8")
+    true = [("red", "rouge"), ("Green  tea", "vert"), ("blue", "bleu")]
+    store = PairStore.write(tmp_path / "pairs.arrow", pairs_from_rows(true))
+    made = {"un": "Blue", "deux": "green tea", "trois": "red"}
+
+    def translate(texts: list[str]) -> list[Translation]:
+        return [Translation(text, (Candidate(made[text], -1.0, -1.0, (), (), None, True),)) for text in texts]
+
+    notes: list[str] = []
+    remake = BackTranslation(
+        translate, PairsFile(tmp_path / "made.tsv", {}), tmp_path / "texts", ReadOptions(), repeat=2
+    )
+    held_out = [store.select([1]), store.select([2])]
+    rows = list(remake(store.select([0]), held_out, lambda event: notes.append(getattr(event, "text", ""))))
+    assert rows == [("red", "rouge")] * 2 + [("red", "trois")]
+    assert notes[-2:] == [
+        "left out 2 made pairs whose source is in dev or test",
+        "training on 1 true pair, 2 times, and 1 made ones (33%)",
+    ]
+    assert (remake.facts()["shared"], remake.facts()["pairs"]) == (2, 3)
 
 
 def test_sampled_back_translations_follow_the_seed(place: Path, tmp_path: Path) -> None:

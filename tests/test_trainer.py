@@ -111,6 +111,15 @@ def test_a_step_is_adamw_on_the_clipped_gradient_of_the_next_batch_and_the_avera
     assert distance(weights(plain), average) > 1e-3
 
 
+@pytest.mark.parametrize("kind", ["average_decay", "average_checkpoints"])
+def test_an_average_keeps_numbers_alone_however_many_steps_there_were(kind: str, tmp_path: Path) -> None:
+    """A graph of the steps behind it would grow for as long as the run takes."""
+    run = trainer_of(tmp_path, steps=4, eval_every=2, **{kind: 0.9 if kind == "average_decay" else 2})
+    run.fit()
+    assert run.average
+    assert not any(value.requires_grad for value in run.average)
+
+
 USUAL = {
     "average_decay": 0.0,
     "dropout": 0.2,

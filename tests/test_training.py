@@ -465,6 +465,22 @@ def test_sources_that_a_dev_file_shares_with_train_are_warned_of(tmp_path: Path)
     assert "in 1 of 2 dev pairs the source is also in train" in texts
 
 
+@pytest.mark.parametrize(("dev", "pairs"), [("2", 4), ("dev.tsv", 5)])
+def test_sources_that_groups_share_are_warned_of(dev: str, pairs: int, tmp_path: Path) -> None:
+    """Other groups are other texts, but what is said in them may be the same."""
+    rows = [f"talk {i}\tword {i}\tmot {i}\ntalk {i}\tYes\toui\n" for i in range(10)]
+    (tmp_path / "talks.tsv").write_text("".join(rows), encoding="utf-8")
+    (tmp_path / "dev.tsv").write_text(
+        "talk 1\tno\tnon\ntalk 1\tmaybe\tsi\ntalk 1\tnever\tsi\nb\t yes\tsi\nb\tword  3\tm\n", encoding="utf-8"
+    )
+    told: list[Event] = []
+    held = str(tmp_path / dev) if dev == "dev.tsv" else dev
+    run = options(max_steps=1, dev=held, group_by="1", source="2", target="3")
+    dragoman.train(tmp_path / "talks.tsv", out=tmp_path / "m", options=run, listener=told.append)
+    texts = [note.text for note in told if isinstance(note, Note) and note.warning]
+    assert f"in 2 of {pairs} dev pairs the source is also in train" in texts
+
+
 def test_a_column_of_ids_is_warned_of_before_training(tmp_path: Path) -> None:
     told: list[Event] = []
     pairs = [(f"{i}", f"word {i}") for i in range(30)]

@@ -50,10 +50,9 @@ def _piled_marks(text: str) -> str | None:
 def clean(text: str, normalization: Normalization = "nfc") -> str:
     """`text` in one Unicode form, stripped, with every run of white space made one plain space."""
     if not text.isascii():
+        text = text.replace("\ufeff", "")  # first, as what it stands between may be one character
         if normalization != "none":
             text = unicodedata.normalize("NFC" if normalization == "nfc" else "NFKC", text)
-        if "\ufeff" in text:
-            text = text.replace("\ufeff", "")
     return " ".join(text.split())
 
 

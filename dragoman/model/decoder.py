@@ -47,6 +47,8 @@ class Masks:
     """(batch, embedding_size)."""
     layers: tuple[Tensor | None, ...]
     """(batch, hidden_size) per layer."""
+    words: Tensor | None = None
+    """(batch, target_length): which words are dropped, if rows are to agree on that; None: drawn as they are read."""
 
     def select(self, rows: Tensor) -> Masks:
         """The masks whose row i is the old row `rows[i]`."""
@@ -54,7 +56,7 @@ class Masks:
         def pick(part: Tensor | None) -> Tensor | None:
             return None if part is None else part.index_select(0, rows)
 
-        return Masks(pick(self.embedding), tuple(pick(mask) for mask in self.layers))
+        return Masks(pick(self.embedding), tuple(pick(mask) for mask in self.layers), pick(self.words))
 
 
 class Bridge(nn.Module):
@@ -256,7 +258,7 @@ class Decoder(nn.Module):
         return self._step(self._embed(last_ids.unsqueeze(1), masks).squeeze(1), memory, state, masks)
 
     def _embed(self, ids: Tensor, masks: Masks) -> Tensor:
-        vectors: Tensor = self.embedding(ids)
+        vectors: Tensor = self.embedding(ids, masks.words)
         return vectors if masks.embedding is None else vectors * masks.embedding.unsqueeze(1)
 
     def _forward_fused(

@@ -29,13 +29,18 @@ class Embedding(nn.Module):
         with torch.no_grad():
             self.weight[PAD].zero_()
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """(batch, time) -> (batch, time, size)."""
+    def mask(self, rows: int, length: int) -> Tensor | None:
+        """This pass's factors of whole words, (rows, length), 0 where one is dropped; None outside training."""
+        if not self.training or self.word_dropout == 0:
+            return None
+        keep = torch.rand(rows, length, device=self.weight.device) >= self.word_dropout
+        return keep.to(self.weight.dtype) / (1 - self.word_dropout)
+
+    def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(batch, time) -> (batch, time, size); a mask of whole words, (batch, time), is drawn if none is given."""
         vectors = nn.functional.embedding(ids, self.weight)
-        if self.training and self.word_dropout > 0:
-            keep = torch.rand(ids.shape, device=ids.device) >= self.word_dropout
-            vectors = vectors * (keep.to(vectors.dtype) / (1 - self.word_dropout)).unsqueeze(-1)
-        return vectors
+        mask = self.mask(*ids.shape) if mask is None else mask
+        return vectors if mask is None else vectors * mask.unsqueeze(-1)
 
 
 def dropout_mask(like: Tensor, size: int, *, share: float) -> Tensor:

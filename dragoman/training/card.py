@@ -58,7 +58,7 @@ def _data(data: dict[str, Any]) -> str:
 
 def _remade(made: dict[str, Any]) -> str:
     """What models had to do with the training pairs."""
-    true, pairs = counted(made["from"]["pairs"], "true pair"), counted(made["pairs"], "pair")
+    true, pairs = counted(made["from"]["pairs"], "true pair"), counted(made["pairs"] - made.get("shared", 0), "pair")
     if made["kind"] == "distillation":
         return f"distillation: trained on {pairs} that a teacher made, in the place of {true}"
     times = f", each {made['repeat']} times" if made["repeat"] > 1 else ""

@@ -39,7 +39,9 @@ def _ending(stored: Recipe, given: Recipe, run: Run, steps_per_epoch: int) -> st
         return "patience"
     if given.max_steps and run.step >= given.max_steps:
         return "max_steps"
-    if run.step >= limit_in_steps(given, steps_per_epoch):
+    # Later epochs may have fewer batches than the first one, by which steps are reckoned.
+    if run.epoch >= given.epochs or run.step >= limit_in_steps(given, steps_per_epoch):
         return "epochs"
     in_time = given.max_minutes is not None and given.max_minutes == stored.max_minutes
-    return "max_minutes" if in_time and run.step < limit_in_steps(stored, steps_per_epoch) else ""
+    by_time = run.epoch < stored.epochs and run.step < limit_in_steps(stored, steps_per_epoch)
+    return "max_minutes" if in_time and by_time else ""

@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from dragoman.config import ReadOptions, TrainOptions
+from dragoman.corpus.cleaning import fold, hash64
 from dragoman.corpus.dataset import LONGEST, EncodedPairs
 from dragoman.corpus.doubts import ColumnDoubts
 from dragoman.corpus.reading import Pair, ReadReport, pairs_from_rows, read_pairs, require_usable
@@ -235,8 +236,11 @@ def _parted(pairs: Pairs, options: TrainOptions, folder: Path, listener: Listene
         dev_rule = default_dev(keys)
     parts = split(keys, seed=options.splitting, dev=_held(dev_rule), test=_held(test_rule))
     train = store.select(parts.train)
-    dev = _held_out_view(dev_rule, parts.dev, store, folder / "dev.arrow", options, train, listener)
-    test = _held_out_view(test_rule, parts.test, store, folder / "test.arrow", options, train, listener)
+    dev = _held_out_view(dev_rule, parts.dev, store, folder / "dev.arrow", options, listener)
+    test = _held_out_view(test_rule, parts.test, store, folder / "test.arrow", options, listener)
+    for name, rule, view in (("dev", dev_rule, dev), ("test", test_rule, test)):
+        if rule is not None and (rule.paths or options.group_by):  # else they were parted by source
+            _say_what_is_shared(name, view, train, options, listener)
     return _Parted(report, fingerprint, parts, dev_rule, test_rule, train, dev, test)
 
 
@@ -307,7 +311,6 @@ def _held_out_view(
     store: PairStore,
     path: Path,
     options: TrainOptions,
-    train: PairView,
     listener: Listener,
 ) -> Any:
     """The dev or test part: rows held out, or a file of its own."""
@@ -319,10 +322,22 @@ def _held_out_view(
     own = PairStore.write(path, read_pairs(rule.paths, options, report=report))
     require_usable(report)
     listener(Note(f"{path.stem}: {report.summary()}", warning=report.unusable > 0))
-    shared = np.count_nonzero(np.isin(own.keys(), train.keys()))
-    if shared:
-        listener(Note(f"in {shared:,} of {len(own):,} {path.stem} pairs the source is also in train", warning=True))
     return own.select()
+
+
+def _say_what_is_shared(
+    name: str, held_out: PairView, train: PairView, options: ReadOptions, listener: Listener
+) -> None:
+    """Warn of held-out pairs whose source is learned from too."""
+
+    def keys(view: PairView) -> np.ndarray[Any, np.dtype[np.uint64]]:
+        if options.group_by is None:
+            return view.keys()
+        return np.fromiter((hash64(fold(source)) for source, _ in view), np.uint64, len(view))  # not of its group
+
+    shared = np.count_nonzero(np.isin(keys(held_out), keys(train)))
+    if shared:
+        listener(Note(f"in {shared:,} of {len(held_out):,} {name} pairs the source is also in train", warning=True))
 
 
 def _sample(view: PairView, count: int, seed: int) -> list[tuple[str, str]]:

@@ -270,6 +270,7 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
     if options.optimizer == "sgd":  # unlike Adam's, its steps are as small as the gradients are
         rate, rated = 1.0, "sgd needs a larger one than adam"
         embeddings, faster = 1.0, "sgd has one rate for all"
+    fed = options.attention == "none" or options.input_feeding or options.attention_inside
     of_symbols, of_text = 0.5 if small else 0.1 if large else 0.3, 0.3 if small else 0.2 if pairs < 100_000 else 0.1
     dropout, words, masked = of_symbols if symbols else of_text, 0.1 if small and not symbols else 0.0, size
     if not options.r_drop:  # which compares two masks
@@ -280,7 +281,12 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
     return {
         "cell": ("lstm", "the strongest recurrent cell in the literature"),
         "encoder_layers": (2, "two layers; the second reads the outputs of the first"),
-        "decoder_layers": (2, "the first layer's states are the queries of attention; the second reads what it finds"),
+        "decoder_layers": (
+            2,
+            "two layers; the second reads the outputs of the first"
+            if fed
+            else "the first layer's states are the queries of attention; the second reads what it finds",
+        ),
         "embedding_size": (256 if pairs >= 2_000 else 128, size),
         "hidden_size": (width, room),
         "bidirectional": (True, "the encoder sees the words before and after each word"),
@@ -297,9 +303,9 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
         "layer_norm": (True, "steadier training"),
         "residual": (True, "steadier training"),
         "dropout": (dropout, masked),
-        "word_dropout": (words, size if symbols else masked),
-        "epochs": (epochs, f"at most; {size}"),
-        "batch_tokens": (batch, size),
+        "word_dropout": (words, "targets are symbols" if symbols else masked),
+        "epochs": (epochs, f"at most; {room if wide and dictionary else size}"),
+        "batch_tokens": (batch, room if wide or (hurried and pairs >= 400_000) else size),
         "optimizer": ("adamw", ""),
         "learning_rate": (rate, rated),
         "schedule": ("linear", "the rate falls to zero at the last step"),
@@ -343,7 +349,9 @@ def _metric(data: DataSummary) -> tuple[str, str]:
     short = data.target_tokens < 4 or (data.target_words is not None and data.target_words < 3)
     if data.kind == "text" and not data.unspaced and short:
         return "chrf", "targets are text, most of it too short for BLEU, which counts four words in a row"
-    return "exact_match" if data.kind == "symbols" else "chrf" if data.unspaced else "bleu", f"targets are {data.kind}"
+    if data.kind == "text" and data.unspaced:
+        return "chrf", "targets are text without spaces"
+    return "exact_match" if data.kind == "symbols" else "bleu", f"targets are {data.kind}"
 
 
 def _copying(data: DataSummary) -> tuple[bool, str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, log
 
 import numpy as np
@@ -100,7 +100,7 @@ class MinimumRisk:
 
     def find(self, model: Seq2Seq, batch: Batch) -> Pool:
         """The up to `candidates` best outputs of beam search for every pair, without dropout: a function of weights and batch."""
-        longest = 2 * int(batch.target_lengths.max()) + 10
+        longest = 2 * batch.target_output.shape[1] + 10  # of the whole batch, whichever rows of it these are
         options = SearchOptions(beam_size=self.candidates, num_hypotheses=self.candidates, max_length=longest)
         sources = [
             ids[:length].tolist() for ids, length in zip(batch.source_ids, batch.source_lengths.tolist(), strict=True)
@@ -165,7 +165,8 @@ def output_log_probs(model: Seq2Seq, pool: Pool, *, bfloat16: bool = False, reco
     )
     with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
         memory, state = model.encode(sources, lengths, recompute=recompute)
-        masks = model.decoder.masks(memory.context).select(rows)
+        words = model.decoder.embedding.mask(len(sources), length)
+        masks = replace(model.decoder.masks(memory.context), words=words).select(rows)
         memory = memory.select(rows)
         features, attention, _ = model.decoder(
             target[:, :-1], memory, state.select(rows), masks=masks, recompute=recompute
@@ -185,8 +186,14 @@ class References:
     def __init__(self, pairs: EncodedPairs) -> None:
         self.pairs = pairs
         # Python's hashes differ from process to process, which matters to nobody: they only say which sources are equal.
-        self.keys = np.array([hash(pairs.source(i).tobytes()) for i in range(len(pairs))], np.int64)
-        self.order = np.argsort(self.keys, kind="stable")
+        rows = range(len(pairs))
+        self.keys = np.fromiter((hash(pairs.source(i).tobytes()) for i in rows), np.int64)
+        targets = np.fromiter((hash(pairs.target(i).tobytes()) for i in rows), np.int64)
+        # A pair that is there often counts once, or it would leave no room for the other targets of its source.
+        order = np.lexsort((targets, self.keys))
+        again = (np.diff(self.keys[order]) == 0) & (np.diff(targets[order]) == 0)
+        first = np.sort(order[np.append(True, ~again)])
+        self.order = first[np.argsort(self.keys[first], kind="stable")]
         self.sorted = self.keys[self.order]
 
     def of(self, index: int) -> list[Ids]:

@@ -183,7 +183,8 @@ def _reopened(path: Path, options: TrainOptions, listener: Listener) -> Opened |
     if replanned:
         _say_resumed(directory, stored, recipe, run)
         recipe = _plan(directory, prepared, plan, model, replace(recipe, planned_steps=None), listener, run=run)
-        if recipe.schedule in FALLING and _last_step(plan, recipe) > _last_step(plan, stored):
+        before = run.last_step or _last_step(plan, stored)  # where the pace of the machine had moved it
+        if recipe.schedule in FALLING and _last_step(plan, recipe) > before:
             text = "the last step is later now, so the learning rate falls more slowly: it is higher now than before"
             listener(Note(text, warning=True))
     return directory, prepared, plan, model, recipe

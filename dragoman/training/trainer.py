@@ -73,6 +73,7 @@ class Run:
     landing: int = 0
     landing_patience: int = 0
     planned_steps: int | None = None
+    planned_minutes: float | None = None
     last_step: int = 0
     anchor: int = 0
     fallen: float = 0.0
@@ -115,7 +116,7 @@ Batches = Callable[[int, int], Iterator[Batch]]
 
 def first_checkpoint(model: Seq2Seq, recipe: Recipe) -> Checkpoint:
     """What a run begins from: a model's first weights, and nothing done yet."""
-    return Checkpoint(model_weights(model), {}, {}, asdict(Run(planned_steps=recipe.planned_steps)))
+    return Checkpoint(model_weights(model), {}, {}, asdict(Run(**_plan_of(recipe))))
 
 
 def check_checkpoint(path: Path, model: Seq2Seq, recipe: Recipe) -> None:
@@ -167,7 +168,7 @@ class Trainer:
         self.interrupted = interrupted
         self.risk = risk
         self.processes = processes
-        self.run = Run(planned_steps=recipe.planned_steps)
+        self.run = Run(**_plan_of(recipe))
         self.device = model.decoder.embedding.weight.device
         named = trained_parameters(model)
         self.names = list(named)
@@ -195,8 +196,9 @@ class Trainer:
             for name, parameter, average in zip(self.names, self.parameters, self.average, strict=False):
                 average.copy_(checkpoint.average.get(name, parameter.detach()))
         self.run = Run.of(checkpoint.progress)
-        if self.run.planned_steps != self.recipe.planned_steps:  # other limits were given: the last step is theirs
-            self.run = replace(self.run, planned_steps=self.recipe.planned_steps, last_step=0, anchor=0, fallen=0.0)
+        plan = _plan_of(self.recipe)
+        if plan != {name: getattr(self.run, name) for name in plan}:  # other limits were given: the last step is theirs
+            self.run = replace(self.run, **plan, last_step=0, anchor=0, fallen=0.0)
         if self.run.landing_patience != self.recipe.patience:  # another patience was given: it has not run out
             self.run.landing = 0
 
@@ -270,7 +272,8 @@ class Trainer:
         if self._averages:
             # The warm-up of the decay lets the average forget the random start (as in TensorFlow's moving average).
             decay = min(recipe.average_decay, (1 + run.step) / (10 + run.step))
-            torch._foreach_lerp_(self.average, self.parameters, 1 - decay)
+            with torch.no_grad():  # or the average would hold on to a graph of all steps there were
+                torch._foreach_lerp_(self.average, self.parameters, 1 - decay)
         self._settle()
         self._unread = (run.step, loss)
         if not self.reads_late:
@@ -456,6 +459,11 @@ class _Swapped:
     def _swap(self) -> None:
         for parameter, average in zip(self.parameters, self.average, strict=False):
             parameter.data, average.data = average.data, parameter.data
+
+
+def _plan_of(recipe: Recipe) -> dict[str, Any]:
+    """What says how far a run has to go: more minutes may come to the same steps, where the epochs end them."""
+    return {"planned_steps": recipe.planned_steps, "planned_minutes": recipe.max_minutes}
 
 
 def objective_of(recipe: Recipe) -> Objective:

@@ -225,6 +225,8 @@ class BackTranslation:
     """How often each true pair counts."""
     leaked: int = 0
     """Texts that were left out because they are targets of dev or test."""
+    shared: int = 0
+    """Made pairs that are not trained on because their source is one of dev or test."""
     unusable: int = 0
     """Lines that cannot be read as text, or are empty."""
     true_pairs: int = 0
@@ -254,18 +256,25 @@ class BackTranslation:
         if not made.texts:
             raise DataError(f"{self.texts} has no line to translate back")
         _tell(made, self.file, listener)
-        self.true_pairs = len(train)
-        share = made.pairs / (made.pairs + self.repeat * len(train))
-        times = f", {self.repeat} times" if self.repeat > 1 else ""
-        listener(
-            Note(f"training on {counted(len(train), 'true pair')}{times}, and {made.pairs:,} made ones ({share:.0%})")
-        )
-        return self._all(train)
+        return self._all(train, {hash64(fold(source)) for view in held_out for source, _ in view}, listener)
 
-    def _all(self, train: PairView) -> Iterator[tuple[str, str]]:
+    def _all(self, train: PairView, secret: set[int], listener: Listener) -> Iterator[tuple[str, str]]:
+        """The pairs to train on; none has one of the `secret` sources."""
+
+        def made_pairs() -> Iterator[tuple[str, str]]:
+            form = self.options.normalization
+            return (pair for pair in self.file.pairs() if hash64(fold(clean(pair[0], form))) not in secret)
+
+        made = sum(1 for _ in made_pairs())
+        self.true_pairs, self.shared = len(train), self.file.made.pairs - made
+        if self.shared:
+            listener(Note(f"left out {counted(self.shared, 'made pair')} whose source is in dev or test"))
+        times = f", {self.repeat} times" if self.repeat > 1 else ""
+        text = f"training on {counted(len(train), 'true pair')}{times}, and {made:,} made ones"
+        listener(Note(f"{text} ({made / (made + self.repeat * len(train)):.0%})"))
         for _ in range(self.repeat):
             yield from train
-        yield from self.file.pairs()
+        yield from made_pairs()
 
     def _texts(self, known: set[int]) -> Iterator[str]:
         self.leaked = self.unusable = 0
@@ -280,8 +289,8 @@ class BackTranslation:
 
     def facts(self) -> dict[str, Any]:
         """For the model card."""
-        own = {"true_pairs": self.true_pairs, "repeat": self.repeat, "leaked": self.leaked, "unusable": self.unusable}
-        return {"kind": "back-translation", **asdict(self.file.made), **own}
+        own = ("true_pairs", "repeat", "leaked", "shared", "unusable")
+        return {"kind": "back-translation", **asdict(self.file.made), **{name: getattr(self, name) for name in own}}
 
 
 def _first_of_each_source(train: PairView) -> Any:
