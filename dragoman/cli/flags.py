@@ -159,8 +159,8 @@ def with_only(flags: Iterable[str], command: Callable[..., None]) -> Callable[..
 
     It stays whole if one of `flags` is unknown or asks for help, so that cyclopts says what there is.
     """
-    given = {words.partition("=")[0] for words in flags}
-    if "--help" in given or not given <= flags_of(command).keys():
+    names = {each.partition("=")[0] for each in flags}
+    if "--help" in names or not names <= flags_of(command).keys():
         return command
 
     @functools.wraps(command)
@@ -173,7 +173,7 @@ def with_only(flags: Iterable[str], command: Callable[..., None]) -> Callable[..
             for parameter in inspect.signature(command).parameters.values()
             if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
             or parameter.default is inspect.Parameter.empty
-            or not given.isdisjoint(_flags(parameter))
+            or not names.isdisjoint(_flags(parameter))
         ]
     )
     return narrowed

@@ -59,8 +59,8 @@ class OnnxStepper:
         device: str = "cpu",
     ) -> None:
         self._gpu = gpu_number(device)
-        with ThreadPoolExecutor(2) as both:
-            self._encoder, self._decoder = both.map(
+        with ThreadPoolExecutor(2 if self._gpu is None else 1) as pool:  # a GPU is opened once
+            self._encoder, self._decoder = pool.map(
                 lambda graph: _session(graph, threads, self._gpu), (encoder, decoder)
             )
         outputs = {output.name: output for output in self._decoder.get_outputs()}
