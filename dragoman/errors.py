@@ -76,6 +76,16 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def duration(seconds: float) -> str:
+    """`8 s`, `2 min 05 s`, `1 h 20 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
 def at_most(value: float) -> str:
     """`0.2` for 0.119, `4e-06` for 3.1e-6: one digit of a positive number, never below it, for what is said to be within it."""
     if not 0 < value < math.inf:

@@ -27,6 +27,18 @@ def test_options_are_found_among_sentences() -> None:
     assert arrange(words, command("translate")) == expected
 
 
+def test_an_underscore_in_an_option_is_a_hyphen() -> None:
+    words = ["model", "--beam_size", "3", "--length_penalty=0", "--no_repeat", "a_b"]
+    assert arrange(words, command("translate")) == [
+        "--beam-size=3",
+        "--length-penalty=0",
+        "--no-repeat",
+        "--",
+        "model",
+        "a_b",
+    ]
+
+
 def test_what_looks_like_an_option_but_is_none_is_left_for_the_message() -> None:
     assert arrange(["model", "--beem-size", "3"], command("translate"))[0] == "--beem-size"
 

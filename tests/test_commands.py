@@ -193,7 +193,7 @@ def test_info_tells_sizes_options_data_and_scores(trained: Path, out: Any) -> No
     shown = out("info", trained)
     for text in ("parameters", "hidden_size=8", "fingerprint", "36 pairs", "bleu", "dragoman train"):
         assert text in shown
-    assert re.search(r"training +2 steps, .* minutes; ended by: 2 steps; weights of step 2\n", shown)
+    assert re.search(r"training +2 steps, .* epochs, \d+ s; ended by: 2 steps; weights of step 2\n", shown)
     assert json.loads(out("info", trained, "--json"))["parameters"] == ModelDirectory.open(trained).config["parameters"]
 
 

@@ -121,17 +121,18 @@ def arrange(words: Sequence[str], command: Callable[..., None]) -> list[str]:
     texts: list[str] = []
     rest = iter(words)
     for word in rest:
-        name, equals, _ = word.partition("=")
+        name, equals, value = word.partition("=")
+        name = name.replace("_", "-")  # as in a file of options, --beam_size is --beam-size
         if word == "--":
             texts.extend(rest)
         elif word == "-h" and not texts:
             options.append("--help")
         elif not _LOOKS_LIKE_A_FLAG.fullmatch(word):
             texts.append(word)
-        elif takes_value.get(name) and not equals and (value := next(rest, None)) is not None:
-            options.append(f"{name}={value}")
+        elif takes_value.get(name) and not equals and (following := next(rest, None)) is not None:
+            options.append(f"{name}={following}")
         else:
-            options.append(word)
+            options.append(f"{name}{equals}{value}")
     return [*options, "--", *texts]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.output import table
-from dragoman.errors import counted
+from dragoman.errors import counted, duration
 
 
 @flags_of_models
@@ -50,11 +50,10 @@ def _facts(config: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     rows.append(("split", data["split"]))
     if run:
-        minutes = f"{run['seconds'] / 60:.1f} minutes"
         rows.append(
             (
                 "training",
-                f"{counted(run['steps'], 'step')}, {run['epochs']:.1f} epochs, {minutes}; ended by: {run['finished']}; weights of step {run['best_step']:,}",
+                f"{counted(run['steps'], 'step')}, {run['epochs']:.1f} epochs, {duration(run['seconds'])}; ended by: {run['finished']}; weights of step {run['best_step']:,}",
             )
         )
     if config.get("onnx"):

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from dragoman.cli.output import console, notice, warn, warning
-from dragoman.errors import counted
+from dragoman.errors import counted, duration
 
 if TYPE_CHECKING:
     from dragoman.training.events import Evaluated, Event, Listener, Note, Progress, Stage
@@ -37,16 +37,6 @@ def watcher() -> AbstractContextManager[Listener]:
 def _redraws() -> bool:
     """Whether stderr is a terminal that can draw a line anew, as that of an editor (TERM=dumb) cannot."""
     return sys.stderr.isatty() and not console().is_dumb_terminal
-
-
-def duration(seconds: float) -> str:
-    """`8 s`, `2 min 05 s`, `1 h 20 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def _progress_line(event: Progress) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from dragoman.errors import at_most, counted
+from dragoman.errors import at_most, counted, duration
 from dragoman.training.recipe import PARTS_OF
 
 
@@ -92,7 +92,7 @@ def _run(run: dict[str, Any], config: dict[str, Any]) -> str:
     rows = []
     if run:
         rows += [
-            f"- {counted(run['steps'], 'step')}, {run['epochs']:.2f} epochs, {run['seconds'] / 60:.1f} minutes; ended by: "
+            f"- {counted(run['steps'], 'step')}, {run['epochs']:.2f} epochs, {duration(run['seconds'])}; ended by: "
             f"{run['finished']}; the weights are those of step {run['best_step']:,}",
         ]
         if "forecast" in config:
@@ -122,8 +122,8 @@ def _values(config: dict[str, Any]) -> list[tuple[str, Any]]:
 
 def beside_plan(forecast: dict[str, Any], run: dict[str, Any]) -> str:
     """The actual figures of a run beside the predicted ones."""
-    text = f"took {counted(run['steps'], 'step')} in {run['seconds'] / 60:.1f} minutes"
-    planned = f"planned: at most {forecast['steps']:,} in {forecast['seconds'] / 60:.1f}"
+    text = f"took {counted(run['steps'], 'step')} in {duration(run['seconds'])}"
+    planned = f"planned: at most {forecast['steps']:,} in {duration(forecast['seconds'])}"
     if run.get("memory") is not None and forecast["memory"] is not None:
         text, planned = f"{text}, {run['memory'] / 1e9:.1f} GB", f"{planned}, {forecast['memory'] / 1e9:.1f} GB"
     return f"{text} ({planned})"

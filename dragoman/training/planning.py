@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dragoman.corpus.batching import Batch, BatchPlan
-from dragoman.errors import TrainingError, counted
+from dragoman.errors import TrainingError, counted, duration
 from dragoman.model.recurrent import RecurrentLayer
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training.machine import computes_bfloat16, free_memory, peak_memory
@@ -58,7 +58,7 @@ class Forecast:
         memory = "" if self.memory is None else f", {self.memory / 1e9:.1f} GB of memory"
         return (
             f"at most {counted(self.steps, 'step')} ({self.steps / self.steps_per_epoch:.1f} epochs) in about "
-            f"{self.seconds / 60:.1f} minutes; {self.steps_per_epoch * self.seconds_per_step / 60:.1f} minutes an epoch; "
+            f"{duration(self.seconds)}; {duration(self.steps_per_epoch * self.seconds_per_step)} an epoch; "
             f"{self.parameters:,} parameters{memory}"
         )
 
