@@ -135,6 +135,13 @@ def test_the_reverse_model_takes_the_advantage_from_what_fits_everything() -> No
     assert by_reverse_model(found, reverse, SearchOptions()) == by_reverse_model(
         found, reverse, SearchOptions(reverse_weight=0.5)
     )
+    again = [*found, candidate("It is in Paris.", -0.8), candidate("cut", -9.0)]  # as samples are, and other spellings
+    once = by_reverse_model(again, [*reverse, -1.0, 0.0], SearchOptions(reverse_weight=0.1))
+    assert [(each.text, each.normalized_score) for each in once] == [
+        ("It is in Paris.", -0.8),
+        ("I do not know.", -0.5),
+        ("cut", -9.0),
+    ]
     same = by_reverse_model(found, reverse, SearchOptions(reverse_weight=0.0))
     assert [each.text for each in same] == [each.text for each in found]
 
