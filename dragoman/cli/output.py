@@ -44,8 +44,8 @@ def one_line(message: str) -> str:
 
 
 def as_line(text: str) -> str:
-    """An output as one line: a model whose tokens are bytes can say a line break, which must not shift the lines after it."""
-    return re.sub(r"[\r\n]+", " ", text)
+    """An output as one cell of one line: a model whose tokens are bytes can say line breaks and TAB, which must not shift what follows."""
+    return re.sub(r"[\t\r\n]+", " ", text)
 
 
 def try_it(model: Path) -> None:
