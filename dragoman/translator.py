@@ -235,6 +235,11 @@ class Translator:
         """Translating under these options, which are checked: for `dragoman.translation.pipeline`, with `workers` if `many`."""
         reverse = None
         if self.reverse is not None:
+            if self.reverse.source_columns > 1:  # which no output has
+                raise OptionError(
+                    f"a `reverse` model must have one source column, which reads the outputs, but {self.reverse.directory.path} "
+                    f"has {self.reverse.source_columns}"
+                )
             reverse = self.reverse._scorer(many=many)
         stepper = self._runs(options, many=many)
         theirs = options.model_copy(

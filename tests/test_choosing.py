@@ -135,6 +135,13 @@ def test_the_reverse_model_takes_the_advantage_from_what_fits_everything() -> No
     assert by_reverse_model(found, reverse, SearchOptions()) == by_reverse_model(
         found, reverse, SearchOptions(reverse_weight=0.5)
     )
+    again = [*found, candidate("It is in Paris.", -0.8), candidate("cut", -9.0)]  # as samples are, and other spellings
+    once = by_reverse_model(again, [*reverse, -1.0, 0.0], SearchOptions(reverse_weight=0.1))
+    assert [(each.text, each.normalized_score) for each in once] == [
+        ("It is in Paris.", -0.8),
+        ("I do not know.", -0.5),
+        ("cut", -9.0),
+    ]
     same = by_reverse_model(found, reverse, SearchOptions(reverse_weight=0.0))
     assert [each.text for each in same] == [each.text for each in found]
 
@@ -174,6 +181,29 @@ def test_an_output_that_the_reverse_model_cannot_read_is_no_reason_to_choose_it(
     empty = next(each for each in found if each.finished)
     assert empty.text == ""
     assert empty.choice_score == empty.normalized_score + 2 * UNREADABLE
+
+
+@pytest.mark.parametrize("options", [{"rerank": "mbr"}, {}])
+def test_that_an_output_was_cut_is_said_of_the_one_that_was_chosen(folder: Path, options: dict[str, Any]) -> None:
+    """Among samples the first may be cut, and is never the best if another ended by itself."""
+    more = {} if options else {"reverse": folder / "back"}
+    model = dragoman.load(folder / "one", device="cpu", threads=1, **more)
+    drawn = SearchOptions(method="sample", num_candidates=8, max_length=8, **options)
+    found = model.translate(SOURCES, options=drawn)
+    ended = [each.candidates[0].finished for each in found]
+    assert [each.warning for each in found] == [
+        None if whole else "the output was cut at the maximum length" for whole in ended
+    ]
+    model.reverse = None
+    first = model.translate(SOURCES, options=SearchOptions(method="sample", max_length=8))
+    assert any(whole and each.warning for whole, each in zip(ended, first, strict=True))
+
+
+def test_a_reverse_model_that_reads_several_columns_is_refused(folder: Path, inflecting: Path, run: Any) -> None:
+    """It could read no output, and so would change nothing."""
+    words = ["translate", folder / "one", SOURCES[0], "--reverse", inflecting, "--device", "cpu", "--threads", 1]
+    told = run(*words, code=2)[1]
+    assert f"a --reverse model must have one source column, which reads the outputs, but {inflecting} has 2\n" in told
 
 
 def test_an_ensemble_averages_and_of_one_model_twice_changes_nothing(folder: Path, translator: Translator) -> None:

@@ -219,6 +219,16 @@ def test_chat_answers_line_by_line(trained: Path, out: Any, monkeypatch: pytest.
     assert answers[0] == out("translate", trained, "source 3", *SHORT).rstrip("\n")
 
 
+@pytest.mark.parametrize("command", [["translate"], ["translate", "--stream"], ["chat"]])
+def test_an_output_is_one_line_whatever_a_model_says(
+    trained: Path, out: Any, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """One whose tokens are bytes may say line breaks, and TAB."""
+    monkeypatch.setattr("dragoman.corpus.tokenization.Tokenizer.decode", lambda *_, **__: "two\r\n\tlines")
+    feed(monkeypatch, b"source 3\nsource 4\n")
+    assert out(command[0], trained, *command[1:], *SHORT) == "two lines\ntwo lines\n"
+
+
 def test_the_prompt_of_a_chat_is_no_answer(
     trained: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

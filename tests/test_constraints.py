@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from dragoman.generation.patterns import compile_pattern, token_texts
 from dragoman.generation.rules import repeated
 from dragoman.generation.search import search
 from dragoman.generation.stepper import BOS, EOS, PAD, UNK
+from dragoman.translation.texts import Texts
 
 ROOM = SearchOptions(beam_size=200, num_hypotheses=200, max_length=4)
 WORDS = [UNK, 4, 5]
@@ -424,6 +426,32 @@ def test_a_forbidden_word_comes_in_no_spelling(spelling: int) -> None:
         ]
         assert said[0] == "chat"
         assert "chat" not in said[1].split()
+
+
+@pytest.mark.parametrize("method", ["word", "char", "bpe"])
+@pytest.mark.parametrize("given", [{"forbid": ("été",)}, {"require": ("été à",)}, {"prefix": "la é"}, {"match": "é.*"}])
+def test_texts_are_constraints_in_the_form_that_targets_have(method: Any, given: dict[str, Any]) -> None:
+    """A keyboard, or a file's name, may give letters and their accents apart; with bytes that can be spelled, but is never said."""
+    tokenizer = Tokenizer([learn(["été à la mer", "la é"] * 9, method=method, byte_fallback=method == "bpe")])
+    config = {
+        "tokenizer": {"source": tokenizer.config(), "target": tokenizer.config()},
+        "architecture": {"source_vocab_size": tokenizer.vocab_size, "target_vocab_size": tokenizer.vocab_size},
+        "normalization": "nfc",
+    }
+    texts = Texts(config, tokenizer.files().__getitem__)
+
+    def apart(text: str) -> str:
+        return unicodedata.normalize("NFD", text).replace(" ", "\N{NO-BREAK SPACE}  ")
+
+    options = {name: apart(it) if isinstance(it, str) else tuple(map(apart, it)) for name, it in given.items()}
+    found, expected = (texts.constraints(SearchOptions(**each)) for each in (options, given))
+    assert found is not None
+    assert expected is not None
+    if found.pattern is None:
+        assert found == expected
+    else:
+        assert expected.pattern is not None
+        assert found.pattern.keys.tolist() == expected.pattern.keys.tolist()
 
 
 # The operations

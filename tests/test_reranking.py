@@ -86,6 +86,8 @@ def test_scoring_refuses_what_it_cannot_score() -> None:
         score_ids(TableStepper(), [[4]], [[5, -1]])
     with pytest.raises(OptionError, match="must be from 0 to 5, but one is 6"):
         score_ids(TableStepper(), [[4]], [[4, 6]])
+    with pytest.raises(OptionError, match="every source must have at least one id, but number 1 has none"):
+        score_ids(TableStepper(), [[], [4]], [[4], [5]])
 
 
 # Ensembles

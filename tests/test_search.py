@@ -401,6 +401,15 @@ def test_impossible_lengths_are_errors_before_the_model_is_asked() -> None:
     assert model.steps == 0
 
 
+@pytest.mark.parametrize("options", [*MODES, SearchOptions(method="sample")])
+def test_a_source_without_ids_is_an_error_before_the_model_is_asked(options: SearchOptions) -> None:
+    """PyTorch fails on one, but the graphs answer as if there were something to read."""
+    model = TableStepper()
+    with pytest.raises(OptionError, match="every source must have at least one id, but number 2 has none"):
+        search(model, [[4], []], options=options)
+    assert model.steps == 0
+
+
 def test_coverage_needs_attention() -> None:
     with pytest.raises(OptionError, match="`coverage_penalty` needs a model with attention"):
         search(TableStepper(attention=False), [[4]], options=SearchOptions(coverage_penalty=0.2))

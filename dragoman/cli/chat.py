@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dragoman.cli.arguments import ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.opening import open_model
-from dragoman.cli.output import notice, show_messages, warn
+from dragoman.cli.output import as_line, notice, show_messages, warn
 from dragoman.config import CompanionOptions, EngineOptions, SearchOptions
 
 
@@ -18,7 +18,7 @@ def chat(model: ModelPath, /, *, search: SearchOptions, others: CompanionOptions
     """Chat with a model, line by line.
 
     On a terminal there is a prompt, and Ctrl-D ends the chat. Otherwise there is one line of output for every line of
-    standard input.
+    standard input; with --num-hypotheses every output has a line of its own.
     """
     show_messages()
     translator = open_model(model, machine, others)
@@ -28,7 +28,7 @@ def chat(model: ModelPath, /, *, search: SearchOptions, others: CompanionOptions
         if translation.warning:
             warn(translation.warning)
         for candidate in translation.candidates:
-            print(candidate.text, flush=True)
+            print(as_line(candidate.text), flush=True)
         if not translation.candidates and not sys.stdin.isatty():
             print(flush=True)
 

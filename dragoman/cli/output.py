@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import shlex
 import sys
 import warnings
@@ -40,6 +41,11 @@ def warning(message: str) -> str:
 def one_line(message: str) -> str:
     """`message` without line breaks; spaces inside a line stay, as they may be the very separator that it advises."""
     return " ".join(line.strip() for line in message.splitlines() if line.strip())
+
+
+def as_line(text: str) -> str:
+    """An output as one cell of one line: a model whose tokens are bytes can say line breaks and TAB, which must not shift what follows."""
+    return re.sub(r"[\t\r\n]+", " ", text)
 
 
 def try_it(model: Path) -> None:

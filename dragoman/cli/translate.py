@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.inputs import InputFile, as_ready, check_output, is_plain_file
 from dragoman.cli.opening import open_model
-from dragoman.cli.output import notice, show_messages, warn, written
+from dragoman.cli.output import as_line, notice, show_messages, warn, written
 from dragoman.cli.pairs import as_read, check_columns, check_no_file
 from dragoman.cli.progress import counting
 from dragoman.cli.sinks import Sink, open_sink
@@ -224,15 +223,10 @@ class _Form:
         if self.as_json:
             return json.dumps({"line": number, **translation.as_dict()}, ensure_ascii=False) + "\n"
         if not self.as_rows:
-            return _one_line(translation.text) + "\n"
+            return as_line(translation.text) + "\n"
         if not translation.candidates:
             return f"{number}\t\t\n"
-        return "".join(f"{number}\t{each.rank:.4f}\t{_one_line(each.text)}\n" for each in translation.candidates)
-
-
-def _one_line(text: str) -> str:
-    """A model whose tokens are bytes can say a line break, which must not shift the lines after it."""
-    return re.sub(r"[\r\n]+", " ", text)
+        return "".join(f"{number}\t{each.rank:.4f}\t{as_line(each.text)}\n" for each in translation.candidates)
 
 
 def _text(line: SourceLine) -> str:
@@ -303,7 +297,7 @@ def _show_growing(translator: Translator, lines: Iterable[SourceLine], search: S
     """Write every output as it grows, a line each."""
     for line in lines:
         for piece in translator.stream(line.text or "", options=search):
-            print(_one_line(piece.text), end="", flush=True)
+            print(as_line(piece.text), end="", flush=True)
             if piece.translation is not None:
                 print(flush=True)
                 if piece.translation.warning:

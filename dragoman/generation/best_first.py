@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dragoman.errors import counted
 from dragoman.generation.ask import ask
 from dragoman.generation.hypothesis import Hypothesis
 from dragoman.generation.plan import Plan
@@ -115,7 +116,8 @@ class Queue:
             self._push_sibling(siblings, place + 1)
             prefix = self._child(siblings, place)
             if expansions == budget:
-                log.warning("best-first search gave up after %d steps: its outputs are not proven best", budget)
+                steps = counted(budget, "step")
+                log.warning("best-first search gave up after %s: its outputs are not proven best", steps)
                 self._set_aside([prefix])
                 break
             self._expand(prefix)

@@ -86,7 +86,7 @@ def make_plan(
         raise OptionError(
             "`shortlist` is for `translate`: here the Stepper decides, as `OnnxStepper(shortlist=...)` does"
         )
-    lengths = np.array([len(ids) for ids in source_ids], np.int64)
+    lengths = lengths_of(source_ids)
     shortest, longest = length_limits(lengths, options=options)
     never = np.zeros(vocab_size, np.float32)  # adding it leaves float32 as it is
     never[[PAD, BOS]] = -np.inf
@@ -142,6 +142,14 @@ def _make_rules(
         repetition_penalty=options.repetition_penalty,
     )
     return first_rules(tables)
+
+
+def lengths_of(source_ids: Sequence[Sequence[int]]) -> Ints:
+    """(sources,): how many ids each has; an `OptionError` names one that has none, for which an engine may answer anything."""
+    lengths = np.array([len(ids) for ids in source_ids], np.int64)
+    if not lengths.all():
+        raise OptionError(f"every source must have at least one id, but number {int(lengths.argmin()) + 1} has none")
+    return lengths
 
 
 def length_limits(source_lengths: Ints, *, options: SearchOptions) -> tuple[Ints, Ints]:

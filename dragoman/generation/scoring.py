@@ -10,6 +10,7 @@ from dragoman.errors import OptionError
 from dragoman.generation.finish import FINISHED, Finished
 from dragoman.generation.history import History
 from dragoman.generation.hypothesis import Hypothesis, Ranking
+from dragoman.generation.plan import lengths_of
 from dragoman.generation.stepper import BOS, Stepper
 
 
@@ -32,6 +33,7 @@ def score_ids(
         for token in target:
             if not 0 <= token < vocab:
                 raise OptionError(f"target ids must be from 0 to {vocab - 1}, but one is {token}")
+    source_lengths = lengths_of(source_ids)
     if not source_ids:
         return []
     lengths = np.array([len(target) for target in target_ids], np.int64)
@@ -57,5 +59,4 @@ def score_ids(
         log_probs = step.log_probs[rows, last_ids]
         history.add(last_ids, log_probs, rows, nodes, step.attention)
         totals, nodes, state = totals + log_probs, rows, step.state
-    source_lengths = np.array([len(ids) for ids in source_ids], np.int64)
     return [found[0] for found in finished.results(history, source_lengths)]

@@ -86,14 +86,15 @@ def by_reverse_model(
 ) -> list[Candidate]:
     """Outputs from which the source can be told first: `normalized_score + weight * reverse score` (Li et al. 2016).
 
-    Reverse scores are the source's log-probabilities given each output, per token. Outputs that were cut come last.
+    Reverse scores are the source's log-probabilities given each output, per token; equal texts become one. Outputs that were
+    cut come last.
     """
     weight = REVERSE_WEIGHT if options.reverse_weight is None else options.reverse_weight
     chosen = [
         dataclasses.replace(candidate, choice_score=candidate.normalized_score + weight * score)
         for candidate, score in zip(candidates, reverse_scores, strict=True)
     ]
-    return sorted(chosen, key=lambda candidate: (not candidate.finished, -candidate.rank))
+    return list(_by_text(sorted(chosen, key=lambda candidate: -candidate.rank)).values())
 
 
 def by_all_models(found: Sequence[Sequence[Candidate]], scores: Sequence[Mapping[str, float]]) -> list[Candidate]:
@@ -108,7 +109,7 @@ def by_all_models(found: Sequence[Sequence[Candidate]], scores: Sequence[Mapping
 
 
 def _by_text(candidates: Sequence[Candidate]) -> dict[str, Candidate]:
-    """The first candidate of each text: of those that ended by themselves, if the text has any, else of those that were cut."""
+    """The first candidate of each text: of those that ended by themselves, which come first, else of those that were cut."""
     of_text: dict[str, Candidate] = {}
     for each in sorted(candidates, key=lambda candidate: not candidate.finished):
         of_text.setdefault(each.text, each)

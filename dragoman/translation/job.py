@@ -26,7 +26,7 @@ from dragoman.translation.choosing import (
     search_options,
     with_confidence,
 )
-from dragoman.translation.outputs import ScoredPair, Translation
+from dragoman.translation.outputs import Candidate, ScoredPair, Translation
 from dragoman.translation.texts import Encoded, Texts
 from dragoman.translation.unknown import UnknownWords
 
@@ -131,7 +131,7 @@ class Job:
                     {text: pair.normalized_score if pair.token_scores else UNREADABLE for text, pair in scored}
                 )
         return [
-            dataclasses.replace(t, candidates=tuple(by_all_models(one, score)[: self._options.num_hypotheses]))
+            self._with(t, by_all_models(one, score))
             for t, one, score in zip(translations, zip(*found, strict=True), scores, strict=True)
         ]
 
@@ -149,10 +149,15 @@ class Job:
             lists = [
                 by_reverse_model(t.candidates, [next(values) for _ in t.candidates], options) for t in translations
             ]
-        return [
-            dataclasses.replace(t, candidates=tuple(chosen[: options.num_hypotheses]))
-            for t, chosen in zip(translations, lists, strict=True)
-        ]
+        return [self._with(t, chosen) for t, chosen in zip(translations, lists, strict=True)]
+
+    def _with(self, translation: Translation, chosen: list[Candidate]) -> Translation:
+        """The translation with what was chosen, best first: that an output was cut is said of the one that is the best now."""
+        was_cut = bool(translation.candidates) and not translation.candidates[0].finished
+        warning = None if was_cut and chosen[0].finished else translation.warning
+        return dataclasses.replace(
+            translation, candidates=tuple(chosen[: self._options.num_hypotheses]), warning=warning
+        )
 
 
 def calibrator_of(directory: ModelDirectory, *, together: bool, needed: bool) -> Calibrator | None:

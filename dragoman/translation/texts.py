@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -133,6 +134,8 @@ class Texts:
     def constraints(self, options: SearchOptions) -> Constraints | None:
         """The constraints that options give as text, in the ids of this model; None if there are none.
 
+        Texts are cleaned as targets were: a text in another Unicode form would be spelled as no output ever is.
+
         Raises `OptionError` for what the vocabulary cannot spell, and `DataError` for a file of choices that cannot be
         read.
         """
@@ -140,7 +143,7 @@ class Texts:
         if options.choices is not None:
             choices = self._choices(options.choices)
         found = constraints_from_text(
-            self.target_tokenizer.encode,
+            lambda text: self.encode_targets([text])[0],
             spellings=self.target_tokenizer.spellings,
             prefix=options.prefix,
             require=options.require,
@@ -166,7 +169,11 @@ class Texts:
     def _automaton(self, pattern: str) -> Automaton:
         if pattern not in self._automata:
             first, inside = token_texts(self.target_tokenizer.decode, self.target_tokenizer.vocab_size)
-            self._automata[pattern] = compile_pattern(pattern, inside, first_texts=first)
+            apart = self.normalization == "none" or any(
+                self.target_tokenizer.config()["jamo"]
+            )  # so targets may be, too
+            composed = pattern if apart else unicodedata.normalize("NFC", pattern)
+            self._automata[pattern] = compile_pattern(composed, inside, first_texts=first)
         return self._automata[pattern]
 
 
