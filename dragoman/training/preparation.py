@@ -264,8 +264,8 @@ def _read(pairs: Pairs, options: TrainOptions, path: Path, listener: Listener) -
     listener(Stage("reading", report.usable, report.usable))
     require_usable(report)
     listener(Note(report.summary(), warning=report.unusable > 0))
-    for doubt in doubts.found().values():
-        listener(Note(doubt, warning=True))
+    for doubt in doubts.found(report):
+        listener(Note(doubt.note, warning=True))
     return store, report, digest.hexdigest()
 
 
