@@ -90,7 +90,7 @@ class ModelDirectory:
         config = _read_config(path) if bundle is None else _parse_config(path, f"{path}: {CONFIG}", bundle.read(CONFIG))
         directory = cls(path, config, bundle)
         for name in config["tokenizer"]["files"]:
-            directory.check_json(name)
+            directory._check_tokenizer(name)
         if weights and bundle is None:
             if not directory.weights.exists():
                 raise StorageError(
@@ -374,12 +374,19 @@ class ModelDirectory:
         except (OSError, UnicodeDecodeError) as error:
             raise StorageError(f"{self.path / name} cannot be read: {error}") from None
 
-    def check_json(self, name: str) -> None:
-        """Raise `StorageError` unless a JSON file of the directory is whole."""
+    def _check_tokenizer(self, name: str) -> None:
+        """Raise `StorageError` unless a file of a tokenizer is whole, and the one that the model was trained with."""
+        text = self.read_text(name)
         try:
-            parse_json(self.read_text(name))
+            parse_json(text)
         except ValueError as error:
             raise StorageError(f"{self.path / name} is damaged: {error}") from None
+        known = self.config["tokenizer"].get("checksums", {})  # an older version wrote none
+        if isinstance(known, dict) and known.get(name, text_sum(text)) != text_sum(text):
+            raise StorageError(
+                f"{self.path / name} is not what the model was trained with (its checksum is another): put that back, or copy the "
+                "whole model again"
+            )
 
     def read_test(self) -> list[tuple[str, str]]:
         """The (source, target) pairs of the held-out test part, clean as training had them; none without one."""
@@ -473,6 +480,11 @@ def graph_names(precision: str) -> tuple[str, str]:
 def shortlist_graph_name(precision: str) -> str:
     """The file of the decoder's graph for a shortlist."""
     return f"decoder.{precision}.shortlist.onnx"
+
+
+def text_sum(text: str) -> str:
+    """A checksum of a text file, whatever its lines end in."""
+    return checksum_of(text.replace("\r\n", "\n").encode())
 
 
 def check_safetensors(path: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import Any
 
 from dragoman.errors import StorageError
-from dragoman.files import checksum_of, parse_json, write_json
+from dragoman.files import parse_json, write_json
 from dragoman.storage import CONFIG, ModelDirectory
 from dragoman.training.limits import LIMITS
 from dragoman.training.recipe import Recipe
@@ -22,7 +22,7 @@ _FIXED = {field.name for field in fields(Recipe)} - LIMITS - {"planned_steps", "
 
 
 def keep_beginning(directory: ModelDirectory) -> None:
-    """Write down what the configuration and the tokenisers are now."""
+    """Write down what the configuration says now."""
     write_json(directory.training / _FILE, _facts(directory))
 
 
@@ -37,26 +37,14 @@ def check_beginning(directory: ModelDirectory) -> None:
         raise StorageError(f"{file} is damaged: {error}") from None
     for part, facts in _facts(directory).items():
         for name, was in began.get(part, {}).items():
-            if part == "recipe" and name not in _FIXED:
-                continue
-            if facts.get(name) == was:
-                continue
-            if part == "tokenizer":
-                raise StorageError(f"{directory.path / name} was changed since the run began: put back what it was")
-            raise StorageError(
-                f"{directory.path / CONFIG} was changed since the run began: in {part}, {name} is {facts.get(name)}, but was {was}: "
-                f"put it back (a new run goes on from these weights with: dragoman train --from {directory.path})"
-            )
-
-
-def _content_sum(text: str) -> str:
-    """A checksum of the values of a JSON file, however it is laid out."""
-    return checksum_of(json.dumps(parse_json(text), sort_keys=True).encode())
+            if facts.get(name) != was and (part != "recipe" or name in _FIXED):  # a later version may lack a name
+                raise StorageError(
+                    f"{directory.path / CONFIG} was changed since the run began: in {part}, {name} is {facts.get(name)}, but was "
+                    f"{was}: put it back (a new run goes on from these weights with: dragoman train --from {directory.path})"
+                )
 
 
 def _facts(directory: ModelDirectory) -> dict[str, dict[str, Any]]:
     config = directory.config
     recipe = {name: value for name, value in config["recipe"].items() if name in _FIXED}
-    files = {name: _content_sum(directory.read_text(name)) for name in config["tokenizer"]["files"]}
-    facts = {"recipe": recipe, "architecture": config["architecture"], "tokenizer": files}
-    return dict(json.loads(json.dumps(facts)))
+    return dict(json.loads(json.dumps({"recipe": recipe, "architecture": config["architecture"]})))
