@@ -7,7 +7,6 @@ else. One file is renamed at once, so weights and position can never disagree; a
 from __future__ import annotations
 
 import json
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,6 @@ from torch import Tensor, nn
 from dragoman.errors import StorageError
 from dragoman.files import atomic
 from dragoman.model.seq2seq import Seq2Seq, outline
-
-_SUM, _NO_SUM = "crc32", "00000000"
-"""What the checksum of a file is called in its metadata, and what stands there while it is reckoned."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class Checkpoint:
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file atomically, with a checksum; tensors that share memory are copied apart."""
+    """Write a safetensors file atomically; tensors that share memory are copied apart."""
     whole: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, value in tensors.items():
@@ -48,42 +44,17 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
         place = own.untyped_storage().data_ptr()
         whole[name] = own.clone() if place in seen else own
         seen.add(place)
-    content = save(whole, {**(metadata or {}), _SUM: _NO_SUM})
-    place = content.index(_entry(_NO_SUM)) + len(_entry("")) - 1
-    # `save_file` hides a full disk, and the file from other users.
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        file.write(content)
-        file.seek(place)
-        file.write(b"%08x" % zlib.crc32(content))
+    with atomic(path) as temporary:
+        temporary.write_bytes(save(whole, metadata))  # save_file hides a full disk, and the file from other users
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a safetensors file: its tensors and its metadata. A `StorageError` says if it is damaged."""
+    """Read a safetensors file: its tensors and its metadata."""
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            known = metadata.pop(_SUM, None)  # other software and older versions write none
-            if known is not None and _sum_of(path, known) != known:
-                raise StorageError(f"{path} is damaged: its checksum is another")
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise StorageError(f"{path} is damaged: {error}") from None
-
-
-def _entry(value: str) -> bytes:
-    """How a checksum stands in the header."""
-    return f'"{_SUM}":"{value}"'.encode()
-
-
-def _sum_of(path: Path, known: str) -> str:
-    """The CRC-32 of a file that says `known` of itself: of its bytes before it did."""
-    with path.open("rb") as file:
-        start = file.read(8)
-        start += file.read(int.from_bytes(start, "little"))
-        value = zlib.crc32(start.replace(_entry(known), _entry(_NO_SUM), 1))
-        while chunk := file.read(1 << 20):
-            value = zlib.crc32(chunk, value)
-    return f"{value:08x}"
 
 
 def described(architecture: dict[str, Any], path: Path) -> Seq2Seq:
