@@ -768,17 +768,6 @@ def test_what_cannot_be_resumed_is_said_in_one_line(tmp_path: Path) -> None:
         config.write_text(json.dumps({**known, "recipe": {**known["recipe"], **change}}), encoding="utf-8")
         with pytest.raises(StorageError, match=rf"config\.json is damaged: in recipe, {wrong}"):
             dragoman.resume(out)
-    # What fits the weights, but would make it another run
-    for part, change, wrong in (
-        ("recipe", {"learning_rate": 0.5}, r"in recipe, learning_rate is 0\.5, but was "),
-        ("recipe", {"optimizer": "sgd"}, "in recipe, optimizer is sgd, but was "),
-        ("architecture", {"dropout": 0.75}, r"in architecture, dropout is 0\.75, but was "),
-    ):
-        config.write_text(json.dumps({**known, part: {**known[part], **change}}), encoding="utf-8")
-        before = everything(out)
-        with pytest.raises(StorageError, match=rf"config\.json was changed since the run began: {wrong}"):
-            dragoman.resume(out)
-        assert everything(out) == before
     config.write_text(json.dumps(known), encoding="utf-8")
     tokenizer = out / known["tokenizer"]["files"][0]
     spelled = tokenizer.read_text(encoding="utf-8")

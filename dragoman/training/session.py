@@ -25,7 +25,6 @@ from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
 from dragoman.places import placed, sole_trainer
 from dragoman.storage import CARD, CONFIG, CURVES, GRAPHS, TRAINING, ModelDirectory
-from dragoman.training.beginning import check_beginning
 from dragoman.training.card import beside_plan, model_card
 from dragoman.training.checkpoint import load_tensors, load_weights, read_progress, save_checkpoint
 from dragoman.training.continuing import Earlier
@@ -179,7 +178,6 @@ def _reopened(path: Path, options: TrainOptions, listener: Listener) -> Opened |
     use_threads(options.threads)
     bound_caches()
     check_checkpoint(directory.training / LAST, stored_model(directory, numbers=False), recipe)
-    check_beginning(directory)
     torch.manual_seed(recipe.seed)
     model = stored_model(directory).to(device)
     if replanned:

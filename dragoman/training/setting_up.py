@@ -20,7 +20,6 @@ from dragoman.errors import OptionError
 from dragoman.files import write_text
 from dragoman.model.seq2seq import Seq2Seq, outline
 from dragoman.storage import CARD, FORMAT_VERSION, TEST, ModelDirectory, text_sum
-from dragoman.training.beginning import keep_beginning
 from dragoman.training.card import model_card
 from dragoman.training.continuing import Earlier
 from dragoman.training.events import Listener, Note
@@ -75,7 +74,6 @@ def set_up(
     config |= {"parameters": model.parameter_count}
     directory = ModelDirectory(path, config)
     directory.write_config()
-    keep_beginning(directory)
     write_text(path / CARD, model_card(config))
     if prepared.test_part is not None:
         lines = (json.dumps({"source": s, "target": t}, ensure_ascii=False) for s, t in prepared.test_part.pairs())
