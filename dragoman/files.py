@@ -114,7 +114,7 @@ def checksum(path: Path) -> str:
     """A file's length and CRC-32: against accidents, not against forgers, and fast enough for every start."""
     value, size = 0, 0
     with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
+        while chunk := file.read(1 << 16):
             value, size = zlib.crc32(chunk, value), size + len(chunk)
     return f"{size}-{value:08x}"
 

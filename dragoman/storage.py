@@ -26,9 +26,10 @@ import zlib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from dragoman.bundle import Bundle, write_bundle
+from dragoman.corpus.cleaning import Normalization
 from dragoman.errors import StorageError, nearest
 from dragoman.files import atomic, checksum, checksum_of, is_plain_name, parse_json, through_link, write_json
 
@@ -58,7 +59,12 @@ _PARTS: Final[dict[str, type]] = {
     "run": dict,
 }
 """What every configuration has."""
-_TOKENIZER = ("files", "source", "target")
+_WITHIN: Final[dict[str, tuple[str, ...]]] = {
+    "tokenizer": ("files", "source", "target"),
+    "recipe": ("metric",),
+    "data": ("read",),
+}
+"""What some of these have in turn."""
 _NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, struct.error)
 PRECISIONS: Final = ("float32", "int8", "float16")
 """What the numbers in graphs may be."""
@@ -84,7 +90,7 @@ class ModelDirectory:
         config = _read_config(path) if bundle is None else _parse_config(path, f"{path}: {CONFIG}", bundle.read(CONFIG))
         directory = cls(path, config, bundle)
         for name in config["tokenizer"]["files"]:
-            directory.check_json(name)
+            directory._check_tokenizer(name)
         if weights and bundle is None:
             if not directory.weights.exists():
                 raise StorageError(
@@ -368,12 +374,19 @@ class ModelDirectory:
         except (OSError, UnicodeDecodeError) as error:
             raise StorageError(f"{self.path / name} cannot be read: {error}") from None
 
-    def check_json(self, name: str) -> None:
-        """Raise `StorageError` unless a JSON file of the directory is whole."""
+    def _check_tokenizer(self, name: str) -> None:
+        """Raise `StorageError` unless a file of a tokenizer is whole, and the one that the model was trained with."""
+        text = self.read_text(name)
         try:
-            parse_json(self.read_text(name))
+            parse_json(text)
         except ValueError as error:
             raise StorageError(f"{self.path / name} is damaged: {error}") from None
+        known = self.config["tokenizer"].get("checksums", {})  # an older version wrote none
+        if isinstance(known, dict) and known.get(name, text_sum(text)) != text_sum(text):
+            raise StorageError(
+                f"{self.path / name} is not what the model was trained with (its checksum is another): put that back, or copy the "
+                "whole model again"
+            )
 
     def read_test(self) -> list[tuple[str, str]]:
         """The (source, target) pairs of the held-out test part, clean as training had them; none without one."""
@@ -433,9 +446,17 @@ def _parse_config(path: Path, file: str, content: bytes) -> dict[str, Any]:
             f"{FORMAT_VERSION}): upgrade with: pip install --upgrade dragoman"
         )
     missing = [name for name, kind in _PARTS.items() if not isinstance(config.get(name), kind)]
-    missing += [f"tokenizer.{name}" for name in _TOKENIZER if not missing and name not in config["tokenizer"]]
+    if not missing:
+        missing = [f"{part}.{name}" for part, names in _WITHIN.items() for name in names if name not in config[part]]
     if missing:
         raise StorageError(f"{file} is damaged: {missing[0]} is missing")
+    if config["normalization"] not in get_args(Normalization):
+        known = ", ".join(get_args(Normalization))
+        raise StorageError(
+            f"{file} is damaged: normalization must be one of {known}, but is {config['normalization']!r:.80}"
+        )
+    if not isinstance(config["data"]["read"], dict) or not isinstance(config["data"]["read"].get("name"), str):
+        raise StorageError(f"{file} is damaged: data.read must name the file that was read")
     files = config["tokenizer"]["files"]
     if not isinstance(files, list) or not all(map(is_plain_name, files)):
         raise StorageError(f"{file} is damaged: tokenizer.files must be names of files, but is {files!r:.80}")
@@ -459,6 +480,11 @@ def graph_names(precision: str) -> tuple[str, str]:
 def shortlist_graph_name(precision: str) -> str:
     """The file of the decoder's graph for a shortlist."""
     return f"decoder.{precision}.shortlist.onnx"
+
+
+def text_sum(text: str) -> str:
+    """A checksum of a text file, whatever its lines end in."""
+    return checksum_of(text.replace("\r\n", "\n").encode())
 
 
 def check_safetensors(path: Path) -> None:

@@ -186,7 +186,16 @@ def test_tokenizers_of_another_model_are_a_named_error(
     tmp_path: Path, trained: Path, inflecting: Path, run: Run
 ) -> None:
     model = Path(shutil.copytree(trained, tmp_path / "model"))
-    shutil.copyfile(inflecting / "tokenizer.target.json", model / "tokenizer.target.json")
+    file = model / "tokenizer.target.json"
+    whole, config = file.read_text(), json.loads((model / "config.json").read_text())
+    file.write_text(whole.replace("\n", "\r\n"))
+    assert run("translate", model, "source 3").code == 0, "lines may end otherwise, as in a copy from another system"
+    for other in (whole.replace("cible", "cilbe"), (inflecting / file.name).read_text()):
+        assert other != whole
+        file.write_text(other)
+        assert "tokenizer.target.json is not what the model was trained with" in run("translate", model, "x").error()
+    del config["tokenizer"]["checksums"]  # as in a model of an older version
+    (model / "config.json").write_text(json.dumps(config))
     for words in (["translate", model, "source 3"], ["train", "no.tsv", "--from", model, "--out", tmp_path / "new"]):
         assert "the target tokenizer has" in run(*words).error()
 

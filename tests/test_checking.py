@@ -198,8 +198,19 @@ def test_mostly_unusable_data_is_reported_and_empty_data_is_an_error(tmp_path):
     (tmp_path / "empty").touch()
     with pytest.raises(DataError, match="is empty"):
         check_pairs([tmp_path / "empty"])
-    with pytest.raises(DataError, match="no usable pairs to check against"):
-        check_pairs([save(tmp_path / "a.tsv", [("a", "b")])], against=[tmp_path / "empty"])
+
+
+def test_what_is_checked_against_must_be_readable(tmp_path, caplog):
+    """Else its sources would be missed in silence."""
+    file, test = save(tmp_path / "a.tsv", [("a", "b"), ("c", "d")]), tmp_path / "test.tsv"
+    for content, message in (("", "test.tsv is empty"), ("a;b\nc;d\ne\tf\n", "test.tsv: only 1 of 3 rows are usable")):
+        test.write_text(content)
+        with pytest.raises(DataError, match=message):
+            check_pairs([file], against=[test])
+    assert caplog.messages == []
+    test.write_text("a;b\nc\td\n")
+    assert check_pairs([file], against=[test]).finding("leakage").lines == (2,)
+    assert "1 unusable row: 1 too few columns (line 1); their sources are not looked for" in caplog.text
 
 
 @pytest.mark.parametrize("shift", [1, -1, 2])

@@ -155,6 +155,7 @@ def test_flags_override_the_config_file(tmp_path: Path) -> None:
     [
         ("layerz = 2", OptionError, r'options.toml: there is no option layerz; did you mean "layers"\?'),
         ("layers = 0", OptionError, "options.toml: `layers` must be at least 1, but is 0"),
+        ("layers = true", OptionError, "options.toml: `layers` must be a whole number, but is True"),
         ("copi = true", OptionError, r'options.toml: there is no option copi; did you mean "copy"\?'),
         ("max-steps = 2\nmax_steps = 3", OptionError, "options.toml: max_steps is there twice, under two names"),
         ("layers = ", DataError, "options.toml: is not valid TOML"),

@@ -37,6 +37,9 @@ def test_a_wrong_search_option_is_one_line(values: dict[str, Any], message: str)
         ({"separator": ""}, "`separator` must not be empty"),
         ({"peek": "maybe"}, '`peek` must be true or false, but is "maybe"'),
         ({"seed": 2**31}, "`seed` must be less than 2147483648, but is 2147483648"),
+        ({"layers": True}, "`layers` must be a whole number, but is True"),
+        ({"dropout": False}, "`dropout` must be a number, but is False"),
+        ({"max_minutes": True}, "`max_minutes` must be a number, but is True"),
     ],
 )
 def test_a_wrong_training_option_is_one_line(values: dict[str, Any], message: str) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dragoman.corpus.dataset import EncodedPairs
 from dragoman.corpus.tokenization import Tokenizer
@@ -18,6 +20,9 @@ from dragoman.errors import StorageError
 
 CHARS = Tokenizer([learn(["abcd efgh"], method="char")])
 WORDS = Tokenizer([learn(["ab cd ef gh"], method="word")])
+
+OLDER = '{"dropped": 0, "empty": 0}'
+"""What a version without checksums wrote."""
 
 
 def write(folder: Path, pairs: list[tuple[str, str]], *, longest: int = 1_000, per_batch: int = 2) -> EncodedPairs:
@@ -79,6 +84,24 @@ def test_damage_is_named(tmp_path: Path, victim: str, damage: str) -> None:
         EncodedPairs.open(tmp_path, "train")
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_changed_byte_of_the_ids_goes_unnoticed(tmp_path: Path, data: st.DataObject) -> None:
+    write(tmp_path, [("abc", "ab"), ("h", "gh ef cd")])
+    path = tmp_path / data.draw(st.sampled_from(FILES))
+    content = bytearray(path.read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content)
+    with pytest.raises(StorageError, match=r"the encoded pairs train are .*damaged"):
+        EncodedPairs.open(tmp_path, "train")
+
+
+def test_pairs_of_a_version_without_checksums_are_opened(tmp_path: Path) -> None:
+    rows = write(tmp_path, [("abc", "ab"), ("h", "gh ef cd")])
+    (tmp_path / "train.json").write_text(OLDER)
+    assert EncodedPairs.open(tmp_path, "train").source(0).tolist() == rows.source(0).tolist()
+
+
 FILES = [f"train.{side}{kind}.npy" for side in ("source", "target") for kind in ("", ".offsets")]
 
 
@@ -88,6 +111,9 @@ def test_files_of_different_data_do_not_belong_together(tmp_path: Path, others: 
     write(tmp_path / "one", [("abc", "ab")])
     for file in others:
         (tmp_path / "one" / file).replace(tmp_path / "two" / file)
+    with pytest.raises(StorageError, match=r"train are missing or damaged: train.* has another checksum"):
+        EncodedPairs.open(tmp_path / "two", "train")
+    (tmp_path / "two" / "train.json").write_text(OLDER)
     with pytest.raises(StorageError, match="train are damaged: the files do not belong together"):
         EncodedPairs.open(tmp_path / "two", "train")
 
@@ -111,8 +137,10 @@ def test_files_that_are_no_rows_of_whole_numbers_are_refused_unread(
             (data / file).write_bytes(pickle.dumps(content))
         else:
             np.save(data / file, content)
-        with pytest.raises(StorageError, match="the encoded pairs train are missing or damaged"):
-            EncodedPairs.open(data, "train")
+        for _ in range(2):
+            with pytest.raises(StorageError, match="the encoded pairs train are missing or damaged"):
+                EncodedPairs.open(data, "train")
+            (data / "train.json").write_text(OLDER)
     assert list(tmp_path.iterdir()) == [data]
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dragoman.config import ReadOptions
 from dragoman.corpus.doubts import ColumnDoubts
-from dragoman.corpus.reading import Pair
+from dragoman.corpus.reading import Pair, ReadReport, read_pairs
 
 COUNT = [f"{i}" for i in range(19)]
 """One number less than are odd."""
@@ -17,7 +21,7 @@ def doubts(*, sources: list[str], targets: list[str]) -> list[str]:
     found = ColumnDoubts()
     pairs = [Pair(source, target, None, 1) for source, target in zip(sources, targets, strict=True)]
     assert list(found.over(pairs)) == pairs
-    return list(found.found())
+    return [doubt.name for doubt in found.found(ReadReport())]
 
 
 def plain(count: int) -> list[str]:
@@ -59,3 +63,49 @@ def test_rows_seen_one_by_one_say_what_the_whole_column_says(some: list[str], or
     rising = "x" not in column and [int(text) for text in column] == sorted(int(text) for text in column)
     expected = ["one source"] if len(set(column)) == 1 else ["numbered sources"] if rising else []
     assert doubts(sources=column, targets=plain(len(column))) == expected
+
+
+BARE = ['"No," he said.', 'He said "no".', '"No." "Why?"', 'a 5" pipe', '"', '"""']
+
+
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [
+        (['"a ""b"" c"', "d"], "quoted {}s"),
+        (['"a ""b"" c"', *(f'"d{i}"' for i in range(8)), "x", BARE[0]], "quoted {}s"),
+        (['"a ""b"" c"', *(f'"d{i}"' for i in range(7)), "x", BARE[0]], None),
+        (['"a"', '"b"'], "quoted {}s"),
+        (['"a"'], None),
+        (['"a"', '"b"', "c"], None),
+        (['""""', "d"], "quoted {}s"),
+        *(([bare, "c"], None) for bare in BARE),
+    ],
+)
+def test_a_column_in_quotes_is_doubted_where_no_plain_text_has_them_so(column: list[str], name: str | None) -> None:
+    others = plain(len(column))
+    assert doubts(sources=column, targets=others) == ([name.format("source")] if name else [])
+    assert doubts(sources=others, targets=column) == ([name.format("target")] if name else [])
+
+
+@pytest.mark.parametrize("all_cells", [False, True])
+@pytest.mark.parametrize("separator", ["\t", ";"])
+def test_a_quoted_table_says_how_it_is_read_without_quotes(tmp_path: Path, all_cells: bool, separator: str) -> None:
+    path = tmp_path / "table.tsv"
+    rows = [(f"{i} he\tsaid", f"{i} lui, {text}") for i, text in enumerate((*BARE, "oui", "a;b"))]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        quoting = csv.QUOTE_ALL if all_cells else csv.QUOTE_MINIMAL
+        csv.writer(file, delimiter=separator, quoting=quoting).writerows([(s.replace("\t", " "), t) for s, t in rows])
+    report, column_doubts = ReadReport(), ColumnDoubts()
+    list(column_doubts.over(read_pairs([path], ReadOptions(separator=separator), report=report)))
+    found = column_doubts.found(report)
+    assert [doubt.name for doubt in found] == ["quoted sources"] * all_cells + ["quoted targets"]
+    shown = separator.replace("\t", "\\t")
+    assert (
+        f"to drop them, give --format csv --separator '{shown}', and --no-header if the first row is a pair"
+        in found[-1].note
+    )
+    rightly = ReadOptions(format="csv", separator=shown, header=False)
+    column_doubts = ColumnDoubts()
+    pairs = list(column_doubts.over(read_pairs([path], rightly, report=report)))
+    assert [pair.target for pair in pairs] == [target for _, target in rows]
+    assert column_doubts.found(report) == []

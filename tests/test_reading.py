@@ -119,6 +119,23 @@ def test_columns_by_number_and_name(tmp_path):
         read(path, source=("2",))
 
 
+@pytest.mark.parametrize("separator", [",", "\t", " - "])
+def test_a_row_of_more_columns_than_are_named_is_no_pair_of_half_a_text(tmp_path, separator):
+    """As where a text holds the separator, and is not in quotes."""
+    rows = [["q", "a"], ["Hello", "my friend", "Bonjour"], ["Go.", "Va !"], ["Oh!", "Oh !", "", " "]]
+    path = write(tmp_path / ("a.csv" if separator == "," else "a.tsv"), "\n".join(map(separator.join, rows)))
+    report = ReadReport()
+    options = {"source": ("q",), "target": "a", "separator": separator}
+    assert read(path, report=report, **options) == [("Go.", "Va !"), ("Oh!", "Oh !")]
+    assert report.reasons["more columns than are named"].lines == (2,)
+    assert [text for text, _ in sources(path, source=("q",), separator=separator)] == [None, "Go.", "Oh!"]
+    write(path, "\n".join(map(separator.join, rows[:2])))
+    report = ReadReport()
+    assert read(path, report=report, **options) == []
+    with pytest.raises(DataError, match=r"2\); a cell seems to hold the separator.*, or the first row does not name"):
+        require_usable(report)
+
+
 def test_several_source_columns_are_joined_by_tab_and_groups_are_kept(tmp_path):
     path = write(tmp_path / "a.tsv", "d1\tlaufen\tV;PST\tlief\nd2\tgehen\t\tging\n")
     options = ReadOptions(source=("2", "3"), target="4", group_by="1")

@@ -768,3 +768,11 @@ def test_what_cannot_be_resumed_is_said_in_one_line(tmp_path: Path) -> None:
         config.write_text(json.dumps({**known, "recipe": {**known["recipe"], **change}}), encoding="utf-8")
         with pytest.raises(StorageError, match=rf"config\.json is damaged: in recipe, {wrong}"):
             dragoman.resume(out)
+    config.write_text(json.dumps(known), encoding="utf-8")
+    tokenizer = out / known["tokenizer"]["files"][0]
+    spelled = tokenizer.read_text(encoding="utf-8")
+    tokenizer.write_text(spelled.replace('a":', 'ä":', 1), encoding="utf-8")
+    with pytest.raises(StorageError, match=rf"{tokenizer.name} is not what the model was trained with"):
+        dragoman.resume(out)
+    tokenizer.write_text(spelled.replace("\n", "\r\n"), encoding="utf-8")
+    assert dragoman.resume(out).config["run"]["steps"] == 3

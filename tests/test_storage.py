@@ -28,8 +28,11 @@ CONFIG: dict[str, Any] = {
     "format_version": FORMAT_VERSION,
     "tokenizer": {"files": ["tokenizer.json"], "source": {}, "target": {}},
     "parameters": 7,
-    **dict.fromkeys(("name", "dragoman_version", "writing", "normalization"), "text"),
-    **{name: {} for name in ("architecture", "options", "recipe", "data", "scores", "run")},
+    **dict.fromkeys(("name", "dragoman_version", "writing"), "text"),
+    "normalization": "nfc",
+    "recipe": {"metric": "loss"},
+    "data": {"read": {"name": "pairs.tsv"}},
+    **{name: {} for name in ("architecture", "options", "scores", "run")},
 }
 
 
@@ -120,6 +123,22 @@ def test_tokenizers_stand_in_the_model_directory(model: Path, files: object) -> 
 def test_a_tokenizer_needs_both_sides(model: Path) -> None:
     (model / "config.json").write_text(json.dumps({**CONFIG, "tokenizer": {"files": [], "source": {}}}))
     with pytest.raises(StorageError, match=r"config\.json is damaged: tokenizer\.target is missing$"):
+        ModelDirectory.open(model)
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("recipe", {}, r"recipe\.metric is missing$"),
+        ("data", {}, r"data\.read is missing$"),
+        ("data", {"read": None}, r"data\.read must name the file"),
+        ("data", {"read": {"name": None}}, r"data\.read must name the file"),
+        ("normalization", "NFC", "normalization must be one of nfc, nfkc, none, but is 'NFC'$"),
+    ],
+)
+def test_what_cannot_stand_in_a_configuration_is_named(model: Path, part: str, value: object, message: str) -> None:
+    (model / "config.json").write_text(json.dumps({**CONFIG, part: value}))
+    with pytest.raises(StorageError, match=rf"config\.json is damaged: {message}"):
         ModelDirectory.open(model)
 
 

@@ -154,6 +154,15 @@ def test_a_literal_special_token_is_text(method: TokenizerMethod, literal: str) 
 
 
 @pytest.mark.parametrize("method", ["features", "symbols"])
+@pytest.mark.parametrize("length", [1, 64, 65, 66, 5000])
+def test_a_symbol_is_one_token_whatever_its_length(method: TokenizerMethod, length: int) -> None:
+    text = f"{'x' * length} {'y' * length}"
+    made = Tokenizer([learn([text], method=method)])
+    assert [made.decode([i]) for i in made.encode(text)] == text.split()
+    assert made.encode(f"{'z' * length} {'y' * length}")[0] == UNK
+
+
+@pytest.mark.parametrize("method", ["features", "symbols"])
 @pytest.mark.parametrize("literal", SPECIAL_TOKENS)
 def test_a_piece_is_never_a_special_token(method: TokenizerMethod, literal: str) -> None:
     texts = [f"V;NOM(3){literal}", f"N;ACC(1){literal} {'x' * 64}{literal}", f"{literal}\t{literal}x"]

@@ -454,15 +454,22 @@ def test_a_column_that_never_changes_is_warned_of_before_training(tmp_path: Path
         assert texts == [f"every {side} is the same: is it the right column?"]
 
 
-def test_sources_that_a_dev_file_shares_with_train_are_warned_of(tmp_path: Path) -> None:
-    """Their scores flatter: law of every split."""
-    dev = tmp_path / "dev.tsv"
+def test_sources_that_files_of_pairs_share_are_warned_of(tmp_path: Path) -> None:
+    """Their scores flatter: law of every split. The weights are learned from train, and chosen by dev."""
+    dev, test = tmp_path / "dev.tsv", tmp_path / "test.tsv"
     dev.write_text("word 3\tother\nunseen\tsomething\n", encoding="utf-8")
+    test.write_text("Unseen\tx\nnew\tx\nunseen\ty\n", encoding="utf-8")
     told: list[Event] = []
     pairs = [(f"word {i}", f"mot {i}") for i in range(30)]
-    dragoman.train(pairs, out=tmp_path / "m", options=options(max_steps=1, dev=str(dev)), listener=told.append)
-    texts = [note.text for note in told if isinstance(note, Note) and note.warning]
-    assert "in 1 of 2 dev pairs the source is also in train" in texts
+    run = options(max_steps=1, dev=str(dev), test=str(test))
+    dragoman.train(pairs, out=tmp_path / "m", options=run, listener=told.append)
+    shared = [
+        note.text for note in told if isinstance(note, Note) and note.warning and "the source is also" in note.text
+    ]
+    assert shared == [
+        "in 1 of 2 dev pairs the source is also in train",
+        "in 2 of 3 test pairs the source is also in dev",
+    ]
 
 
 @pytest.mark.parametrize(("dev", "pairs"), [("2", 4), ("dev.tsv", 5)])

@@ -495,6 +495,9 @@ def test_what_was_begun_otherwise_is_an_error_that_names_the_way_out(
         assert (done.code, len(done.errors)) == (2, 1), done.err
         assert f"{part} was begun with {message}; give the same again" in done.errors[0]
         assert "or remove it to begin anew" in done.errors[0]
+    table = tmp_path / "in.tsv"
+    table.write_bytes(file.read_bytes())
+    assert "was begun with another --format" in translate(trained, table, stopped).errors[0], "lines are now rows"
     file.write_text(file.read_text().replace("many", "few"))
     done = translate(trained, file, stopped)
     assert (done.code, len(done.errors)) == (2, 1)

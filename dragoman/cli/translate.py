@@ -171,7 +171,7 @@ def _given(
     translator: Translator, sentences: Sequence[str], input: Path | None, reading: InputOptions, *, typed: bool
 ) -> _Given:
     """Sentences of the command, a file, or standard input."""
-    from dragoman.corpus.reading import SourceLine, read_sources
+    from dragoman.corpus.reading import SourceLine, format_of, read_sources
 
     if sentences:
         return _Given(
@@ -181,7 +181,11 @@ def _given(
     check_columns(translator, len(options.source) or translator.source_columns)
     lines = read_sources(input or "-", options, columns=translator.source_columns)
     steady = is_plain_file(input)
-    file = InputFile(input) if input is not None and str(input) != "-" and steady else None
+    file = None
+    if input is not None and str(input) != "-" and steady:
+        file = InputFile(input)
+        # Under a name that tells another format the same content is read otherwise.
+        options = options.model_copy(update={"format": options.format or format_of([input])})
     return _Given(lines, options, typed, steady, file)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -12,10 +12,11 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from dragoman.errors import OptionError, nearest
 
@@ -61,6 +62,15 @@ class Options(BaseModel):
     def _as_tuple(cls, value: Any) -> Any:
         """Let one value stand for a list of one, and a number or a path for its text: `dev=2000`, `source=["lemma", 2]`."""
         return tuple(map(_text, value if isinstance(value, list | tuple) else (value,)))
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false where a number is wanted: to pydantic they are 1 and 0, so that `layers = true` would be one layer."""
+        kinds = get_args(hint := cls.model_fields[info.field_name or ""].annotation) or (hint,)
+        if isinstance(value, bool) and bool not in kinds and not {int, float}.isdisjoint(kinds):
+            raise PydanticCustomError("int_type" if int in kinds else "float_type", "no number")
+        return value
 
     @field_validator(
         "target",

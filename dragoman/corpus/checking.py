@@ -7,6 +7,7 @@ write a clean copy. Findings are for people to look at; only those marked `defin
 from __future__ import annotations
 
 import gzip
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -23,12 +24,13 @@ from dragoman.corpus.doubts import ColumnDoubts
 from dragoman.corpus.findings import EXAMPLES, Mask, Rows
 from dragoman.corpus.lines import STANDARD_INPUT
 from dragoman.corpus.reading import Pair, ReadReport, read_pairs
-from dragoman.corpus.report import unusable_error
+from dragoman.corpus.report import require_usable, unusable_error
 from dragoman.corpus.scripts import SCRIPTS
 from dragoman.corpus.shifts import find_shifts
 from dragoman.errors import DataError, OptionError, StorageError, counted
 from dragoman.files import atomic, check_place, through_link
 
+_LOG = logging.getLogger("dragoman")
 _BATCH_ROWS = 16_384
 _BATCH_CHARACTERS = 2_000_000
 
@@ -145,8 +147,7 @@ def check_pairs(
     if not len(rows):
         raise DataError(warning or f"{read.name} is empty: it holds no pairs")
     found, drop = _findings(rows, _folded_hashes(against, options) if against else None)
-    first = tuple(rows.line[: findings.EXAMPLES].tolist())
-    columns = [Finding(name, len(rows), first, False, note) for name, note in doubts.found().items()]
+    columns = [Finding(doubt.name, doubt.count, doubt.lines, False, doubt.note) for doubt in doubts.found(read)]
     written = None
     if write is not None:
         written = _write_clean(Path(write), read_pairs(paths, options), drop, grouped=bool(options.group_by))
@@ -181,12 +182,14 @@ def _batches(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
 
 def _folded_hashes(paths: Sequence[str | Path], options: ReadOptions) -> npt.NDArray[np.int64]:
     """The source hashes of another file, as `findings.Rows.source` has them."""
+    report = ReadReport()
     parts = [
         np.array([hash(fold(pair.source)) for pair in batch], np.int64)
-        for batch in _batches(read_pairs(paths, options.model_copy(update={"group_by": None})))
+        for batch in _batches(read_pairs(paths, options.model_copy(update={"group_by": None}), report=report))
     ]
-    if not parts:
-        raise DataError(f"{' and '.join(map(str, paths))} holds no usable pairs to check against")
+    require_usable(report)
+    if report.unusable:
+        _LOG.warning(f"{report.summary()}; their sources are not looked for")
     return np.concatenate(parts)
 
 

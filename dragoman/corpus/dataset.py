@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dragoman.corpus.tokenization import Tokenizer
 from dragoman.errors import StorageError
+from dragoman.files import checksum, parse_json
 
 Ids = NDArray[np.integer[Any]]
 Lengths = NDArray[np.int32]
@@ -71,8 +72,9 @@ class EncodedPairs:
                     kept = [(s, t) for s, t in rows if _is_usable(s, t, longest, counts)]
                     source_file.append([s for s, _ in kept])
                     target_file.append([t for _, t in kept])
+            sums = {file: checksum(folder / file) for file in _names(name)}
             temporary = folder / f"{name}.json.tmp"
-            temporary.write_text(json.dumps(counts), encoding="utf-8")
+            temporary.write_text(json.dumps({**counts, "checksums": sums}), encoding="utf-8")
             temporary.replace(folder / f"{name}.json")  # last: its presence says that the rest is whole
         except OSError as error:
             raise StorageError(f"{folder}: the encoded pairs cannot be written: {error.strerror or error}") from None
@@ -83,11 +85,13 @@ class EncodedPairs:
         """Open what `write` made; raises `StorageError` if it is missing or damaged."""
         folder = Path(folder)
         try:
-            counts = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-            ids = [_map(folder / f"{name}.{side}.npy") for side in _SIDES]
-            offsets = [_map(folder / f"{name}.{side}.offsets.npy") for side in _SIDES]
+            counts = parse_json((folder / f"{name}.json").read_text(encoding="utf-8"))
+            for file, known in dict(counts.get("checksums", {})).items():  # other ids would be learned from in silence
+                if checksum(folder / file) != known:
+                    raise ValueError(f"{file} has another checksum")
+            ids, offsets = ([_map(folder / file) for file in files] for files in (_names(name)[:2], _names(name)[2:]))
             dropped, empty = int(counts["dropped"]), int(counts["empty"])
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
             raise StorageError(f"{folder}: the encoded pairs {name} are missing or damaged: {reason}") from None
         whole = all(len(start) and start[-1] == len(flat) for start, flat in zip(offsets, ids, strict=True))
@@ -213,6 +217,11 @@ def _write_header(file: BinaryIO, size: int, dtype: np.dtype[Any]) -> None:
     before = file.tell()
     npy.write_array_header_1_0(file, {"shape": (size,), "fortran_order": False, "descr": npy.dtype_to_descr(dtype)})
     assert (file.tell() - before) % 64 == 0
+
+
+def _names(name: str) -> list[str]:
+    """The files of ids, source and target, and the files of where their rows start."""
+    return [f"{name}.{side}{kind}.npy" for kind in ("", ".offsets") for side in _SIDES]
 
 
 def _map(path: Path) -> Ids:

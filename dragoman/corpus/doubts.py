@@ -1,17 +1,38 @@
-"""Whether a side of the pairs seems to come from the wrong column: it has one text only, or counts the rows.
+"""Whether a side of the pairs seems to be read in a wrong way: it has one text only, counts the rows, or is quoted as in CSV.
 
 Looks at one pair after the other and remembers the last one.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-from dragoman.corpus.reading import Pair
+from dragoman.corpus.reading import Pair, ReadReport
+from dragoman.errors import counted
 
 _LEAST_NUMBERS = 20
 """Numbers that never fall are no accident from so many rows on."""
 _LONGEST_NUMBER = 18
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_FOR_EACH_BARE = 9
+"""Quoted texts for each that has quotes in another way, from which on a side is quoted."""
+_FIRST_LINES = 5
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Something odd about a whole column."""
+
+    name: str
+    """A short name, as `one target`."""
+    count: int
+    """Rows that it is about."""
+    lines: tuple[int, ...]
+    """The first of their line numbers."""
+    note: str
+    """What is odd and what may be the cause, in one line."""
 
 
 class ColumnDoubts:
@@ -24,28 +45,35 @@ class ColumnDoubts:
     def over(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
         """The same pairs."""
         for pair in pairs:
-            self.source.add(pair.source)
-            self.target.add(pair.target)
+            self.source.add(pair.source, pair.line)
+            self.target.add(pair.target, pair.line)
             yield pair
 
-    def found(self) -> dict[str, str]:
-        """A short name and a question for every doubt, as `one target`: `every target is the same: is it ...?`."""
-        return {name: f"{text}: is it the right column?" for side in (self.source, self.target) for name, text in side}
+    def found(self, report: ReadReport) -> list[Doubt]:
+        """Every doubt; `report` is that of the reading, and tells how the file could be read otherwise."""
+        return [doubt for side in (self.source, self.target) for doubt in side.doubts(report)]
 
 
 class _Side:
     def __init__(self, name: str) -> None:
         self.name = name
         self.rows = 0
+        self.lines: list[int] = []
         self.last: str | None = None
         self.alike = True
         """Every text so far is the same."""
         self.rising = True
         """Every text so far is a number, and none is less than the one before it."""
         self.number = 0
+        self.quoted = self.doubled = self.bare = 0
+        """Texts within quotes, those of them with doubled quotes inside, and texts with other quotes. Half of a cell, as of one with a
+        line break, is none of these."""
+        self.quoted_lines: list[int] = []
 
-    def add(self, text: str) -> None:
+    def add(self, text: str, line: int) -> None:
         self.rows += 1
+        if self.rows <= _FIRST_LINES:
+            self.lines.append(line)
         if self.alike:
             self.alike = self.last in (None, text)
             self.last = text
@@ -53,9 +81,36 @@ class _Side:
             number = int(text) if text.isdecimal() and len(text) <= _LONGEST_NUMBER else -1
             self.rising = self.number <= number
             self.number = number
+        if '"' in text:
+            self._add_quotes([cell for cell in text.split("\t") if '"' in cell], line)
 
-    def __iter__(self) -> Iterator[tuple[str, str]]:
+    def _add_quotes(self, cells: list[str], line: int) -> None:
+        if not all(map(_QUOTED.fullmatch, cells)):
+            self.bare += not any(cell.count('"') % 2 and '"' in (cell[0], cell[-1]) for cell in cells)
+            return
+        self.quoted += 1
+        self.doubled += any('""' in cell[1:-1] for cell in cells)
+        if self.quoted <= _FIRST_LINES:
+            self.quoted_lines.append(line)
+
+    def doubts(self, report: ReadReport) -> Iterator[Doubt]:
+        lines = tuple(self.lines)
         if self.alike and self.rows > 1:
-            yield f"one {self.name}", f"every {self.name} is the same"
+            note = f"every {self.name} is the same: is it the right column?"
+            yield Doubt(f"one {self.name}", self.rows, lines, note)
         elif self.rising and self.rows >= _LEAST_NUMBERS:
-            yield f"numbered {self.name}s", f"every {self.name} is a number, and they rise from row to row"
+            note = f"every {self.name} is a number, and they rise from row to row: is it the right column?"
+            yield Doubt(f"numbered {self.name}s", self.rows, lines, note)
+        # Software that quotes cells doubles the quotes inside, and leaves no cell that has some unquoted.
+        if self.quoted >= _FOR_EACH_BARE * self.bare and (self.doubled or self.quoted == self.rows > 1):
+            some = counted(self.quoted, self.name)
+            note = f"the quotes around {some} are read as text, but spreadsheets write such{_without_quotes(report)}"
+            yield Doubt(f"quoted {self.name}s", self.quoted, tuple(self.quoted_lines), note)
+
+
+def _without_quotes(report: ReadReport) -> str:
+    """How to read a file without the quotes around its cells, if there is a way."""
+    if report.format != "tsv" or report.separator is None or len(report.separator) != 1:
+        return ""
+    separator = report.separator.replace("\t", "\\t")
+    return f": to drop them, give --format csv --separator '{separator}', and --no-header if the first row is a pair"

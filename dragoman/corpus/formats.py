@@ -28,6 +28,7 @@ from dragoman.corpus.report import (
     NOT_TEXT,
     TOO_FEW,
     TOO_LONG,
+    TOO_MANY,
     Fault,
 )
 from dragoman.errors import DataError, MissingExtraError, counted
@@ -66,7 +67,8 @@ def separated(lines: Lines, *, separator: str, header: bool | None, name: str) -
     names = _header(split, name) if header else None
     first, lines = _peek(lines, lambda line: not line[1] or line[1].isspace())
     width = first[1].count(separator) + 1 if first else None
-    return Table(names, lambda wanted: _separated_rows(lines, wanted, separator), width)
+    most = len(names) if names else None
+    return Table(names, lambda wanted: _separated_rows(lines, wanted, separator, most), width)
 
 
 def _peek(items: Iterator[T], passed_over: Callable[[T], bool]) -> tuple[T | None, Iterator[T]]:
@@ -98,14 +100,23 @@ def _spoiled(line: str) -> Fault | None:
     return BLANK if not line or line.isspace() else None
 
 
-def _separated_rows(lines: Lines, wanted: Sequence[int], separator: str) -> Iterator[Row]:
+def _separated_rows(lines: Lines, wanted: Sequence[int], separator: str, most: int | None) -> Iterator[Row]:
     last = max(wanted)
     for number, line in lines:
         if spoiled := _spoiled(line):
             yield number, spoiled
         else:
-            cells = line.split(separator, last + 1)
-            yield number, ([cells[index] for index in wanted] if last < len(cells) else Fault(TOO_FEW, line))
+            cells = line.split(separator, last + 1 if most is None else -1)
+            yield number, _chosen(cells, wanted, line, most)
+
+
+def _chosen(cells: Sequence[str], wanted: Sequence[int], raw: str, most: int | None) -> Sequence[str] | Fault:
+    """The wanted cells of a row, unless it has too few, or text beyond the `most` columns that are named: it tells of a cell cut in two."""
+    if max(wanted) >= len(cells):
+        return Fault(TOO_FEW, raw)
+    if most is not None and any(cell and not cell.isspace() for cell in cells[most:]):
+        return Fault(TOO_MANY, raw)
+    return [cells[index] for index in wanted]
 
 
 def whole_lines(lines: Lines) -> Table:
@@ -141,18 +152,16 @@ def quoted(lines: Lines, *, separator: str, header: bool, name: str) -> Table:
     names = _header(records, name) if header else None
     row, records = _peek(records, lambda record: isinstance(record[1], Fault))
     width = len(row[1]) if row and not isinstance(row[1], Fault) else None
-    return Table(names, lambda wanted: _pick(records, wanted, separator), width)
+    most = len(names) if names else None
+    return Table(names, lambda wanted: _pick(records, wanted, separator, most), width)
 
 
-def _pick(records: Iterator[Row], wanted: Sequence[int], separator: str) -> Iterator[Row]:
-    last = max(wanted)
+def _pick(records: Iterator[Row], wanted: Sequence[int], separator: str, most: int | None) -> Iterator[Row]:
     for number, cells in records:
         if isinstance(cells, Fault):
             yield number, cells
-        elif last < len(cells):
-            yield number, [cells[index] for index in wanted]
         else:
-            yield number, Fault(TOO_FEW, separator.join(cells))
+            yield number, _chosen(cells, wanted, separator.join(cells), most)
 
 
 def _records(lines: Lines, separator: str) -> Iterator[Row]:

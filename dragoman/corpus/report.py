@@ -15,6 +15,7 @@ from dragoman.corpus import cleaning
 from dragoman.errors import DataError, counted
 
 TOO_FEW = "too few columns"
+TOO_MANY = "more columns than are named"
 TOO_LONG = "a line that is too long"
 EMPTY_SOURCE = "empty source"
 EMPTY_TARGET = "empty target"
@@ -187,6 +188,9 @@ def _likely_cause(report: ReadReport, reason: str) -> str:
         return "this does not look like text"
     if reason in {TOO_FEW, NO_MATCH}:
         return _likely_separator(samples, report)
+    if reason == TOO_MANY:
+        quoted = " and is not in quotes" if report.format == "csv" else ""
+        return f"a cell seems to hold the separator{quoted}, or the first row does not name every column"
     if reason == BAD_JSON or (reason == TOO_LONG and report.format == "jsonl"):
         return _likely_json(samples)
     if reason == BAD_QUOTES:

@@ -41,7 +41,7 @@ MANY_TOKENS: dict[TokenizerMethod, int] = {"word": 10_000, "char": 1_000, "symbo
 _MOST_PIECES = 500_000
 
 # A space, or the unbreakable one of French typography, belongs to the token after it: " ?" is one token. The lengths
-# are bounded so that a megabyte without spaces is many pieces, not one.
+# are bounded so that a megabyte without spaces is many pieces, not one (symbols are looked up whole, at any length).
 _SPACE = f"[{SPACE_MARK}\u00a0\u202f]?"
 _OTHER = rf"{_SPACE}[^\w{SPACE_MARK}]|{SPACE_MARK}"
 # A piece that neither a space nor a separator begins must not be the name of a special token.
@@ -52,9 +52,9 @@ _PATTERNS: dict[TokenizerMethod, str] = {
     # Apostrophes and hyphens inside words may be merged: "don't", "est-ce" are frequent enough to be one token.
     "bpe": rf"{_SPACE}\w{{1,64}}(?:['’\-]\w{{1,64}}){{0,8}}|{_OTHER}",
     "unigram": rf"{_SPACE}\w{{1,64}}(?:['’\-]\w{{1,64}}){{0,8}}|{_OTHER}",
-    "symbols": rf"{SPACE_MARK}[^{SPACE_MARK}]{{0,64}}|{_NO_SPECIAL}[^{SPACE_MARK}]{{1,64}}",
+    "symbols": rf"{SPACE_MARK}[^{SPACE_MARK}]*",
     # A separator belongs to the feature after it: V ;PST ;NOM (3 ,PL ).
-    "features": rf"[{SPACE_MARK};,|(][^{SPACE_MARK};,|()]{{1,64}}|{_NO_SPECIAL}[^{SPACE_MARK};,|()]{{1,64}}|[\s\S]",
+    "features": rf"[{SPACE_MARK};,|(][^{SPACE_MARK};,|()]+|{_NO_SPECIAL}[^{SPACE_MARK};,|()]+|[\s\S]",
 }
 
 

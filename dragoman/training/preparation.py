@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -238,9 +238,11 @@ def _parted(pairs: Pairs, options: TrainOptions, folder: Path, listener: Listene
     train = store.select(parts.train)
     dev = _held_out_view(dev_rule, parts.dev, store, folder / "dev.arrow", options, listener)
     test = _held_out_view(test_rule, parts.test, store, folder / "test.arrow", options, listener)
-    for name, rule, view in (("dev", dev_rule, dev), ("test", test_rule, test)):
-        if rule is not None and (rule.paths or options.group_by):  # else they were parted by source
-            _say_what_is_shared(name, view, train, options, listener)
+    in_files = {"train": False, "dev": bool(dev_rule.paths), "test": test_rule is not None and bool(test_rule.paths)}
+    views = {"train": train, "dev": dev, "test": test}
+    for name, other in (("dev", "train"), ("test", "train"), ("test", "dev")):
+        if in_files[name] or in_files[other] or options.group_by:  # else they were parted by source
+            _say_what_is_shared(name, other, views, options, listener)
     return _Parted(report, fingerprint, parts, dev_rule, test_rule, train, dev, test)
 
 
@@ -264,8 +266,8 @@ def _read(pairs: Pairs, options: TrainOptions, path: Path, listener: Listener) -
     listener(Stage("reading", report.usable, report.usable))
     require_usable(report)
     listener(Note(report.summary(), warning=report.unusable > 0))
-    for doubt in doubts.found().values():
-        listener(Note(doubt, warning=True))
+    for doubt in doubts.found(report):
+        listener(Note(doubt.note, warning=True))
     return store, report, digest.hexdigest()
 
 
@@ -326,18 +328,21 @@ def _held_out_view(
 
 
 def _say_what_is_shared(
-    name: str, held_out: PairView, train: PairView, options: ReadOptions, listener: Listener
+    name: str, other: str, views: Mapping[str, PairView | None], options: ReadOptions, listener: Listener
 ) -> None:
-    """Warn of held-out pairs whose source is learned from too."""
+    """Warn of pairs of one part whose source is in another, which is learned from or chosen by."""
+    held_out, others = views[name], views[other]
+    if held_out is None or others is None:
+        return
 
     def keys(view: PairView) -> np.ndarray[Any, np.dtype[np.uint64]]:
         if options.group_by is None:
             return view.keys()
         return np.fromiter((hash64(fold(source)) for source, _ in view), np.uint64, len(view))  # not of its group
 
-    shared = np.count_nonzero(np.isin(keys(held_out), keys(train)))
+    shared = np.count_nonzero(np.isin(keys(held_out), keys(others)))
     if shared:
-        listener(Note(f"in {shared:,} of {len(held_out):,} {name} pairs the source is also in train", warning=True))
+        listener(Note(f"in {shared:,} of {len(held_out):,} {name} pairs the source is also in {other}", warning=True))
 
 
 def _sample(view: PairView, count: int, seed: int) -> list[tuple[str, str]]:

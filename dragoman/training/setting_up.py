@@ -19,7 +19,7 @@ from dragoman.corpus.vectors import read_vector_words
 from dragoman.errors import OptionError
 from dragoman.files import write_text
 from dragoman.model.seq2seq import Seq2Seq, outline
-from dragoman.storage import CARD, FORMAT_VERSION, TEST, ModelDirectory
+from dragoman.storage import CARD, FORMAT_VERSION, TEST, ModelDirectory, text_sum
 from dragoman.training.card import model_card
 from dragoman.training.continuing import Earlier
 from dragoman.training.events import Listener, Note
@@ -123,13 +123,15 @@ def _configuration(
     command: str | None,
 ) -> dict[str, Any]:
     """What config.json says from the beginning."""
+    files = prepared.source_tokenizer.files() | prepared.target_tokenizer.files()
     return {
         "format_version": FORMAT_VERSION,
         "dragoman_version": dragoman.__version__,
         "name": name,
         "architecture": architecture,
         "tokenizer": {
-            "files": sorted(prepared.source_tokenizer.files() | prepared.target_tokenizer.files()),
+            "files": sorted(files),
+            "checksums": {name: text_sum(files[name]) for name in sorted(files)},
             "source": prepared.source_tokenizer.config(),
             "target": prepared.target_tokenizer.config(),
         },
