@@ -263,7 +263,7 @@ def test_no_model_at_all(tmp_path: Path, trained: Path, run: Run) -> None:
         (["inspect", "m", "x", "--candidates", "many"], '--candidates must be a whole number, but is "many"'),
         (
             ["translate", "m", "--yes"],
-            "there is no option --yes; --help lists the options, and -- stands before sentences",
+            "there is no option --yes; --help lists the options (-- stands before sentences",
         ),
         (["train", "p.tsv", "--out", "o", "--config", "missing.toml"], "missing.toml: no such file"),
     ],

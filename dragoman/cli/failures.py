@@ -122,7 +122,7 @@ def _usage(error: cyclopts.CycloptsError, command: str) -> str:
     if isinstance(error, cyclopts.UnknownOptionError):
         name = (error.token.keyword or error.token.value).partition("=")[0]
         hint = _nearest_flag(name)
-        text = "; write -- before sentences that begin so" if command == "translate" else ""
+        text = " (-- stands before sentences that begin so)" if command == "translate" else ""
         return f"there is no option {name}; {hint}{text}"
     if isinstance(error, cyclopts.CoercionError) and error.token is not None:
         return _wrong_value(error, error.token)
