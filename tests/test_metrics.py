@@ -248,6 +248,17 @@ def test_no_two_metrics_have_one_name() -> None:
         assert scores.label("wer") == ("symbol error rate" if writing == "symbols" else "word error rate")
 
 
+def test_what_counts_nothing_of_its_own_is_shown_only_if_asked_for() -> None:
+    """A phone such as AH is one unit, and word errors of Japanese would be character errors under another name."""
+    shown = {writing: set(score(["a b"], [["a c"]], writing=writing).names()) for writing in metrics.PRIMARY}
+    assert {writing: set(metrics.METRICS) - names for writing, names in shown.items()} == {
+        "spaced": set(),
+        "unspaced": {"wer"},
+        "symbols": {"cer"},
+    }
+    assert score(["猫が"], [["猫は"]], writing="unspaced", metrics=["wer"]).wer == 50.0
+
+
 def test_scores_are_frozen() -> None:
     scores = Scores(items=1, references=1, writing="spaced", primary="bleu", bleu=1.0)
     with pytest.raises(AttributeError):
@@ -396,8 +407,10 @@ def test_words_by_frequency_by_hand() -> None:
     assert found["2-5 times in training"].f1 == 100.0
     only_said, only_wanted = breakdown.by_word_frequency({"the": 900, "cat": 2}, ["cat"], [["the"]], edges=(1, 5))
     for part in (only_said, only_wanted):
-        assert (part.recall, part.precision, part.f1) == (0.0, 0.0, 0.0)
-    assert (only_said.words, only_wanted.words) == (0, 1)
+        assert part.f1 == 0.0
+    assert (only_said.words, only_said.recall, only_said.precision) == (0, None, 0.0)  # a share of nothing is none
+    assert (only_wanted.words, only_wanted.recall, only_wanted.precision) == (1, 0.0, None)
+    assert [part.label for part in breakdown.by_word_frequency({"a": 1}, ["a"], [["a"]])] == ["once in training"]
 
 
 def test_the_worst_sentences_come_first_and_perfect_ones_not_at_all() -> None:

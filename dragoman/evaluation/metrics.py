@@ -31,6 +31,9 @@ PRIMARY: dict[Writing, MetricName] = {"spaced": "bleu", "unspaced": "chrf", "sym
 """Which metric leads for which writing."""
 LOWER_IS_BETTER: frozenset[MetricName] = frozenset({"ter", "cer", "wer", "repeated"})
 
+_NOT_FOR: dict[Writing, MetricName] = {"symbols": "cer", "unspaced": "wer"}
+"""Characters of symbols mean nothing ("AH" is one phone), and without spaces no words can be told apart."""
+
 BLEU_TOKENIZERS: dict[Writing, str] = {"spaced": "13a", "unspaced": "char", "symbols": "none"}
 """How sacreBLEU splits texts for BLEU."""
 _LONGEST_TER = 10
@@ -73,7 +76,8 @@ class Scores:
     cer: float | None = None
     """Character edits per 100 reference characters; lower is better."""
     wer: float | None = None
-    """Word edits per 100 reference words; with `symbols` the symbol or phone error rate (PER); lower is better."""
+    """Word edits per 100 reference words; with `symbols` the symbol or phone error rate (PER); lower is better. With
+    `unspaced` it must be asked for, and counts characters without spaces."""
     distinct_1: float | None = None
     """Different words per 100 words of all outputs (Li et al. 2016)."""
     distinct_2: float | None = None
@@ -185,8 +189,7 @@ def _choose(
             if name not in METRICS:
                 raise OptionError(f"`{option}` has the unknown value {name!r}; {nearest(str(name), METRICS)}")
     if metrics is None:
-        # Characters of symbols mean nothing: "AH" is one phone.
-        wanted = {name for name in METRICS if name != "cer" or writing != "symbols"}
+        wanted = set(fitting(METRICS, writing))
     elif metrics:
         wanted = set(metrics)
     else:
@@ -194,6 +197,11 @@ def _choose(
     default = PRIMARY[writing] if PRIMARY[writing] in wanted else min(wanted, key=METRICS.index)
     leading: MetricName = primary or default
     return wanted | {leading}, leading
+
+
+def fitting(names: Iterable[MetricName], writing: Writing) -> list[MetricName]:
+    """Those metrics that mean what their names say of targets that are written so."""
+    return [name for name in names if _NOT_FOR.get(writing) != name]
 
 
 def _own_metric(
