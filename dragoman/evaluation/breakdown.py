@@ -166,6 +166,8 @@ def by_word_frequency(
     closest reference.
     """
     check_references(hypotheses, references)
+    if min(edges, default=1) < 1:
+        raise OptionError(f"`edges` must be at least 1, but is {list(edges)}")
     edges = (0, *edges)
     names = ["never in training", *bucket_names(edges, unit="times in training")[1:]]
     names = ["once in training" if name == "1 times in training" else name for name in names]

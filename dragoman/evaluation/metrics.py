@@ -19,7 +19,7 @@ from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
 from dragoman.errors import OptionError, nearest
-from dragoman.evaluation.references import check_references, reference_streams
+from dragoman.evaluation.references import check_references, check_texts, reference_streams
 
 Writing = Literal["spaced", "unspaced", "symbols"]
 """How targets are written: words with spaces between them; text without spaces (Japanese, Chinese, Thai); or
@@ -184,19 +184,24 @@ def _choose(
     writing: Writing, metrics: Collection[MetricName] | None, primary: MetricName | None
 ) -> tuple[set[MetricName], MetricName]:
     """What to compute, and which of it leads."""
-    for option, names in (("metrics", metrics or ()), ("primary", (primary,) if primary else ())):
-        for name in names:
-            if name not in METRICS:
-                raise OptionError(f"`{option}` has the unknown value {name!r}; {nearest(str(name), METRICS)}")
-    if metrics is None:
-        wanted = set(fitting(METRICS, writing))
-    elif metrics:
-        wanted = set(metrics)
-    else:
-        raise OptionError("`metrics` must name at least one metric")
+    for option, names in (("metrics", metrics), ("primary", (primary,) if primary else None)):
+        if names is not None:
+            check_names(option, names, METRICS)
+    wanted = set(fitting(METRICS, writing) if metrics is None else metrics)
     default = PRIMARY[writing] if PRIMARY[writing] in wanted else min(wanted, key=METRICS.index)
     leading: MetricName = primary or default
     return wanted | {leading}, leading
+
+
+def check_names(option: str, names: Collection[str], known: Collection[str]) -> None:
+    """Raise `OptionError` unless `names`, given as `option`, are one metric or more of those `known`."""
+    if isinstance(names, str):
+        raise OptionError(f"`{option}` must be a list of names, but is {names!r}")
+    if not names:
+        raise OptionError(f"`{option}` must name at least one metric")
+    for name in names:
+        if name not in known:
+            raise OptionError(f"`{option}` has the unknown value {name!r}; {nearest(str(name), known)}")
 
 
 def fitting(names: Iterable[MetricName], writing: Writing) -> list[MetricName]:
@@ -325,6 +330,7 @@ def distinct_n(hypotheses: Sequence[str], n: int, *, writing: Writing = "spaced"
 
     0 where no output has n words.
     """
+    check_texts("hypotheses", hypotheses)
     if n < 1:
         raise OptionError(f"`n` must be at least 1, but is {n}")
     ngrams = [
@@ -337,8 +343,7 @@ def distinct_n(hypotheses: Sequence[str], n: int, *, writing: Writing = "spaced"
 
 def repeated_outputs(hypotheses: Sequence[str]) -> float:
     """Percent of the outputs that an earlier source already got."""
-    if not hypotheses:
-        raise OptionError("`hypotheses` must not be empty: there is nothing to score")
+    check_texts("hypotheses", hypotheses)
     return 100.0 * (1 - len({" ".join(text.split()) for text in hypotheses}) / len(hypotheses))
 
 
