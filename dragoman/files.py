@@ -20,7 +20,12 @@ NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def check_place(path: Path) -> None:
-    """Raise a `StorageError`, before the work, if no file can be written at `path`: it is a directory, or its own is not there."""
+    """Raise a `StorageError`, before the work, if no file can be written at `path`: it is a directory, or its own is not there.
+
+    Nor is a file named `-`: who gives that name means standard output.
+    """
+    if str(path) == "-":
+        raise StorageError("no output can be named -; give another name")
     if path.is_dir():
         raise StorageError(f"{path} is a directory; give a file")
     if not path.parent.is_dir():

@@ -69,7 +69,7 @@ def train(
 def resume(path: str | Path, *, options: TrainOptions | None = None, listener: Listener = ignore) -> Translator:
     """Go on with a training that was stopped, exactly as if it had not been.
 
-    The stored options hold; `options` may only raise the limits (`epochs`, `max_steps`, `max_minutes`, `patience`) and
+    The stored options hold; `options` may only give other limits (`epochs`, `max_steps`, `max_minutes`, `patience`) and
     choose the machine. Any other that differs is an `OptionError`, and so is a limit below what the run has had already. A
     finished training stays as it is, unless a limit is raised.
     """

@@ -194,20 +194,23 @@ class Translator:
     ) -> Translation | list[Translation]:
         """Translate one source, or several in their order.
 
-        `shortlist` makes outputs only of words that usually translate the source's (`make_shortlist` first). `options` takes the place of
-        the other arguments and has all of them (`SearchOptions`). Several source columns
+        `shortlist` makes outputs only of words that usually translate the source's (`make_shortlist` first). `options` has all
+        options of search, and takes the place of the other arguments: giving both is an `OptionError`. Several source columns
         are joined by TAB. A source that cannot be used gives a `Translation` without candidates, and with a warning.
 
             >>> translator.translate("Go home.", num_hypotheses=3).candidates
         """
+        own = SearchOptions(
+            beam_size=beam_size,
+            num_hypotheses=num_hypotheses,
+            max_length=max_length,
+            length_penalty=length_penalty,
+            shortlist=shortlist,
+        )
         if options is None:
-            options = SearchOptions(
-                beam_size=beam_size,
-                num_hypotheses=num_hypotheses,
-                max_length=max_length,
-                length_penalty=length_penalty,
-                shortlist=shortlist,
-            )
+            options = own
+        elif own != SearchOptions():
+            raise OptionError("`options` takes the place of the other arguments of `translate`: put those into it")
         if isinstance(sources, str):
             return next(self.translate_many([sources], options=options))
         if not isinstance(sources, Iterable):
@@ -419,6 +422,12 @@ class Translator:
         A model with other vocabularies finds outputs of its own instead, and all models choose among the outputs of all.
         Raises `OptionError` if it does not take the same sources, or writes another kind of text.
         """
+        if not isinstance(others, Iterable):
+            raise OptionError(f"`others` must be a list of models that `load` gave, but is {others!r:.80}")
+        others = list(others)
+        for other in others:
+            if not isinstance(other, Translator):
+                raise OptionError(f"`others` must be models that `load` gave, but one is {other!r:.80}")
         alike, present = [], self.stepper.steppers if isinstance(self.stepper, EnsembleStepper) else (self.stepper,)
         for other in others:
             side = next((side for side in ("source", "target") if self._files(side) != other._files(side)), None)

@@ -245,6 +245,7 @@ def test_no_model_at_all(tmp_path: Path, trained: Path, run: Run) -> None:
         (["train", "p.tsv", "--out", "o", "--layers", "1", "--layers", "2"], "--layers is given twice"),
         (["train", "p.tsv"], "--out is missing"),
         (["train", "--out", "o"], "PAIRS is missing"),
+        (["check"], "PAIRS is missing; for example: dragoman check pairs.tsv"),
         (["train", "p.tsv", "--resume", "o"], "--resume uses the pairs"),
         (["translate", "m", "--beam-size", "0"], "--beam-size must be at least 1, but is 0"),
         (

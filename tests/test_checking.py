@@ -55,6 +55,8 @@ def test_every_planted_fault_is_found(tmp_path):
         ("the word is", "mixеd up"),  # 1006: a Cyrillic letter
         ("lost letters", "h\ufffdllo there"),  # 1007
         ("only one column", ""),  # 1008
+        ("it&#39;s here", "c'est Q&A; AT&T &amp; &nosuch;"),  # 1009
+        ("Q&A; AT&T", "fish & chips; a&b"),  # 1010: no entity
     ]
     report = check_pairs([save(tmp_path / "a.tsv", pairs)])
     assert {finding.name: (finding.count, finding.lines) for finding in report.findings} == {
@@ -66,6 +68,7 @@ def test_every_planted_fault_is_found(tmp_path):
         "odd length ratios": (1, (1004,)),
         "odd scripts": (1, (1005,)),
         "mixed scripts": (1, (1006,)),
+        "HTML entities": (1, (1009,)),
     }
     assert [finding.name for finding in report.findings if finding.definite] == [
         "empty target",

@@ -524,3 +524,9 @@ def test_calibration_names_mistakes() -> None:
         calibration.Calibrator(a=-1, b=2)
     with pytest.raises(OptionError, match="finite"):
         calibration.fit_calibrator([float("-inf"), -1.0], [True, False])
+    for scores, correct in ((["a", "b"], [True, False]), ([-1.0, -2.0], ["right", "wrong"])):  # such texts are all true
+        with pytest.raises(OptionError, match="scores must be numbers, and `correct` truth values: could not"):
+            calibration.fit_calibrator(scores, correct)
+    with pytest.raises(OptionError, match=r"`correct` must be truth values \(or 0 and 1\), but some are others"):
+        calibration.reliability([0.5, 0.2], [0.3, 0])
+    assert calibration.reliability([0.5, 0.2], [1, 0]) == calibration.reliability([0.5, 0.2], [True, False])

@@ -396,8 +396,13 @@ def test_a_model_is_compared_with_the_outputs_of_a_file(trained: Path, pairs: Pa
     strange.write_text("what is\tthis\n", encoding="utf-8")
     before = list(tmp_path.iterdir())
     nowhere = tmp_path / "nowhere" / "own.jsonl"
-    for place, trouble in ((nowhere, "no such file or directory"), (tmp_path, "is a directory")):
-        assert f"{place}: {trouble}" in run("evaluate", trained, pairs, "--output", place, *SHORT, code=2)[1]
+    troubles = {
+        nowhere: f"cannot be written: there is no directory {nowhere.parent}",
+        tmp_path: "is a directory; give a file",
+    }
+    for place, trouble in troubles.items():
+        assert f"{place} {trouble}" in run("evaluate", trained, pairs, "--output", place, *SHORT, code=2)[1]
+    assert "no output can be named -" in run("evaluate", trained, pairs, "--output", "-", *SHORT, code=2)[1]
     assert list(tmp_path.iterdir()) == before
     assert f"{strange} has an output for none of the" in run("compare", trained, strange, pairs, *SHORT, code=2)[1]
 

@@ -13,6 +13,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -236,9 +237,47 @@ def test_own_metrics_refuse_empty_sets_too() -> None:
     with pytest.raises(OptionError, match="nothing to score"):
         metrics.repeated_outputs([])
     with pytest.raises(OptionError, match="nothing to score"):
+        metrics.distinct_n([], 1)
+    with pytest.raises(OptionError, match="nothing to score"):
         metrics.perplexity([])
     with pytest.raises(OptionError, match="at least 1"):
         metrics.distinct_n(["a"], 0)
+
+
+def test_what_is_no_list_of_texts_is_never_measured() -> None:
+    """A text is a sequence of texts to Python: its letters would be counted as outputs."""
+    right: Any = [["a b"], ["c"]]
+    own = (metrics.exact_match, metrics.character_error_rate, metrics.word_error_rate, score)
+    for measure in (
+        *(lambda texts, f=function: f(texts, right) for function in own),
+        lambda texts: metrics.distinct_n(texts, 1),
+        metrics.repeated_outputs,
+        lambda texts: significance.compare(texts, ["a b", "c"], right),
+        lambda texts: significance.compare(["a b", "c"], texts, right),
+    ):
+        wrong: Any
+        for wrong, trouble in (("ab", "a list of texts, but is 'ab'"), (["a b", None], "texts, but number 2 is None")):
+            with pytest.raises(OptionError, match=f"`hypotheses` must be {trouble}"):
+                measure(wrong)
+    assert score(np.array(["a b", "d"]), right).exact_match == 50.0  # type: ignore[arg-type]
+
+
+def test_metrics_are_named_in_a_list() -> None:
+    wrong: Any
+    for wrong, trouble in (("bleu", "a list of names, but is 'bleu'"), ([], "name at least one metric")):
+        for measure in (lambda names: score(["a"], [["a"]], metrics=names), lambda names: compared(metrics=names)):
+            with pytest.raises(OptionError, match=f"`metrics` must (be )?{trouble}"):
+                measure(wrong)
+    for options, trouble in (
+        ({"seed": -1}, "`seed` must be at least 0, but is -1"),
+        ({"resamples": 2.5}, "`resamples` must be a whole number, but is 2.5"),
+    ):
+        with pytest.raises(OptionError, match=trouble):
+            compared(**options)
+
+
+def compared(**options: Any) -> Any:
+    return significance.compare(["a"], ["a"], [["a"]], **options)
 
 
 def test_no_two_metrics_have_one_name() -> None:
@@ -246,6 +285,17 @@ def test_no_two_metrics_have_one_name() -> None:
         scores = Scores(items=1, references=1, writing=writing, primary="bleu")
         assert len({scores.label(name) for name in metrics.METRICS}) == len(metrics.METRICS)
         assert scores.label("wer") == ("symbol error rate" if writing == "symbols" else "word error rate")
+
+
+def test_what_counts_nothing_of_its_own_is_shown_only_if_asked_for() -> None:
+    """A phone such as AH is one unit, and word errors of Japanese would be character errors under another name."""
+    shown = {writing: set(score(["a b"], [["a c"]], writing=writing).names()) for writing in metrics.PRIMARY}
+    assert {writing: set(metrics.METRICS) - names for writing, names in shown.items()} == {
+        "spaced": set(),
+        "unspaced": {"wer"},
+        "symbols": {"cer"},
+    }
+    assert score(["猫が"], [["猫は"]], writing="unspaced", metrics=["wer"]).wer == 50.0
 
 
 def test_scores_are_frozen() -> None:
@@ -380,6 +430,8 @@ def test_bucket_edges_belong_to_the_bucket_they_end() -> None:
     assert labels == ["up to 1 words", "up to 1 words", "2 words", "3-5 words", "3-5 words", "over 5 words"]
     with pytest.raises(OptionError, match="`edges` must be different and rising, but is"):
         breakdown.bucket_labels([1], [2, 2], unit="words")
+    with pytest.raises(OptionError, match=r"`edges` must be at least 1, but is \[0, 3\]"):
+        breakdown.by_word_frequency({}, ["a"], [["a"]], edges=(0, 3))
 
 
 def test_words_by_frequency_by_hand() -> None:
@@ -396,8 +448,10 @@ def test_words_by_frequency_by_hand() -> None:
     assert found["2-5 times in training"].f1 == 100.0
     only_said, only_wanted = breakdown.by_word_frequency({"the": 900, "cat": 2}, ["cat"], [["the"]], edges=(1, 5))
     for part in (only_said, only_wanted):
-        assert (part.recall, part.precision, part.f1) == (0.0, 0.0, 0.0)
-    assert (only_said.words, only_wanted.words) == (0, 1)
+        assert part.f1 == 0.0
+    assert (only_said.words, only_said.recall, only_said.precision) == (0, None, 0.0)  # a share of nothing is none
+    assert (only_wanted.words, only_wanted.recall, only_wanted.precision) == (1, 0.0, None)
+    assert [part.label for part in breakdown.by_word_frequency({"a": 1}, ["a"], [["a"]])] == ["once in training"]
 
 
 def test_the_worst_sentences_come_first_and_perfect_ones_not_at_all() -> None:

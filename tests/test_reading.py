@@ -170,6 +170,21 @@ def test_named_columns_source_and_target_are_the_default(tmp_path):
     assert sources(two)[-1] == ("a", None)
 
 
+def test_the_default_columns_are_found_however_they_are_capitalised(tmp_path):
+    for name, content in (
+        ("a.tsv", "ID\tTARGET\tSource \r\n1\tb\ta\r\n"),
+        ("a.csv", "ID,TARGET,Source\n1,b,a\n"),
+        ("a.jsonl", '{"ID": "1", "Target": "b", "Source": "a"}\n'),
+    ):
+        path = write(tmp_path / name, content)
+        assert read(path) == [("a", "b")], name
+        assert sources(path) == [("a", None)], name
+    both = write(tmp_path / "b.csv", "Source,Target,source,target\nno,no,a,b\n")
+    assert read(both) == [("a", "b")]
+    only_one = write(tmp_path / "c.tsv", "Source\tcible\n")
+    assert read(only_one) == [("Source", "cible")]
+
+
 @pytest.mark.parametrize(
     ("content", "options"),
     [

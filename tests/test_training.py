@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from safetensors.torch import load_file
 
 import dragoman
 from dragoman.config import TrainOptions
-from dragoman.errors import DataError, Interrupted, OptionError, StorageError, TrainingError
+from dragoman.errors import DataError, DragomanError, Interrupted, OptionError, StorageError, TrainingError
 from dragoman.evaluation.metrics import score
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training import session
@@ -470,6 +471,25 @@ def test_sources_that_files_of_pairs_share_are_warned_of(tmp_path: Path) -> None
         "in 1 of 2 dev pairs the source is also in train",
         "in 2 of 3 test pairs the source is also in dev",
     ]
+
+
+@pytest.mark.parametrize(
+    ("held", "trouble"),
+    [({"dev": "nowhere.tsv"}, "nowhere.tsv does not exist"), ({"test": "2.5"}, "`test` must be a number")],
+)
+def test_what_cannot_be_held_out_is_an_error_before_any_pair_is_read(
+    held: dict[str, str], trouble: str, tmp_path: Path
+) -> None:
+    read: list[int] = []
+
+    def pairs() -> Iterator[tuple[str, str]]:
+        for number in range(30):
+            read.append(number)
+            yield f"word {number}", f"mot {number}"
+
+    with pytest.raises(DragomanError, match=trouble):
+        dragoman.train(pairs(), out=tmp_path / "m", options=options(max_steps=1, **held))
+    assert read == []
 
 
 @pytest.mark.parametrize(("dev", "pairs"), [("2", 4), ("dev.tsv", 5)])

@@ -574,7 +574,8 @@ def test_a_full_disk_keeps_what_is_certain(trained: Path, file: Path, tmp_path: 
 def test_an_output_that_cannot_be_written_is_found_before_any_work(trained: Path, file: Path, tmp_path: Path) -> None:
     done = translate(trained, file, tmp_path / "nowhere" / "out")
     assert (done.code, len(done.errors)) == (2, 1)
-    assert f"{tmp_path / 'nowhere' / 'out'} cannot be written: no such file or directory" in done.errors[0]
+    nowhere = tmp_path / "nowhere"
+    assert f"{nowhere / 'out'} cannot be written: there is no directory {nowhere}" in done.errors[0]
     done = translate(trained, file, tmp_path)
     assert (done.code, done.errors) == (2, [f"dragoman: error: {tmp_path} is a directory; give a file"])
 

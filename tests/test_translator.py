@@ -50,6 +50,22 @@ def test_law_3_a_sentence_translates_the_same_alone_in_any_batch_and_in_any_orde
                 assert two.text == one.text or two.score == pytest.approx(one.score, abs=1e-4)
 
 
+def test_options_and_other_arguments_are_not_given_both(translator: Translator) -> None:
+    options = SearchOptions(num_hypotheses=2)
+    assert len(translator.translate("the dog", options=options).candidates) == 2
+    for more in ({"beam_size": 3}, {"num_hypotheses": 2}, {"length_penalty": 0.5}, {"max_length": 9}):
+        with pytest.raises(OptionError, match="`options` takes the place of the other arguments"):
+            translator.translate("the dog", options=options, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("others", [["model"], "model", [None], None, 5])
+def test_only_models_join_an_ensemble(translator: Translator, others: Any) -> None:
+    before = translator.companions
+    with pytest.raises(OptionError, match=r"`others` must be .*models that `load` gave, but"):
+        translator.join(others)
+    assert translator.companions == before
+
+
 def test_law_4_the_score_is_what_scoring_the_ids_gives(translator: Translator) -> None:
     import torch
 

@@ -12,7 +12,7 @@ from dragoman.cli.arguments import AsJson
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.output import show_messages, table
 from dragoman.config import ReadOptions
-from dragoman.errors import DataError, counted
+from dragoman.errors import DataError, OptionError, counted
 
 if TYPE_CHECKING:
     from dragoman.corpus.checking import CheckReport, Finding, Spread
@@ -38,10 +38,12 @@ def check(
     lines, and sources shared with another file. Most findings are for you to judge. Only rows marked * are surely useless, and
     --write leaves them out.
     """
+    if not pairs:
+        raise OptionError("PAIRS is missing; for example: dragoman check pairs.tsv")
     show_messages()
     from dragoman.corpus.checking import check_pairs
 
-    report = check_pairs(pairs or ("-",), reading, against=against or (), write=write, overwrite=overwrite)
+    report = check_pairs(pairs, reading, against=against or (), write=write, overwrite=overwrite)
     print(json.dumps(report.as_dict(), ensure_ascii=False) if as_json else _in_words(report, write))
     if report.warning:
         raise DataError(report.warning)

@@ -184,7 +184,11 @@ def _words(translator: Translator, translations: list[Translation], references: 
 
 def _words_in_table(parts: list[WordPart]) -> str:
     rows = [
-        (part.label, f"{part.words:,}", f"{part.f1:.2f}", f"{part.recall:.2f}", f"{part.precision:.2f}")
+        (
+            part.label,
+            f"{part.words:,}",
+            *("-" if share is None else f"{share:.2f}" for share in (part.f1, part.recall, part.precision)),
+        )
         for part in parts
     ]
     header = ("by word", "words", "F1", "recall", "precision")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dragoman.errors import DataError, StorageError
+from dragoman.files import check_place
 
 Line = TypeVar("Line")
 
@@ -47,8 +48,14 @@ def is_plain_file(path: Path | None) -> bool:
 
 
 def check_output(path: Path | None, inputs: Iterable[str | Path | None]) -> None:
-    """Raise `StorageError` if an output would take the place of a plain file that is read; None is standard input."""
-    written = _status(path) if path is not None else None
+    """Raise `StorageError` if no output can be written at `path`, or if it would take the place of a plain file that is read.
+
+    None is standard output, or standard input.
+    """
+    if path is None:
+        return
+    check_place(path)
+    written = _status(path)
     for found in map(_status, inputs):
         if written and found and stat.S_ISREG(found.st_mode) and os.path.samestat(found, written):
             raise StorageError(f"{path} is the file that is read; give another `output`")

@@ -72,8 +72,8 @@ def translate(
     if growing or trace is not None:
         _check_watching(search, others, growing=growing)
     show_messages()
-    if not sentences and str(input or "-") == "-":  # a file may take its own place, as its output grows beside it
-        check_output(output, [None])
+    # A file may take its own place, as its output grows beside it.
+    check_output(output, [None] if not sentences and str(input or "-") == "-" else [])
     translator = open_model(model, machine, others)
     typed = not sentences and input is None and sys.stdin.isatty()
     job = translator.job(search, many=len(sentences) != 1 and not typed and not growing)

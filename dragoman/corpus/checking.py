@@ -245,6 +245,12 @@ def _findings(rows: Rows, against: npt.NDArray[np.int64] | None) -> tuple[list[F
             f"not in the script of nearly all others (source: {main[0]}, target: {main[1]})",
         ),
         ("mixed scripts", rows.mixed, False, "a word mixes Latin and Cyrillic letters, which look alike"),
+        (
+            "HTML entities",
+            rows.escaped,
+            False,
+            "a character is spelled as in HTML, such as &amp; or &#39;: a model learns to write it so",
+        ),
         ("shifted lines", shifted, False, f"targets seem to have slipped: {places}"),
     ]
     drop = np.zeros(len(rows), bool)

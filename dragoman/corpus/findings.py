@@ -7,8 +7,10 @@ chosen so that clean public corpora give next to none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from html.entities import html5
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +34,8 @@ MEMORY = 3
 
 MAIN_SCRIPT_SHARE = 0.8
 """A column has a main script if so many of its rows are in it; rows in another are then findings."""
+
+_ENTITY = re.compile(r"&(#[0-9]+;|#[xX][0-9a-fA-F]+;|[A-Za-z][A-Za-z0-9]*;)")
 
 Mask = npt.NDArray[np.bool_]
 Whole = npt.NDArray[np.int64]
@@ -73,6 +77,8 @@ class Rows:
     """What of the target a translation keeps."""
     damaged: Mask
     """Either side holds U+FFFD, which stands where a character was lost."""
+    escaped: Mask
+    """Either side holds an HTML entity, such as `&amp;` or `&#39;`."""
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -104,7 +110,13 @@ def measure(pairs: Sequence[Pair]) -> Rows:
         source_anchors=anchors_of(sources),
         target_anchors=anchors_of(targets),
         damaged=np.array(["\ufffd" in pair.source or "\ufffd" in pair.target for pair in pairs], bool),
+        escaped=np.array([_has_entity(pair.source) or _has_entity(pair.target) for pair in pairs], bool),
     )
+
+
+def _has_entity(text: str) -> bool:
+    """Whether a character is spelled as HTML spells it."""
+    return "&" in text and any(name.startswith("#") or name in html5 for name in _ENTITY.findall(text))
 
 
 def _recalls(source: str, before: Sequence[str]) -> bool:

@@ -58,17 +58,26 @@ class Table:
 def separated(lines: Lines, *, separator: str, header: bool | None, name: str) -> Table:
     """Unquoted columns (TSV): every quote mark is text. `name` is the file's, for messages.
 
-    With `header` None the first row holds names if two of them are source and target.
+    With `header` None the first row holds names if two of them are source and target (`own_names`).
     """
     if header is None:
         first, lines = _peek(lines, lambda line: not line[1] or line[1].isspace())
-        header = first is not None and {"source", "target"} <= set(first[1].split(separator))
+        header = first is not None and own_names(first[1].split(separator)) is not None
     split = ((number, line.split(separator) if line.strip() else BLANK) for number, line in lines)
     names = _header(split, name) if header else None
     first, lines = _peek(lines, lambda line: not line[1] or line[1].isspace())
     width = first[1].count(separator) + 1 if first else None
     most = len(names) if names else None
     return Table(names, lambda wanted: _separated_rows(lines, wanted, separator, most), width)
+
+
+def own_names(names: Sequence[str] | None) -> tuple[str, str] | None:
+    """The names that stand for source and target, if there are both: these words, however capitalised."""
+    folded = [name.strip().casefold() for name in names or ()]
+    if names is None or not {"source", "target"} <= set(folded):
+        return None
+    source, target = (word if word in names else names[folded.index(word)] for word in ("source", "target"))
+    return source, target
 
 
 def _peek(items: Iterator[T], passed_over: Callable[[T], bool]) -> tuple[T | None, Iterator[T]]:

@@ -210,8 +210,8 @@ def _sources(layout: _Layout, options: ReadOptions, columns: int) -> Iterator[So
     with ExitStack() as stack:
         table = layout.open(stack)
         names = options.source or [str(number) for number in range(1, columns + 1)]
-        if columns == 1 and _named_so(options, table.names):
-            names = ("source",)
+        if columns == 1 and (own := _own_names(options, table.names)):
+            names = own[:1]
         wanted = [_column(name, table.names, layout.name) for name in names]
         for line, cells in table.rows(wanted):
             reason = cells.reason if isinstance(cells, Fault) else next(filter(None, map(fault_in, cells)), None)
@@ -368,16 +368,16 @@ def _column(name: str, names: tuple[str, ...] | None, file: str) -> int:
     return names.index(name)
 
 
-def _named_so(options: ReadOptions, names: tuple[str, ...] | None) -> bool:
-    """Whether no columns are asked for, and the file calls its own source and target."""
-    return not options.source and not options.target and {"source", "target"} <= set(names or ())
+def _own_names(options: ReadOptions, names: tuple[str, ...] | None) -> tuple[str, str] | None:
+    """What the file calls its source and its target, if no columns are asked for and it names them so."""
+    return None if options.source or options.target else formats.own_names(names)
 
 
 def _pair_columns(options: ReadOptions, names: tuple[str, ...] | None, file: str) -> list[int]:
     """Indices of the source columns, the target column and, if asked for, the group column."""
     source, target = options.source or ("1",), options.target or "2"
-    if _named_so(options, names):
-        source, target = ("source",), "target"
+    if own := _own_names(options, names):
+        source, target = own[:1], own[1]
     wanted = [_column(name, names, file) for name in (*source, target)]
     if options.target is None and wanted[-1] in wanted[:-1]:
         raise OptionError("`target` must be given when `source` takes column 2, the default target")

@@ -241,7 +241,7 @@ def _likely_separator(samples: list[str], report: ReadReport) -> str:
         counts = Counter(sample.count(report.separator) for sample in samples)
         number, frequency = counts.most_common(1)[0]
         if number and frequency >= 0.8 * len(samples):
-            return f"they have {number + 1}; choose columns with --source and --target"
+            return f"they have {number + 1}; choose columns with --source and --target (and --group-by)"
     for separator in ("\t", " ||| ", "||", ";", "|", ",", "  ", " - ", " = ", "="):
         counts = Counter(sample.strip().count(separator) for sample in samples)
         number, frequency = counts.most_common(1)[0] if counts else (0, 0)

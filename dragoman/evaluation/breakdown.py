@@ -140,10 +140,10 @@ class WordPart:
     """Range of frequencies in the training targets, such as `2-5 times in training`."""
     words: int
     """Words of this range in the closest references."""
-    recall: float
-    """Percent of these words that the outputs have too."""
-    precision: float
-    """Percent of the outputs' words of this range that the references have too."""
+    recall: float | None
+    """Percent of these words that the outputs have too; None if there are none."""
+    precision: float | None
+    """Percent of the outputs' words of this range that the references have too; None if there are none."""
     f1: float
     """Harmonic mean of the two."""
 
@@ -166,8 +166,11 @@ def by_word_frequency(
     closest reference.
     """
     check_references(hypotheses, references)
+    if min(edges, default=1) < 1:
+        raise OptionError(f"`edges` must be at least 1, but is {list(edges)}")
     edges = (0, *edges)
     names = ["never in training", *bucket_names(edges, unit="times in training")[1:]]
+    names = ["once in training" if name == "1 times in training" else name for name in names]
     totals = [[0, 0, 0] for _ in names]  # words in both, in references, in outputs
     for hypothesis, alternatives in zip(hypotheses, references, strict=True):
         words, options = tokens_of(hypothesis, writing), [tokens_of(text, writing) for text in alternatives]
@@ -182,8 +185,8 @@ def _word_part(label: str, both: int, reference: int, output: int) -> WordPart:
     return WordPart(
         label,
         words=reference,
-        recall=100.0 * both / reference if reference else 0.0,
-        precision=100.0 * both / output if output else 0.0,
+        recall=100.0 * both / reference if reference else None,
+        precision=100.0 * both / output if output else None,
         f1=200.0 * both / (reference + output),
     )
 

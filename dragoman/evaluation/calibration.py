@@ -207,7 +207,13 @@ def _check_probabilities(values: Floats) -> None:
 
 
 def _checked(values: ArrayLike, correct: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
-    numbers, right = np.asarray(values, dtype=np.float64), np.asarray(correct, dtype=bool)
+    try:
+        numbers, truth = np.asarray(values, dtype=np.float64), np.asarray(correct, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"scores must be numbers, and `correct` truth values: {error}") from None
+    right = truth != 0
+    if not (right == truth).all():
+        raise OptionError("`correct` must be truth values (or 0 and 1), but some are others")
     if numbers.ndim != 1 or numbers.shape != right.shape:
         raise OptionError(
             f"`correct` must have one entry per output, but {right.size} entries stand for {counted(numbers.size, 'output')}"

@@ -19,7 +19,7 @@ from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
 from dragoman.errors import OptionError, nearest
-from dragoman.evaluation.references import check_references, reference_streams
+from dragoman.evaluation.references import check_references, check_texts, reference_streams
 
 Writing = Literal["spaced", "unspaced", "symbols"]
 """How targets are written: words with spaces between them; text without spaces (Japanese, Chinese, Thai); or
@@ -30,6 +30,9 @@ METRICS: tuple[MetricName, ...] = get_args(MetricName)
 PRIMARY: dict[Writing, MetricName] = {"spaced": "bleu", "unspaced": "chrf", "symbols": "exact_match"}
 """Which metric leads for which writing."""
 LOWER_IS_BETTER: frozenset[MetricName] = frozenset({"ter", "cer", "wer", "repeated"})
+
+_NOT_FOR: dict[Writing, MetricName] = {"symbols": "cer", "unspaced": "wer"}
+"""Characters of symbols mean nothing ("AH" is one phone), and without spaces no words can be told apart."""
 
 BLEU_TOKENIZERS: dict[Writing, str] = {"spaced": "13a", "unspaced": "char", "symbols": "none"}
 """How sacreBLEU splits texts for BLEU."""
@@ -73,7 +76,8 @@ class Scores:
     cer: float | None = None
     """Character edits per 100 reference characters; lower is better."""
     wer: float | None = None
-    """Word edits per 100 reference words; with `symbols` the symbol or phone error rate (PER); lower is better."""
+    """Word edits per 100 reference words; with `symbols` the symbol or phone error rate (PER); lower is better. With
+    `unspaced` it must be asked for, and counts characters without spaces."""
     distinct_1: float | None = None
     """Different words per 100 words of all outputs (Li et al. 2016)."""
     distinct_2: float | None = None
@@ -180,20 +184,29 @@ def _choose(
     writing: Writing, metrics: Collection[MetricName] | None, primary: MetricName | None
 ) -> tuple[set[MetricName], MetricName]:
     """What to compute, and which of it leads."""
-    for option, names in (("metrics", metrics or ()), ("primary", (primary,) if primary else ())):
-        for name in names:
-            if name not in METRICS:
-                raise OptionError(f"`{option}` has the unknown value {name!r}; {nearest(str(name), METRICS)}")
-    if metrics is None:
-        # Characters of symbols mean nothing: "AH" is one phone.
-        wanted = {name for name in METRICS if name != "cer" or writing != "symbols"}
-    elif metrics:
-        wanted = set(metrics)
-    else:
-        raise OptionError("`metrics` must name at least one metric")
+    for option, names in (("metrics", metrics), ("primary", (primary,) if primary else None)):
+        if names is not None:
+            check_names(option, names, METRICS)
+    wanted = set(fitting(METRICS, writing) if metrics is None else metrics)
     default = PRIMARY[writing] if PRIMARY[writing] in wanted else min(wanted, key=METRICS.index)
     leading: MetricName = primary or default
     return wanted | {leading}, leading
+
+
+def check_names(option: str, names: Collection[str], known: Collection[str]) -> None:
+    """Raise `OptionError` unless `names`, given as `option`, are one metric or more of those `known`."""
+    if isinstance(names, str):
+        raise OptionError(f"`{option}` must be a list of names, but is {names!r}")
+    if not names:
+        raise OptionError(f"`{option}` must name at least one metric")
+    for name in names:
+        if name not in known:
+            raise OptionError(f"`{option}` has the unknown value {name!r}; {nearest(str(name), known)}")
+
+
+def fitting(names: Iterable[MetricName], writing: Writing) -> list[MetricName]:
+    """Those metrics that mean what their names say of targets that are written so."""
+    return [name for name in names if _NOT_FOR.get(writing) != name]
 
 
 def _own_metric(
@@ -317,6 +330,7 @@ def distinct_n(hypotheses: Sequence[str], n: int, *, writing: Writing = "spaced"
 
     0 where no output has n words.
     """
+    check_texts("hypotheses", hypotheses)
     if n < 1:
         raise OptionError(f"`n` must be at least 1, but is {n}")
     ngrams = [
@@ -329,8 +343,7 @@ def distinct_n(hypotheses: Sequence[str], n: int, *, writing: Writing = "spaced"
 
 def repeated_outputs(hypotheses: Sequence[str]) -> float:
     """Percent of the outputs that an earlier source already got."""
-    if not hypotheses:
-        raise OptionError("`hypotheses` must not be empty: there is nothing to score")
+    check_texts("hypotheses", hypotheses)
     return 100.0 * (1 - len({" ".join(text.split()) for text in hypotheses}) / len(hypotheses))
 
 

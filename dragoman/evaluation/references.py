@@ -48,17 +48,25 @@ def group_rows(pairs: Iterable[SourceAndTarget]) -> tuple[list[str], list[list[s
     )
 
 
+def check_texts(name: str, texts: Sequence[str]) -> None:
+    """Raise `OptionError` unless `texts`, which messages call `name`, are one text or more."""
+    if isinstance(texts, str) or not isinstance(texts, Sized):
+        raise OptionError(f"`{name}` must be a list of texts, but is {texts!r:.80}")
+    if not len(texts):
+        raise OptionError(f"`{name}` must not be empty: there is nothing to score")
+    for number, text in enumerate(texts, 1):
+        if not isinstance(text, str):
+            raise OptionError(f"`{name}` must be texts, but number {number} is {text!r:.80}")
+
+
 def check_references(
     texts: Sequence[str], references: Sequence[Sequence[str]], *, each: Literal["hypothesis", "source"] = "hypothesis"
 ) -> None:
     """Raise `OptionError` unless there are texts (hypotheses, or sources) and `each` has at least one reference."""
     name = {"hypothesis": "hypotheses", "source": "sources"}[each]
-    if isinstance(texts, str) or not isinstance(texts, Sized):
-        raise OptionError(f"`{name}` must be a list of texts, but is {texts!r:.80}")
+    check_texts(name, texts)
     if not isinstance(references, Sized):
         raise OptionError(f"`references` must be a list of texts for each {each}, but is {references!r:.80}")
-    if not len(texts):
-        raise OptionError(f"`{name}` must not be empty: there is nothing to score")
     if len(texts) != len(references):
         raise OptionError(
             f"`references` must have one entry per {each}, but {len(references)} stand against {len(texts)}"

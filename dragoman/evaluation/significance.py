@@ -20,6 +20,7 @@ from dragoman.evaluation.metrics import (
     MetricName,
     Writing,
     characters,
+    check_names,
     edit_statistics,
     error_rate,
     is_exact,
@@ -97,14 +98,16 @@ def compare(
     """
     check_references(baseline, references)
     check_references(system, references)
-    if resamples < 1:
-        raise OptionError(f"`resamples` must be at least 1, but is {resamples}")
+    for option, number, least in (("resamples", resamples, 1), ("seed", seed, 0)):
+        if not isinstance(number, int | np.integer):
+            raise OptionError(f"`{option}` must be a whole number, but is {number!r:.80}")
+        if number < least:
+            raise OptionError(f"`{option}` must be at least {least}, but is {number}")
     if writing not in PRIMARY:
         raise OptionError(f"`writing` has the unknown value {writing!r}; {nearest(str(writing), PRIMARY)}")
+    if metrics is not None:
+        check_names("metrics", metrics, ADDITIVE)
     names = list(dict.fromkeys((PRIMARY[writing], "chrf"))) if metrics is None else list(metrics)
-    for name in names:
-        if name not in ADDITIVE:
-            raise OptionError(f"`metrics` has the unknown value {name!r}; {nearest(str(name), ADDITIVE)}")
     results = []
     for name in names:
         rows = [sentence_statistics(name, texts, references, writing=writing) for texts in (baseline, system)]

@@ -31,7 +31,7 @@ class EnsembleStepper:
         if len(shares) != len(steppers) or not (shares > 0).all() or not np.isfinite(shares).all():
             raise OptionError(
                 f"the weights of an ensemble must be positive, one for each of its {len(steppers)} models, "
-                f"but are {list(shares)}"
+                f"but are {shares.tolist()}"
             )
         self.steppers = tuple(steppers)
         self.log_weights = np.log(shares / shares.sum())

@@ -229,8 +229,13 @@ class _Parted:
 def _parted(pairs: Pairs, options: TrainOptions, folder: Path, listener: Listener) -> _Parted:
     """Read and split; the pairs stay on disk in `folder`."""
     _check_given(pairs, options)
-    store, report, fingerprint = _read(pairs, options, folder / "pairs.arrow", listener)
     dev_rule, test_rule = parse_held_out(options.dev, name="dev"), parse_held_out(options.test, name="test")
+    for rule in (dev_rule, test_rule):
+        if rule is not None and rule.paths:
+            read_pairs(
+                rule.paths, options
+            )  # reads nothing yet: a file that is not there is an error before the others are read
+    store, report, fingerprint = _read(pairs, options, folder / "pairs.arrow", listener)
     keys = store.keys()
     if dev_rule is None:
         dev_rule = default_dev(keys)

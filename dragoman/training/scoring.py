@@ -11,7 +11,7 @@ import torch
 
 from dragoman.config import SearchOptions
 from dragoman.corpus.batching import dev_batches
-from dragoman.evaluation.metrics import Scores, score
+from dragoman.evaluation.metrics import Scores, fitting, score
 from dragoman.generation.search import search
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
@@ -101,6 +101,7 @@ def decode(
             outputs[index] = prepared.target_tokenizer.decode(list(hypotheses[0].ids))
     primary: Any = None if metric == "loss" else metric
     writing: Any = prepared.writing
-    characters = [] if writing == "symbols" else ["cer"]  # "AH" is one phone
-    metrics: Any = [primary] if options.beam_size == 1 else ["bleu", "chrf", "exact_match", *characters, "wer"]
+    metrics: Any = [primary]
+    if options.beam_size > 1:
+        metrics = fitting(["bleu", "chrf", "exact_match", "cer", "wer"], writing)
     return score(outputs, part.references, writing=writing, primary=primary, metrics=metrics), outputs
