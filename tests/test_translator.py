@@ -138,6 +138,13 @@ def test_candidates_are_ranked_and_their_parts_agree(translator: Translator) -> 
         np.testing.assert_allclose(candidate.attention.sum(axis=1), 1, atol=1e-5)
 
 
+def test_results_can_be_compared_and_shown_without_their_attention(translator: Translator) -> None:
+    first, second = (translator.translate("Go home.") for _ in range(2))
+    assert first == second != translator.translate("We won.")
+    assert first.candidates[0].attention is not None
+    assert "array" not in repr(first) + repr(translator.score(["Go home."], ["Va !"])[0])
+
+
 def test_an_output_that_never_ends_is_cut_and_says_so(translator: Translator) -> None:
     found = translator.translate("the cat sees the dog and the bird.", max_length=2)
     assert len(found.candidates[0].tokens) <= 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ class Candidate:
     """The output's tokens, the final `</s>` left out."""
     token_scores: tuple[float, ...]
     """Log-probability of each token; the last one is that of `</s>` if the output is finished."""
-    attention: Floats | None
+    attention: Floats | None = field(compare=False, repr=False)
     """(tokens, source tokens), or None without attention."""
     finished: bool
     """False if the output was cut at the maximum length."""
@@ -116,7 +116,7 @@ class ScoredPair:
     """The target's tokens, the final `</s>` left out."""
     token_scores: tuple[float, ...]
     """Log-probability of each token; the last one is that of `</s>`. Empty if the pair could not be used."""
-    attention: Floats | None = None
+    attention: Floats | None = field(default=None, compare=False, repr=False)
     """(tokens, source tokens), or None without attention."""
     warning: str | None = None
     """Why there is no score, or what is doubtful about it."""
