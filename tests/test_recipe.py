@@ -51,12 +51,15 @@ def test_a_flag_wins_over_the_preset_and_the_preset_over_the_data() -> None:
 
 @pytest.mark.parametrize(("kind", "pairs", "width"), [("text", 150_000, 384), ("symbols", 500_000, 512)])
 def test_in_a_hurry_the_model_is_narrow_and_says_why(kind: str, pairs: int, width: int) -> None:
-    summary = data(kind=kind, pairs=pairs)
+    summary = data(kind=kind, pairs=pairs, native_bfloat16=True)
     assert recipe(summary).hidden_size == width
     assert recipe(replace(summary, processor_minutes=HURRIED)).hidden_size == width
     chosen, reasons = choose(TrainOptions(), replace(summary, processor_minutes=HURRIED - 1))
     assert (chosen.hidden_size, chosen.learning_rate) == (256, 2e-3)
     assert "time is short" in next(reason.why for reason in reasons if reason.name == "hidden_size")
+    slower = replace(summary, native_bfloat16=False)  # makes as many steps in more minutes
+    assert recipe(replace(slower, processor_minutes=HURRIED)).hidden_size == 256
+    assert recipe(replace(slower, processor_minutes=2 * HURRIED)).hidden_size == width
     assert recipe(replace(summary, processor_minutes=1), hidden_size=320).hidden_size == 320
     assert recipe(data(pairs=100, processor_minutes=1)).hidden_size == recipe(data(pairs=100)).hidden_size
 
@@ -97,7 +100,7 @@ def test_a_dictionary_is_learned_by_heart_by_a_narrow_model() -> None:
 
 
 def test_a_dictionary_gets_a_wide_model_where_that_is_soon_trained() -> None:
-    summary = data(pairs=100_000, kind="symbols")
+    summary = data(pairs=100_000, kind="symbols", native_bfloat16=True)
     narrow = recipe(summary)
     for plenty in ({"on_gpu": True}, {"processor_minutes": UNHURRIED}):
         chosen = recipe(replace(summary, **plenty))

@@ -24,10 +24,10 @@ MUCH_COPIED = 0.6
 """where so much of them stands in their lemmas (benchmarks/recipes: symbols.md)."""
 
 HURRIED = 45
-"""Minutes of one processor thread below which a narrow model gets further (benchmarks/recipes: eng-fra.md, symbols.md)."""
+"""Minutes of one thread with products in bfloat16 below which a narrow model gets further (benchmarks/recipes: eng-fra.md, symbols.md)."""
 
 UNHURRIED = 240
-"""Minutes of one processor thread from which a dictionary is worth a wide model (benchmarks/recipes: symbols.md)."""
+"""Such minutes from which a dictionary is worth a wide model (benchmarks/recipes: symbols.md)."""
 
 FILLS_GPU = 8_000
 """Pairs from which a GPU trains a wide model with large batches, which take as long there as small ones (benchmarks/recipes:
@@ -254,10 +254,11 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
     # Words and phones need less room than sentences, and a narrower model takes half the time.
     width, room = 512 if pairs >= 400_000 else 384 if large and not symbols else 256, size
     on_gpu = data.on_gpu and pairs >= FILLS_GPU
-    wide = on_gpu or (dictionary and (data.processor_minutes or 0) >= UNHURRIED)
+    minutes = _as_in_bfloat16(data)
+    wide = on_gpu or (dictionary and minutes is not None and minutes >= UNHURRIED)
     if wide:
         width, room = 512, f"{size}, and " + ("a GPU" if on_gpu else "time for a wide model")
-    hurried = data.processor_minutes is not None and data.processor_minutes < HURRIED
+    hurried = minutes is not None and minutes < HURRIED
     if hurried and width > 256:  # a step teaches a narrow model as much at first, and takes half the time
         width, room = 256, "time is short, and a narrow model makes more steps"
     epochs = max(10, min(200, round((40 if wide and dictionary else 20) * (100_000 / max(1, pairs)) ** 0.45)))
@@ -360,6 +361,13 @@ def _copying(data: DataSummary) -> tuple[bool, str]:
     if inflection and data.pairs < COPYING_PAYS and data.copied_share >= MUCH_COPIED:
         return True, f"inflected forms, and {data.copied_share:.0%} of their symbols stand in the source"
     return False, ""
+
+
+def _as_in_bfloat16(data: DataSummary) -> float | None:
+    """The minutes that a limit comes to, less where the processor is slower: it is the number of steps that decides."""
+    if data.processor_minutes is None:
+        return None
+    return data.processor_minutes * TOKENS_A_MINUTE[data.native_bfloat16] / TOKENS_A_MINUTE[True]
 
 
 def _passes(data: DataSummary, options: TrainOptions, *, width: int, batch_tokens: int) -> float:
