@@ -29,7 +29,6 @@ from dragoman.translation.outputs import Candidate, ScoredPair, Translation
 from dragoman.translation.pipeline import Counter, translate_windows, uncounted
 from dragoman.translation.scoring import score_pairs
 from dragoman.translation.texts import Texts
-from dragoman.translation.watching import Piece, Traced, stream_text, trace_text
 
 if TYPE_CHECKING:
     from dragoman.evaluation.calibration import Calibrator
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from dragoman.evaluation.metrics import MetricName, Scores
     from dragoman.model.seq2seq import Seq2Seq
     from dragoman.translation.calibrating import Calibration
+    from dragoman.translation.watching import Piece, Traced
 
 _LOG = logging.getLogger("dragoman")
 
@@ -276,6 +276,8 @@ class Translator:
         self._refuse_choosing()
         options = _one(source, options)
         stepper, calibrator = self._runs(options, many=False), self._calibrator(options)
+        from dragoman.translation.watching import stream_text
+
         return stream_text(stepper, self.texts, source, options, calibrator=calibrator)
 
     def trace(self, source: str, *, options: SearchOptions | None = None) -> Traced:
@@ -283,6 +285,8 @@ class Translator:
         self._refuse_choosing()
         options = _one(source, options)
         stepper, calibrator = self._runs(options, many=False), self._calibrator(options)
+        from dragoman.translation.watching import trace_text
+
         return trace_text(stepper, self.texts, source, options, calibrator=calibrator)
 
     def _calibrator(self, options: SearchOptions) -> Calibrator | None:

@@ -5,11 +5,16 @@
 here appears in both, under the same name.
 """
 
-from dragoman.config.base import Options
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from dragoman.config.base import Options, TokenizerMethod
 from dragoman.config.machine import EngineOptions, MachineOptions, ThreadOptions, on_processor, processors
 from dragoman.config.reading import InputOptions, ReadOptions
 from dragoman.config.searching import CompanionOptions, EnsembleOptions, SearchOptions
-from dragoman.config.training import TokenizerMethod, TrainOptions, splitting_of
+
+if TYPE_CHECKING:
+    from dragoman.config.training import TrainOptions, splitting_of
 
 __all__ = [
     "CompanionOptions",
@@ -27,3 +32,10 @@ __all__ = [
     "processors",
     "splitting_of",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the options of training on first use: translating does without them."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("dragoman.config.training"), name)

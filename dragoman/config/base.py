@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -24,6 +24,10 @@ from dragoman.errors import OptionError, nearest
 def option(name: str, **limits: Any) -> Any:
     """A pydantic field that also says in which group of the help it stands."""
     return Field(json_schema_extra={"group": name}, **limits)
+
+
+TokenizerMethod = Literal["word", "char", "bpe", "unigram", "symbols", "features"]
+"""How a text is split into tokens."""
 
 
 class Options(BaseModel):

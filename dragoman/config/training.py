@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from dragoman.config.base import option
+from dragoman.config.base import TokenizerMethod, option
 from dragoman.config.machine import MachineOptions
 from dragoman.config.reading import ReadOptions
 
 Cell = Literal["rnn_tanh", "rnn_relu", "gru", "lstm"]
 AttentionKind = Literal["none", "additive", "dot", "general", "multihead"]
-TokenizerMethod = Literal["word", "char", "bpe", "unigram", "symbols", "features"]
 
 
 class TrainOptions(ReadOptions, MachineOptions):

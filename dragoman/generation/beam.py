@@ -27,6 +27,7 @@ one), and among finished outputs to the one that finished first.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -43,7 +44,9 @@ from dragoman.generation.history import History
 from dragoman.generation.hypothesis import Hypothesis
 from dragoman.generation.plan import Plan
 from dragoman.generation.stepper import BOS, EOS, Bools, Floats, Ints, State, Stepper
-from dragoman.generation.tracing import Trace
+
+if TYPE_CHECKING:
+    from dragoman.generation.tracing import Trace
 
 DIVERSITY_PENALTY = 0.5
 """What diverse groups use if nothing else is asked for."""

@@ -6,20 +6,19 @@ Results never depend on what else is in the batch: a source gets the outputs tha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
 from dragoman.generation.beam import Beam
-from dragoman.generation.best_first import BestFirst
 from dragoman.generation.constraints import Constraints
 from dragoman.generation.hypothesis import Hypothesis
 from dragoman.generation.plan import Plan, make_plan
-from dragoman.generation.sampling import Sampler
 from dragoman.generation.stepper import Stepper
-from dragoman.generation.stochastic import StochasticBeam
-from dragoman.generation.tracing import Trace
 from dragoman.generation.walk import Greedy, Walk
+
+if TYPE_CHECKING:
+    from dragoman.generation.tracing import Trace
 
 
 def search(
@@ -67,11 +66,18 @@ def begin(stepper: Stepper, plan: Plan, *, trace: Trace | None = None) -> Runnin
     if trace is not None:
         check_traceable(options)
         return Beam(stepper, plan, trace=trace)
+    # Only the method that is asked for is imported: it is a part of the time that one sentence takes.
     if options.method == "sample":
+        from dragoman.generation.sampling import Sampler
+
         return Walk(stepper, plan, Sampler(plan), outputs=options.num_hypotheses)
     if options.method == "stochastic_beam":
+        from dragoman.generation.stochastic import StochasticBeam
+
         return StochasticBeam(stepper, plan)
     if options.method == "best_first":
+        from dragoman.generation.best_first import BestFirst
+
         return BestFirst(stepper, plan)
     # With one place "exact" is no greedy search: it goes on after `</s>`.
     if options.beam_size == 1 and options.stopping != "exact" and not plan.required:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
-from dragoman.evaluation.calibration import Calibrator
 from dragoman.generation.reranking import combine_lists, minimum_bayes_risk, probabilities
 from dragoman.translation.outputs import Candidate, Translation
 
 if TYPE_CHECKING:
+    from dragoman.evaluation.calibration import Calibrator
     from dragoman.evaluation.metrics import Writing
 
 REVERSE_WEIGHT = 0.5

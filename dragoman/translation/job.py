@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
-from dragoman.evaluation.calibration import Calibrator
 from dragoman.generation.ensemble import EnsembleStepper
 from dragoman.generation.hypothesis import Hypothesis
 from dragoman.generation.search import search
@@ -29,6 +29,9 @@ from dragoman.translation.choosing import (
 from dragoman.translation.outputs import Candidate, ScoredPair, Translation
 from dragoman.translation.texts import Encoded, Texts
 from dragoman.translation.unknown import UnknownWords
+
+if TYPE_CHECKING:
+    from dragoman.evaluation.calibration import Calibrator
 
 Scorer = Callable[[Sequence[str], Sequence[str]], list[ScoredPair]]
 """Sources and targets to what a model thinks of each pair."""
@@ -175,4 +178,6 @@ def calibrator_of(directory: ModelDirectory, *, together: bool, needed: bool) ->
         raise OptionError(f"`min_confidence` needs {kind}; run: dragoman calibrate {directory.path} DEV.tsv")
     if stored is None or outdated or together:
         return None
+    from dragoman.evaluation.calibration import Calibrator
+
     return Calibrator(stored["a"], stored["b"], stored["c"])

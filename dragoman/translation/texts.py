@@ -19,7 +19,6 @@ from dragoman.errors import DataError
 from dragoman.generation.automaton import Automaton
 from dragoman.generation.constraints import Constraints, constraints_from_text
 from dragoman.generation.hypothesis import Hypothesis
-from dragoman.generation.patterns import compile_pattern, token_texts
 from dragoman.generation.plan import length_limits
 from dragoman.translation.outputs import Candidate, Translation
 
@@ -168,6 +167,8 @@ class Texts:
 
     def _automaton(self, pattern: str) -> Automaton:
         if pattern not in self._automata:
+            from dragoman.generation.patterns import compile_pattern, token_texts
+
             first, inside = token_texts(self.target_tokenizer.decode, self.target_tokenizer.vocab_size)
             apart = self.normalization == "none" or any(
                 self.target_tokenizer.config()["jamo"]
