@@ -232,9 +232,8 @@ def _parted(pairs: Pairs, options: TrainOptions, folder: Path, listener: Listene
     dev_rule, test_rule = parse_held_out(options.dev, name="dev"), parse_held_out(options.test, name="test")
     for rule in (dev_rule, test_rule):
         if rule is not None and rule.paths:
-            read_pairs(
-                rule.paths, options
-            )  # reads nothing yet: a file that is not there is an error before the others are read
+            # Reads nothing yet: that a file is not there is said before the others are read.
+            read_pairs(rule.paths, options)
     store, report, fingerprint = _read(pairs, options, folder / "pairs.arrow", listener)
     keys = store.keys()
     if dev_rule is None:

@@ -170,9 +170,8 @@ class Texts:
             from dragoman.generation.patterns import compile_pattern, token_texts
 
             first, inside = token_texts(self.target_tokenizer.decode, self.target_tokenizer.vocab_size)
-            apart = self.normalization == "none" or any(
-                self.target_tokenizer.config()["jamo"]
-            )  # so targets may be, too
+            # Targets may be decomposed, too.
+            apart = self.normalization == "none" or any(self.target_tokenizer.config()["jamo"])
             composed = pattern if apart else unicodedata.normalize("NFC", pattern)
             self._automata[pattern] = compile_pattern(composed, inside, first_texts=first)
         return self._automata[pattern]
