@@ -50,9 +50,8 @@ def flags_of_models(command: Command) -> Command:
     for parameter in inspect.signature(command).parameters.values():
         if parameter.name in models:
             for name, field in models[parameter.name].model_fields.items():
-                parameters.setdefault(
-                    name, _parameter(name, field)
-                )  # of two models with one name, the first has the flag
+                # Of two models with one name, the first has the flag.
+                parameters.setdefault(name, _parameter(name, field))
         else:
             parameters[parameter.name] = parameter.replace(annotation=hints[parameter.name])
 
