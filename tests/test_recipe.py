@@ -99,6 +99,17 @@ def test_a_dictionary_is_learned_by_heart_by_a_narrow_model() -> None:
     assert recipe(data(kind="symbols", pairs=60_000, target_tokens=7.0)).dropout > 0
 
 
+@pytest.mark.parametrize(("kind", "most"), [("symbols", 256), ("text", 384)])
+def test_wide_layers_learn_slowly_where_batches_are_small(kind: Kind, most: int) -> None:
+    summary = data(kind=kind, pairs=50_000)
+    assert recipe(summary, hidden_size=most).learning_rate == 2e-3
+    wide = recipe(summary, hidden_size=most + 2)
+    assert (wide.learning_rate, wide.embedding_rate) == (1e-3, 8)
+    assert recipe(replace(summary, on_gpu=True), hidden_size=most + 2).learning_rate == 2e-3
+    assert recipe(replace(summary, pairs=10_000), hidden_size=most + 2).learning_rate == 2e-3
+    assert recipe(summary, hidden_size=most + 2, learning_rate=0.003).learning_rate == 0.003
+
+
 def test_a_dictionary_gets_a_wide_model_where_that_is_soon_trained() -> None:
     summary = data(pairs=100_000, kind="symbols", native_bfloat16=True)
     narrow = recipe(summary)

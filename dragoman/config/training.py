@@ -280,7 +280,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         float | None,
         option(
             "Training",
-            description="Highest learning rate, reached at the end of the warm-up. Default: 0.002 (0.001 for much data; 1 for sgd).",
+            description="Highest learning rate, reached at the end of the warm-up. Default: 0.002 (0.001 for much data or wide layers; 1 for sgd).",
             gt=0,
         ),
     ] = None

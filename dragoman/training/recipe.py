@@ -266,7 +266,9 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
     batch = 1_500 if pairs >= 400_000 and not hurried else 750 if pairs >= 8_000 else 500 if pairs >= 2_000 else 300
     batch = (6_000 if pairs >= 100_000 else 3_000) if wide else batch
     tie = "all" if data.shared_vocabulary and not symbols else "target"
-    rate, rated = (1e-3 if width == 512 and not wide else 2e-3), size
+    # Small batches are noisy, and a wide model learns little from them at a high rate.
+    noisy = large and not wide and (options.hidden_size or width) > (256 if symbols else 384)
+    rate, rated = (1e-3, "wide layers, and small batches") if noisy else (2e-3, size)
     embeddings, faster = EMBEDDINGS_LEARN / rate, "a row learns only when its token occurs, so it learns faster"
     if options.optimizer == "sgd":  # unlike Adam's, its steps are as small as the gradients are
         rate, rated = 1.0, "sgd needs a larger one than adam"
