@@ -381,8 +381,8 @@ class ModelDirectory:
             parse_json(text)
         except ValueError as error:
             raise StorageError(f"{self.path / name} is damaged: {error}") from None
-        known = self.config["tokenizer"].get("checksums", {})  # an older version wrote none
-        if isinstance(known, dict) and known.get(name, text_sum(text)) != text_sum(text):
+        own, known = text_sum(text), self.config["tokenizer"].get("checksums", {})  # an older version wrote none
+        if isinstance(known, dict) and known.get(name, own) != own:
             raise StorageError(
                 f"{self.path / name} is not what the model was trained with (its checksum is another): put that back, or copy the "
                 "whole model again"

@@ -15,7 +15,8 @@ from dragoman.config import ReadOptions
 from dragoman.errors import DataError, OptionError, counted
 
 if TYPE_CHECKING:
-    from dragoman.corpus.checking import CheckReport, Finding, Spread
+    from dragoman.corpus.checking import CheckReport, Spread
+    from dragoman.corpus.findings import Finding
 
 
 @flags_of_models

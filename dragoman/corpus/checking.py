@@ -21,7 +21,7 @@ from dragoman.config import ReadOptions
 from dragoman.corpus import findings
 from dragoman.corpus.cleaning import fold
 from dragoman.corpus.doubts import ColumnDoubts
-from dragoman.corpus.findings import EXAMPLES, Mask, Rows
+from dragoman.corpus.findings import EXAMPLES, Finding, Mask, Rows
 from dragoman.corpus.lines import STANDARD_INPUT
 from dragoman.corpus.reading import Pair, ReadReport, read_pairs
 from dragoman.corpus.report import require_usable, unusable_error
@@ -65,22 +65,6 @@ class Side:
     """Their length in words, between white space."""
     script: str
     """The script that over four fifths of them are written in, "mixed", or "none" where there are no words."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One kind of thing that looks wrong."""
-
-    name: str
-    """A short name: duplicates, conflicting targets, ..."""
-    count: int
-    """Rows that have it."""
-    lines: tuple[int, ...]
-    """The first of their line numbers."""
-    definite: bool
-    """Whether such rows are surely useless, and left out of the clean copy."""
-    note: str
-    """What it means, in one line."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +131,6 @@ def check_pairs(
     if not len(rows):
         raise DataError(warning or f"{read.name} is empty: it holds no pairs")
     found, drop = _findings(rows, _folded_hashes(against, options) if against else None)
-    columns = [Finding(doubt.name, doubt.count, doubt.lines, False, doubt.note) for doubt in doubts.found(read)]
     written = None
     if write is not None:
         written = _write_clean(Path(write), read_pairs(paths, options), drop, grouped=bool(options.group_by))
@@ -160,7 +143,7 @@ def check_pairs(
         width=read.width,
         source=_side(rows.source, rows.source_length, rows.source_words, rows.source_script),
         target=_side(rows.target, rows.target_length, rows.target_words, rows.target_script),
-        findings=(*_unusable(read), *columns, *found),
+        findings=(*_unusable(read), *doubts.found(read), *found),
         warning=warning,
         written=written,
     )

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from dragoman.corpus.findings import EXAMPLES, Finding
 from dragoman.corpus.reading import Pair, ReadReport
 from dragoman.errors import counted
 
@@ -18,21 +18,6 @@ _LONGEST_NUMBER = 18
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _FOR_EACH_BARE = 9
 """Quoted texts for each that has quotes in another way, from which on a side is quoted."""
-_FIRST_LINES = 5
-
-
-@dataclass(frozen=True)
-class Doubt:
-    """Something odd about a whole column."""
-
-    name: str
-    """A short name, as `one target`."""
-    count: int
-    """Rows that it is about."""
-    lines: tuple[int, ...]
-    """The first of their line numbers."""
-    note: str
-    """What is odd and what may be the cause, in one line."""
 
 
 class ColumnDoubts:
@@ -49,7 +34,7 @@ class ColumnDoubts:
             self.target.add(pair.target, pair.line)
             yield pair
 
-    def found(self, report: ReadReport) -> list[Doubt]:
+    def found(self, report: ReadReport) -> list[Finding]:
         """Every doubt; `report` is that of the reading, and tells how the file could be read otherwise."""
         return [doubt for side in (self.source, self.target) for doubt in side.doubts(report)]
 
@@ -72,7 +57,7 @@ class _Side:
 
     def add(self, text: str, line: int) -> None:
         self.rows += 1
-        if self.rows <= _FIRST_LINES:
+        if self.rows <= EXAMPLES:
             self.lines.append(line)
         if self.alike:
             self.alike = self.last in (None, text)
@@ -90,22 +75,22 @@ class _Side:
             return
         self.quoted += 1
         self.doubled += any('""' in cell[1:-1] for cell in cells)
-        if self.quoted <= _FIRST_LINES:
+        if self.quoted <= EXAMPLES:
             self.quoted_lines.append(line)
 
-    def doubts(self, report: ReadReport) -> Iterator[Doubt]:
+    def doubts(self, report: ReadReport) -> Iterator[Finding]:
         lines = tuple(self.lines)
         if self.alike and self.rows > 1:
             note = f"every {self.name} is the same: is it the right column?"
-            yield Doubt(f"one {self.name}", self.rows, lines, note)
+            yield Finding(f"one {self.name}", self.rows, lines, False, note)
         elif self.rising and self.rows >= _LEAST_NUMBERS:
             note = f"every {self.name} is a number, and they rise from row to row: is it the right column?"
-            yield Doubt(f"numbered {self.name}s", self.rows, lines, note)
+            yield Finding(f"numbered {self.name}s", self.rows, lines, False, note)
         # Software that quotes cells doubles the quotes inside, and leaves no cell that has some unquoted.
         if self.quoted >= _FOR_EACH_BARE * self.bare and (self.doubled or self.quoted == self.rows > 1):
             some = counted(self.quoted, self.name)
             note = f"the quotes around {some} are read as text, but spreadsheets write such{_without_quotes(report)}"
-            yield Doubt(f"quoted {self.name}s", self.quoted, tuple(self.quoted_lines), note)
+            yield Finding(f"quoted {self.name}s", self.quoted, tuple(self.quoted_lines), False, note)
 
 
 def _without_quotes(report: ReadReport) -> str:

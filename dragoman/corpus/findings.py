@@ -42,6 +42,22 @@ Whole = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class Finding:
+    """One kind of thing that looks wrong."""
+
+    name: str
+    """A short name: duplicates, conflicting targets, ..."""
+    count: int
+    """Rows that have it."""
+    lines: tuple[int, ...]
+    """The first of their line numbers."""
+    definite: bool
+    """Whether such rows are surely useless, and left out of the clean copy."""
+    note: str
+    """What it means, in one line."""
+
+
+@dataclass(frozen=True)
 class Rows:
     """What is remembered of every usable row; every array has shape (rows,)."""
 
