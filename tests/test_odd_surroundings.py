@@ -215,15 +215,27 @@ def test_arguments_of_a_wrong_kind_are_named(call: Callable[[Any], object], mess
         (b"7z\xbc\xaf\x27\x1c" + b"a\tb\n" * 9, "a 7z archive"),
         (b"a.tsv".ljust(257, b"\0") + b"ustar".ljust(255, b"\0") + b"a\tb\n" * 9, "a tar archive: unpack it"),
         (gzip.compress(b"a.tsv".ljust(257, b"\0") + b"ustar\t" + b"a\tb\n" * 9), "a tar archive: unpack it"),
+        (b"%PDF-1.7\n" + b"a\tb\n" * 9, "a PDF document"),
+        (b'<?xml version="1.0"?>\n<tmx version="1.4">\n' + b"a\tb\n" * 9, "XML, as TMX and XLIFF are: save its pairs as TSV"),
+        ('<?xml version="1.0" encoding="UTF-16"?>\n<tmx>\n'.encode("utf-16"), "XML, as TMX and XLIFF are"),
+        (b"\n\n<!DOCTYPE html>\n<html>\n" + b"a\tb\n" * 9, "a web page: download the file that it shows"),
     ],
-    ids=["gzip in gzip", "zip in gzip", "old spreadsheet", "7z", "tar", "tar in gzip"],
+    ids=["gzip in gzip", "zip in gzip", "old spreadsheet", "7z", "tar", "tar in gzip", "pdf", "xml", "utf-16 xml", "html"],
 )  # fmt: skip
-def test_an_archive_is_named_and_never_read_as_text(content: bytes, what: str, tmp_path: Path, run: Run) -> None:
+def test_what_is_no_file_of_rows_is_named(content: bytes, what: str, tmp_path: Path, run: Run) -> None:
     path = tmp_path / "pairs.tsv"
     path.write_bytes(content)
     code, out, told = run("check", path)
     assert (code, out, told.count("\n")) == (2, "", 1)
     assert f"{path} is {what}" in told
+
+
+def test_markup_in_a_row_is_text(tmp_path: Path, run: Run) -> None:
+    path = tmp_path / "pairs.tsv"
+    path.write_text("<!doctype html>\t# A page\n" + "<b>a</b>\t**a**\n" * 9)
+    code, out, _ = run("check", path)
+    assert code == 0
+    assert "10 pairs" in out
 
 
 def test_dates_that_python_cannot_hold_are_no_text(tmp_path: Path) -> None:

@@ -30,14 +30,21 @@ MAX_LINE = 100_000
 """Most characters in a line; a longer one is a damaged file or no sentence pair, and its row is unusable."""
 
 _GZIP = b"\x1f\x8b"
-_ARCHIVES = {
+_OTHERS = {
     b"PK\x03\x04": "a zip archive or a spreadsheet: unpack it, or save it as CSV",
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "a spreadsheet or document of an old Office: save it as CSV",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive: unpack it, or compress it with gzip",
     b"BZh": "compressed with bzip2: unpack it, or compress it with gzip",
     b"\xfd7zXZ": "compressed with xz: unpack it, or compress it with gzip",
     b"\x28\xb5\x2f\xfd": "compressed with zstd: unpack it, or compress it with gzip",
+    b"%PDF-": "a PDF document: save its pairs as TSV",
 }
+"""First bytes of what is read neither as lines nor as Parquet."""
+_MARKUP = {
+    re.compile(rb"\s*<\?xml [^>\t\n]*\?>[^\t\n]*[\r\n]"): "XML, as TMX and XLIFF are: save its pairs as TSV",
+    re.compile(rb"\s*<!doctype html[^\t\n]*[\r\n]", re.IGNORECASE): "a web page: download the file that it shows",
+}
+"""A first line that is no row of pairs."""
 _TAR = slice(257, 262), b"ustar"
 """Where a tar archive says that it is one."""
 _PARQUET = b"PAR1"
@@ -123,10 +130,12 @@ def _standard_input(stack: ExitStack) -> io.BufferedReader:
 
 
 def _start(stream: io.BufferedReader, path: str | Path) -> bytes:
-    """The first bytes, which stay unread; raises `DataError` if they are those of an archive that is not unpacked here."""
+    """The first bytes, which stay unread; raises `DataError` if they are those of something else than rows."""
     with damage_is_an_error(label(path)):
         start = stream.peek(512)[:512]
-    what = next((what for magic, what in _ARCHIVES.items() if start.startswith(magic)), None)
+    text = _BYTE_ORDER_MARK.sub(b"", start, count=1).replace(b"\0", b"")
+    what = next((what for magic, what in _OTHERS.items() if start.startswith(magic)), None)
+    what = next((what for first_line, what in _MARKUP.items() if first_line.match(text)), what)
     place, mark = _TAR
     if start[place] == mark:
         what = "a tar archive: unpack it"
