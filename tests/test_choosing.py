@@ -363,6 +363,8 @@ def test_what_models_of_different_vocabularies_cannot_do_together(folder: Path) 
         ({"num_candidates": 2}, "`num_candidates` needs `rerank` or a `reverse` model"),
         ({"method": "best_first", "beam_size": 2}, "`beam_size` with `method` best_first needs `rerank` or a `rev"),
         ({"reverse_weight": 1.0}, "`reverse_weight` needs a `reverse` model"),
+        ({"rerank": "mbr", "beam_size": 1}, "`rerank` chooses among several outputs: `beam_size` must be at least 2"),
+        ({"rerank": "mbr", "num_candidates": 1}, "several outputs: `num_candidates` must be at least 2, but is 1"),
         ({"min_confidence": 0.5}, "`min_confidence` needs a calibrated model; run: dragoman calibrate"),
     ],
 )

@@ -122,6 +122,20 @@ def test_rows_that_repeat_are_also_counted_one_by_one(trained: Path, tmp_path: P
     assert facts["exact_match"] == (50 if said else 0)
 
 
+def test_a_right_answer_among_the_best_few_is_counted(trained: Path, tmp_path: Path, out: Any) -> None:
+    lines = out("translate", trained, "source 3", "--num-hypotheses", 3, *SHORT).splitlines()
+    outputs = [line.split("\t")[2] for line in lines]
+    third = outputs[2]
+    assert third not in outputs[:2]
+    (tmp_path / "test.tsv").write_text(f"source 3\t{third}\nd\tnothing like it\n", encoding="utf-8")
+    shown = out("evaluate", trained, tmp_path / "test.tsv", "--num-hypotheses", 3, *SHORT)
+    assert re.search(r"^exact match in 3 +50.00  ", shown, re.MULTILINE)
+    assert re.search(r"^exact match +0.00$", shown, re.MULTILINE)
+    facts = json.loads(out("evaluate", trained, tmp_path / "test.tsv", "--num-hypotheses", 2, "--json", *SHORT))
+    assert facts["exact_match_of_several"] == 0
+    assert "exact match in" not in out("evaluate", trained, tmp_path / "test.tsv", *SHORT)
+
+
 def test_a_test_file_is_read_as_the_training_data_was(tmp_path: Path, out: Any) -> None:
     rows = "".join(f"{i};source {i};cible {i}\n" for i in range(40))
     for name in ("train.txt", "test.txt"):

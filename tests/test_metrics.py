@@ -25,7 +25,7 @@ from sacrebleu.significance import PairedTest
 
 from dragoman.errors import OptionError
 from dragoman.evaluation import breakdown, metrics, significance
-from dragoman.evaluation.metrics import Scores, Writing, exact_match, exact_match_of_rows, score
+from dragoman.evaluation.metrics import Scores, Writing, exact_match, exact_match_of_rows, exact_match_of_several, score
 from dragoman.evaluation.references import group_references, group_rows, reference_streams
 
 FRENCH = ["Ça va bien.", "Il n'est pas là.", "Va-t'en !", "Je suis fatigué et j'ai faim ."]
@@ -400,6 +400,13 @@ def test_rows_count_as_often_as_they_stand_and_only_for_their_own_target() -> No
     assert exact_match(["tu", "je", "na"], references) == pytest.approx(200 / 3)
     assert exact_match_of_rows(["tu", "je", "na"], references, rows) == 40.0  # "tu" once, "je" once, of five
     assert exact_match_of_rows(["to", "je", "na"], references, rows) == 60.0
+
+
+def test_of_several_outputs_one_that_is_right_suffices() -> None:
+    references = [["to", "tu"], ["je"], ["ni"]]
+    assert exact_match_of_several([["ta", "tu "], ["ja", "ju"], []], references) == pytest.approx(100 / 3)
+    first = [["ta"], ["je"], ["ni"]]
+    assert exact_match_of_several(first, references) == exact_match([text for (text,) in first], references)
 
 
 def test_parts_are_scored_by_themselves() -> None:

@@ -57,8 +57,9 @@ def evaluate(
     """Score a model on a file of pairs.
 
     Rows with the same source are one item with several right answers, and any of them counts as right. If rows repeat, the
-    exact match of rows is shown too: it counts every row, and only the row's own target is right. PAIRS is read as the training
-    data was, unless an option says otherwise.
+    exact match of rows is shown too: it counts every row, and only the row's own target is right. With --num-hypotheses N there
+    is also the share of sources that have a right one among N outputs. PAIRS is read as the training data was, unless an option
+    says otherwise.
     """
     show_messages()
     check_output(output, pairs)
@@ -73,11 +74,12 @@ def evaluate(
                 file.write(f"{json.dumps(line, ensure_ascii=False)}\n")
     warn_of_missing(translations)
     of_rows = _by_rows(translations, references, counts)
+    of_several = _by_candidates(translations, references) if search.num_hypotheses > 1 else None
     count = sum(map(sum, counts))
     surprise = _perplexity(translator, sources, references) if details else None
     runs = {"engine": translator.engine, "precision": translator.precision}
     facts: dict[str, Any] = {"model": model, **runs, "search": search.model_dump(), **scores.as_dict()}
-    facts |= {"rows": count, "exact_match_of_rows": of_rows}
+    facts |= {"rows": count, "exact_match_of_rows": of_rows, "exact_match_of_several": of_several}
     parts, worst, seen = _details(translator, translations, references, scores) if details else ({}, [], None)
     unseen = [place for place, known in enumerate(seen or []) if not known]
     new_rows = _by_rows(translations, references, counts, unseen) if unseen else None
@@ -96,6 +98,9 @@ def evaluate(
         f"{translator.engine} {translator.precision}"
     )
     rows = scores.rows()
+    if of_several is not None:
+        best = search.num_hypotheses
+        rows.append((f"exact match in {best}", f"{of_several:.2f}", f"sources with a right one among {best} outputs"))
     if count > scores.references:
         rows.append(("exact match of rows", f"{of_rows:.2f}", f"{counted(count, 'row')}, each against its own target"))
     if count > scores.references and new_rows is not None:
@@ -146,6 +151,13 @@ def _by_rows(
     return exact_match_of_rows(
         [translations[i].text for i in chosen], [references[i] for i in chosen], [counts[i] for i in chosen]
     )
+
+
+def _by_candidates(translations: list[Translation], references: list[list[str]]) -> float:
+    """The exact match of the best outputs together."""
+    from dragoman.evaluation.metrics import exact_match_of_several
+
+    return exact_match_of_several([[each.text for each in one.candidates] for one in translations], references)
 
 
 def _details(
