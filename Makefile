@@ -2,12 +2,13 @@
 #   make demo    train the bundled English-French sample and translate with it (QUICK=1: a smoke test in seconds)
 #   make test    every test
 #   make check   format, lint, types, documentation
+#   make lowest  tests with the lowest versions that pyproject.toml allows
 #   make bench   the benchmarks that need no other data
 PYTHON ?= python3
 BIN := .venv/bin
 MADE := .venv/.made
 
-.PHONY: demo test check bench format
+.PHONY: demo test check lowest bench format
 
 demo: $(MADE)
 	$(BIN)/dragoman demo $(if $(QUICK),--quick)
@@ -20,6 +21,14 @@ check: $(MADE)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python docs/check.py
+
+# PyTorch stays as it is tested: its releases are too large to fetch another one. Old releases warn of each other.
+lowest:
+	$(PYTHON) -m venv .venv-lowest
+	sed -n '/"torch/d; s/^  "\([a-z_-]*\)>=\([0-9.]*\)".*/\1==\2/p' pyproject.toml > .venv-lowest/constraints.txt
+	grep '^torch==' constraints.txt >> .venv-lowest/constraints.txt
+	.venv-lowest/bin/pip install -q -c .venv-lowest/constraints.txt -e ".[dev]"
+	OMP_NUM_THREADS=1 .venv-lowest/bin/pytest -q -n 2 -o filterwarnings=default --disable-warnings $(TESTS)
 
 bench: $(MADE)
 	$(BIN)/python benchmarks/start_up.py
