@@ -22,10 +22,10 @@ check: $(MADE)
 	$(BIN)/mypy
 	$(BIN)/python docs/check.py
 
-# PyTorch stays as it is tested: its releases are too large to fetch another one. Old releases warn of each other.
+# PyTorch is the version of constraints.txt here too, as others are large. Old releases warn of each other.
 lowest:
 	$(PYTHON) -m venv .venv-lowest
-	sed -n '/"torch/d; s/^  "\([a-z_-]*\)>=\([0-9.]*\)".*/\1==\2/p' pyproject.toml > .venv-lowest/constraints.txt
+	sed -n '/^dev = /q; /"torch/d; s/^  "\([a-z_-]*\)>=\([0-9.]*\)".*/\1==\2/p' pyproject.toml > .venv-lowest/constraints.txt
 	grep '^torch==' constraints.txt >> .venv-lowest/constraints.txt
 	.venv-lowest/bin/pip install -q -c .venv-lowest/constraints.txt -e ".[dev]"
 	OMP_NUM_THREADS=1 .venv-lowest/bin/pytest -q -n 2 -o filterwarnings=default --disable-warnings $(TESTS)
