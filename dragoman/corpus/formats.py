@@ -368,7 +368,7 @@ def _values(column: Any, within: Sequence[str]) -> list[Any]:
     except UnicodeDecodeError:
         cells = column.cast(pyarrow.large_binary()).to_pylist()
         return [None if cell is None else cell.decode("utf-8", "surrogateescape") for cell in cells]
-    except (ValueError, OverflowError, pyarrow.ArrowException):  # dates that Python cannot hold: no text in any case
+    except (ValueError, OverflowError, KeyError, pyarrow.ArrowException):  # dates and zones that Python does not know
         return [column.type if valid else None for valid in column.is_valid().to_pylist()]
 
 
