@@ -295,7 +295,7 @@ def exact_match(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) 
 
 def exact_match_of_several(candidates: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> float:
     """Percent of the sources that have a right output among their candidates, up to white space (top-n accuracy)."""
-    check_references([text for texts in candidates for text in texts[:1] or ("",)], references)
+    check_references(list(map(" ".join, candidates)), references)
     of_sources = zip(candidates, references, strict=True)
     right = sum(any(is_exact(text, alternatives) for text in texts) for texts, alternatives in of_sources)
     return 100.0 * right / len(candidates)

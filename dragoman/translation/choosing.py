@@ -58,9 +58,9 @@ def search_options(options: SearchOptions, *, reverse: bool, several: bool) -> S
     if options.num_candidates is not None and not chooses:
         raise OptionError("`num_candidates` needs `rerank` or a `reverse` model, but neither is given")
     if options.pool() == 1 and (options.rerank or reverse):
-        name, few = ("`rerank`" if options.rerank else "a `reverse` model"), options.num_candidates or options.beam_size
+        name = "`rerank`" if options.rerank else "a `reverse` model"
         of = "num_candidates" if options.num_candidates else "beam_size"
-        raise OptionError(f"{name} chooses among several outputs: `{of}` must be at least 2, but is {few}")
+        raise OptionError(f"{name} chooses among several outputs: `{of}` must be at least 2, but is 1")
     wider = options.beam_size != SearchOptions.model_fields["beam_size"].default
     if wider and options.method == "best_first" and not chooses:  # which would be among so many
         raise OptionError(
