@@ -14,7 +14,7 @@ from dragoman.config import TrainOptions
 from dragoman.errors import OptionError
 from dragoman.evaluation.metrics import score
 from dragoman.presets import PRESETS, find_preset
-from dragoman.training.recipe import HURRIED, UNHURRIED, DataSummary, Kind, Recipe, check_before_data, choose
+from dragoman.training.recipe import HURRIED, HURRIED_DICTIONARY, DataSummary, Kind, Recipe, check_before_data, choose
 
 
 def data(**more: object) -> DataSummary:
@@ -49,17 +49,24 @@ def test_a_flag_wins_over_the_preset_and_the_preset_over_the_data() -> None:
     assert recipe(preset="sutskever2014", layers=3, encoder_layers=2).encoder_layers == 2
 
 
-@pytest.mark.parametrize(("kind", "pairs", "width"), [("text", 150_000, 384), ("symbols", 500_000, 512)])
-def test_in_a_hurry_the_model_is_narrow_and_says_why(kind: str, pairs: int, width: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "pairs", "width", "enough"),
+    [
+        ("text", 150_000, 384, HURRIED),
+        ("symbols", 150_000, 384, HURRIED_DICTIONARY),
+        ("symbols", 500_000, 512, HURRIED_DICTIONARY),
+    ],
+)
+def test_in_a_hurry_the_model_is_narrow_and_says_why(kind: str, pairs: int, width: int, enough: float) -> None:
     summary = data(kind=kind, pairs=pairs, native_bfloat16=True)
     assert recipe(summary).hidden_size == width
-    assert recipe(replace(summary, processor_minutes=HURRIED)).hidden_size == width
-    chosen, reasons = choose(TrainOptions(), replace(summary, processor_minutes=HURRIED - 1))
+    assert recipe(replace(summary, processor_minutes=enough)).hidden_size == width
+    chosen, reasons = choose(TrainOptions(), replace(summary, processor_minutes=enough - 1))
     assert (chosen.hidden_size, chosen.learning_rate) == (256, 2e-3)
     assert "time is short" in next(reason.why for reason in reasons if reason.name == "hidden_size")
     slower = replace(summary, native_bfloat16=False)  # makes as many steps in more minutes
-    assert recipe(replace(slower, processor_minutes=HURRIED)).hidden_size == 256
-    assert recipe(replace(slower, processor_minutes=2 * HURRIED)).hidden_size == width
+    assert recipe(replace(slower, processor_minutes=enough)).hidden_size == 256
+    assert recipe(replace(slower, processor_minutes=2 * enough)).hidden_size == width
     assert recipe(replace(summary, processor_minutes=1), hidden_size=320).hidden_size == 320
     assert recipe(data(pairs=100, processor_minutes=1)).hidden_size == recipe(data(pairs=100)).hidden_size
 
@@ -90,10 +97,10 @@ def test_few_passes_want_no_dropout(kind: str) -> None:
     assert "few passes" in next(reason.why for reason in reasons if reason.name == "dropout")
 
 
-def test_a_dictionary_is_learned_by_heart_by_a_narrow_model() -> None:
+def test_a_dictionary_is_learned_by_heart() -> None:
     dictionary = data(kind="symbols", pairs=110_000, target_tokens=7.0)
     chosen, reasons = choose(TrainOptions(), dictionary)
-    assert (chosen.hidden_size, chosen.dropout, chosen.learning_rate) == (256, 0.0, 2e-3)
+    assert (chosen.hidden_size, chosen.dropout, chosen.learning_rate) == (384, 0.0, 1e-3)
     assert "learned by heart" in next(reason.why for reason in reasons if reason.name == "dropout")
     assert recipe(dictionary, r_drop=1).dropout > 0
     assert recipe(data(kind="symbols", pairs=60_000, target_tokens=7.0)).dropout > 0
@@ -110,15 +117,12 @@ def test_wide_layers_learn_slowly_where_batches_are_small(kind: Kind, most: int)
     assert recipe(summary, hidden_size=most + 2, learning_rate=0.003).learning_rate == 0.003
 
 
-def test_a_dictionary_gets_a_wide_model_where_that_is_soon_trained() -> None:
-    summary = data(pairs=100_000, kind="symbols", native_bfloat16=True)
-    narrow = recipe(summary)
-    for plenty in ({"on_gpu": True}, {"processor_minutes": UNHURRIED}):
-        chosen = recipe(replace(summary, **plenty))
-        assert (chosen.hidden_size, chosen.learning_rate, chosen.dropout) == (512, 2e-3, 0.0)
-        assert chosen.batch_tokens > narrow.batch_tokens
-        assert chosen.epochs > narrow.epochs
-    assert recipe(replace(summary, processor_minutes=UNHURRIED - 1)).hidden_size == narrow.hidden_size
+def test_a_gpu_soon_learns_a_dictionary() -> None:
+    summary = data(pairs=100_000, kind="symbols")
+    chosen, narrower = recipe(replace(summary, on_gpu=True)), recipe(summary)
+    assert (chosen.hidden_size, chosen.learning_rate, chosen.dropout) == (512, 2e-3, 0.0)
+    assert chosen.batch_tokens > narrower.batch_tokens
+    assert chosen.epochs > narrower.epochs
 
 
 @pytest.mark.parametrize("kind", ["symbols", "text"])

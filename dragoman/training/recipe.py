@@ -26,8 +26,8 @@ MUCH_COPIED = 0.6
 HURRIED = 45
 """Minutes of one thread with products in bfloat16 below which a narrow model gets further (benchmarks/recipes: eng-fra.md, symbols.md)."""
 
-UNHURRIED = 240
-"""Such minutes from which a dictionary is worth a wide model (benchmarks/recipes: symbols.md)."""
+HURRIED_DICTIONARY = 90
+"""Such minutes that 384 units need for twenty passes over a dictionary; with less, narrow models were the better ones (symbols.md)."""
 
 FILLS_GPU = 8_000
 """Pairs from which a GPU trains a wide model with large batches, which take as long there as small ones (benchmarks/recipes:
@@ -251,14 +251,13 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
     pairs, symbols = data.pairs, data.kind == "symbols"
     size = counted(pairs, "pair")
     small, large, dictionary = pairs < 8_000, pairs >= 40_000, symbols and pairs >= 100_000
-    # Words and phones need less room than sentences, and a narrower model takes half the time.
-    width, room = 512 if pairs >= 400_000 else 384 if large and not symbols else 256, size
-    on_gpu = data.on_gpu and pairs >= FILLS_GPU
-    minutes = _as_in_bfloat16(data)
-    wide = on_gpu or (dictionary and minutes is not None and minutes >= UNHURRIED)
+    # Words and phones need less room than sentences, unless they are to be learned by heart, and a narrower model takes half the time.
+    width, room = 512 if pairs >= 400_000 else 384 if dictionary or (large and not symbols) else 256, size
+    wide = data.on_gpu and pairs >= FILLS_GPU
     if wide:
-        width, room = 512, f"{size}, and " + ("a GPU" if on_gpu else "time for a wide model")
-    hurried = minutes is not None and minutes < HURRIED
+        width, room = 512, f"{size}, and a GPU"
+    minutes = _as_in_bfloat16(data)
+    hurried = minutes is not None and minutes < (HURRIED_DICTIONARY if dictionary else HURRIED)
     if hurried and width > 256:  # a step teaches a narrow model as much at first, and takes half the time
         width, room = 256, "time is short, and a narrow model makes more steps"
     epochs = max(10, min(200, round((40 if wide and dictionary else 20) * (100_000 / max(1, pairs)) ** 0.45)))
