@@ -250,19 +250,12 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
     """What the default preset chooses from the data, and from the limits in `options`: name -> (value, reason)."""
     pairs, symbols = data.pairs, data.kind == "symbols"
     size = counted(pairs, "pair")
-    small, large, dictionary = pairs < 8_000, pairs >= 40_000, symbols and pairs >= 100_000
-    # Words and phones need less room than sentences, unless they are to be learned by heart, and a narrower model takes half the time.
-    width, room = 512 if pairs >= 400_000 else 384 if dictionary or (large and not symbols) else 256, size
+    small, large, dictionary = pairs < 8_000, pairs >= 40_000, _is_dictionary(data)
     wide = data.on_gpu and pairs >= FILLS_GPU
-    if wide:
-        width, room = 512, f"{size}, and a GPU"
-    minutes = _as_in_bfloat16(data)
-    hurried = minutes is not None and minutes < (HURRIED_DICTIONARY if dictionary else HURRIED)
-    if hurried and width > 256:  # a step teaches a narrow model as much at first, and takes half the time
-        width, room = 256, "time is short, and a narrow model makes more steps"
+    width, room = (512, f"{size}, and a GPU") if wide else _width_on_processor(data)
     epochs = max(10, min(200, round((40 if wide and dictionary else 20) * (100_000 / max(1, pairs)) ** 0.45)))
     # Small batches win when time is short: twice the steps for a tenth of the speed.
-    batch = 1_500 if pairs >= 400_000 and not hurried else 750 if pairs >= 8_000 else 500 if pairs >= 2_000 else 300
+    batch = 1_500 if pairs >= 400_000 and width > 256 else 750 if pairs >= 8_000 else 500 if pairs >= 2_000 else 300
     batch = (6_000 if pairs >= 100_000 else 3_000) if wide else batch
     tie = "all" if data.shared_vocabulary and not symbols else "target"
     # Small batches are noisy, and a wide model learns little from them at a high rate.
@@ -307,7 +300,7 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
         "dropout": (dropout, masked),
         "word_dropout": (words, "targets are symbols" if symbols else masked),
         "epochs": (epochs, f"at most; {room if wide and dictionary else size}"),
-        "batch_tokens": (batch, room if wide or (hurried and pairs >= 400_000) else size),
+        "batch_tokens": (batch, room if wide or pairs >= 400_000 else size),
         "optimizer": ("adamw", ""),
         "learning_rate": (rate, rated),
         "schedule": ("linear", "the rate falls to zero at the last step"),
@@ -344,6 +337,22 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
             else (embeddings, faster)
         ),
     }
+
+
+def _is_dictionary(data: DataSummary) -> bool:
+    """Whether its pairs are to be learned by heart."""
+    return data.kind == "symbols" and data.pairs >= 100_000
+
+
+def _width_on_processor(data: DataSummary) -> tuple[int, str]:
+    """Units of a layer where a narrower model takes half the time, and why."""
+    pairs, dictionary = data.pairs, _is_dictionary(data)
+    # Words and phones need less room than sentences, unless they are to be learned by heart.
+    width = 512 if pairs >= 400_000 else 384 if dictionary or (pairs >= 40_000 and data.kind == "text") else 256
+    minutes = _as_in_bfloat16(data)
+    if width > 256 and minutes is not None and minutes < (HURRIED_DICTIONARY if dictionary else HURRIED):
+        return 256, "time is short, and a narrow model makes more steps"  # each of which teaches it as much at first
+    return width, counted(pairs, "pair")
 
 
 def _metric(data: DataSummary) -> tuple[str, str]:
