@@ -109,3 +109,31 @@ def test_a_quoted_table_says_how_it_is_read_without_quotes(tmp_path: Path, all_c
     pairs = list(column_doubts.over(read_pairs([path], rightly, report=report)))
     assert [pair.target for pair in pairs] == [target for _, target in rows]
     assert column_doubts.found(report) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "named"),
+    [
+        ("english\tfrench", True),
+        ("Question\tAnswer", True),
+        ("lemma\tfeatures\tform", True),
+        ("question\tRéponse ?", False),
+        ("form\tform", False),
+        ("it\tes", False),
+    ],
+)
+def test_a_first_row_of_usual_names_is_doubted(tmp_path: Path, first: str, named: bool) -> None:
+    path = tmp_path / "pairs.tsv"
+    columns = first.count("\t") + 1
+    path.write_text("\n".join([first, *("\t".join([text] * columns) for text in plain(4))]), encoding="utf-8")
+    options = ReadOptions(source=list(range(1, columns)), target=columns)
+    report, column_doubts = ReadReport(), ColumnDoubts()
+    list(column_doubts.over(read_pairs([path], options, report=report)))
+    found = column_doubts.found(report)
+    assert [doubt.name for doubt in found] == ["names of columns"] * named
+    if named:
+        assert found[0].lines == (1,)
+        assert "--header" in found[0].note
+        column_doubts = ColumnDoubts()
+        list(column_doubts.over(read_pairs([path], options.model_copy(update={"header": True}), report=report)))
+        assert column_doubts.found(report) == []

@@ -1,4 +1,5 @@
-"""Whether a side of the pairs seems to be read in a wrong way: it has one text only, counts the rows, or is quoted as in CSV.
+"""Whether pairs seem to be read in a wrong way: the first row names the columns, or a side has one text only, counts the rows, or is
+quoted as in CSV.
 
 Looks at one pair after the other and remembers the last one.
 """
@@ -16,6 +17,13 @@ _LEAST_NUMBERS = 20
 """Numbers that never fall are no accident from so many rows on."""
 _LONGEST_NUMBER = 18
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_COLUMN_NAMES = frozenset(
+    "source target src tgt trg input output text sentence translation question answer query reply response prompt completion "
+    "word spelling pronunciation phonemes phones ipa lemma features form inflected original normalized normalised "
+    "english french german spanish italian portuguese dutch russian korean japanese chinese arabic turkish "
+    "en fr de pt nl ru ko ja zh ar tr eng fra deu spa ita por nld rus kor jpn zho ara tur".split()
+)
+"""Usual ones; "it" and "es" are left out, which are a pair."""
 _FOR_EACH_BARE = 9
 """Quoted texts for each that has quotes in another way, from which on a side is quoted."""
 
@@ -26,17 +34,30 @@ class ColumnDoubts:
     def __init__(self) -> None:
         self.source = _Side("source")
         self.target = _Side("target")
+        self.first: Pair | None = None
 
     def over(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
         """The same pairs."""
         for pair in pairs:
+            self.first = self.first or pair
             self.source.add(pair.source, pair.line)
             self.target.add(pair.target, pair.line)
             yield pair
 
     def found(self, report: ReadReport) -> list[Finding]:
         """Every doubt; `report` is that of the reading, and tells how the file could be read otherwise."""
-        return [doubt for side in (self.source, self.target) for doubt in side.doubts(report)]
+        sides = [doubt for side in (self.source, self.target) for doubt in side.doubts(report)]
+        return [*self._names(report), *sides]
+
+    def _names(self, report: ReadReport) -> Iterator[Finding]:
+        if self.first is None or report.format != "tsv":
+            return
+        cells = [*self.first.source.split("\t"), self.first.target]
+        folded = [cell.casefold() for cell in cells]
+        if _COLUMN_NAMES.issuperset(folded) and len(set(folded)) == len(folded):
+            named = ", ".join(f'"{cell}"' for cell in cells)
+            note = f"the first row ({named}) is read as a pair, but it seems to name the columns: if it does, give --header"
+            yield Finding("names of columns", 1, (self.first.line,), False, note)
 
 
 class _Side:
