@@ -250,6 +250,14 @@ def test_evaluate_gives_the_perplexity_of_all_right_answers(trained: Path, pairs
     assert "perplexity" not in run("evaluate", trained, pairs, *SHORT)[0]
 
 
+def test_a_perplexity_of_unknown_words_comes_with_a_warning(trained: Path, tmp_path: Path, run: Any) -> None:
+    path = tmp_path / "test.tsv"
+    path.write_text("source 1\t\u6f22\u5b57\nsource 2\tcible\n", encoding="utf-8")
+    assert "1 reference of 2 cannot be spelled" in run("evaluate", trained, path, "--details", *SHORT)[1]
+    path.write_text("source 2\tcible\n", encoding="utf-8")
+    assert "cannot be spelled" not in run("evaluate", trained, path, "--details", *SHORT)[1]
+
+
 def test_details_are_parts_of_the_whole(trained: Path, tmp_path: Path, run: Any) -> None:
     path = tmp_path / "test.tsv"
     path.write_text(PAIRS + "many many many many of many of many\tcible\n", encoding="utf-8")

@@ -25,7 +25,15 @@ from sacrebleu.significance import PairedTest
 
 from dragoman.errors import OptionError
 from dragoman.evaluation import breakdown, metrics, significance
-from dragoman.evaluation.metrics import Scores, Writing, exact_match, exact_match_of_rows, exact_match_of_several, score
+from dragoman.evaluation.metrics import (
+    MetricName,
+    Scores,
+    Writing,
+    exact_match,
+    exact_match_of_rows,
+    exact_match_of_several,
+    score,
+)
 from dragoman.evaluation.references import group_references, group_rows, reference_streams
 
 FRENCH = ["Ça va bien.", "Il n'est pas là.", "Va-t'en !", "Je suis fatigué et j'ai faim ."]
@@ -390,6 +398,17 @@ def test_a_difference_is_significant_only_if_both_tests_say_so() -> None:
     assert not replace(clear, low=0.0).significant
     assert replace(clear, low=0.1, high=2.0).significant
     assert replace(clear, low=-2.0, high=-0.1).significant
+
+
+@pytest.mark.parametrize("metric", significance.ADDITIVE)
+def test_what_chance_may_do_to_a_few_items_is_not_significant(metric: MetricName) -> None:
+    """Of items that are all alike every resample has the same score, and five may be on one side by chance."""
+    for better, alike in ((1, 0), (3, 0), (5, 0), (5, 100), (6, 0), (6, 100)):
+        baseline, system = ["a b c d e"] * (better + alike), ["a b c d f"] * better + ["a b c d e"] * alike
+        references = [["a b c d f"]] * better + [["a b c d e"]] * alike
+        found = significance.compare(baseline, system, references, metrics=[metric], resamples=200)[0]
+        assert (found.better, found.differing) == (True, better)
+        assert found.significant == (better >= 6), (metric, better, alike)
 
 
 def test_rows_count_as_often_as_they_stand_and_only_for_their_own_target() -> None:

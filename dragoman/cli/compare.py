@@ -43,8 +43,8 @@ def compare(
 
     Both translate the same sources with the same search; outputs of another search or system come from a file. A paired
     bootstrap then draws new test sets from this one, and counts in how many of them the difference holds. A difference is
-    called significant if p is below 0.05 and the 95 % interval excludes 0. PAIRS is read as the training data of BASELINE
-    was, unless an option says otherwise.
+    called significant if p is below 0.05, the 95 % interval excludes 0, and at least six outputs are scored differently. PAIRS
+    is read as the training data of BASELINE was, unless an option says otherwise.
     """
     show_messages()
     if resamples < 1:

@@ -128,14 +128,24 @@ def _perplexity(translator: Translator, sources: list[str], references: list[lis
         return None
     rows = [(source, text) for source, texts in zip(sources, references, strict=True) for text in texts]
     parts = (rows[start : start + _SCORED_AT_ONCE] for start in range(0, len(rows), _SCORED_AT_ONCE))
+    unknown = 0
 
     def scored(count: Callable[[int], None]) -> Iterator[ScoredPair]:
+        nonlocal unknown
         for part in parts:
-            yield from translator.score([source for source, _ in part], [text for _, text in part])
+            found = translator.score([source for source, _ in part], [text for _, text in part])
+            unknown += sum(bool(pair.token_scores and pair.warning) for pair in found)
+            yield from found
             count(len(part))
 
     with counting("scoring the references", total=len(rows), unit="reference") as count:
-        return perplexity_of(scored(count))
+        found = perplexity_of(scored(count))
+    if unknown:
+        warn(
+            f"{counted(unknown, 'reference')} of {len(rows):,} cannot be spelled: for the perplexity what is unknown is <unk>, which is "
+            "more probable than the word, so it must not be compared with that of another vocabulary"
+        )
+    return found
 
 
 def _by_rows(

@@ -34,6 +34,10 @@ Floats = NDArray[np.float64]
 ADDITIVE: tuple[MetricName, ...] = ("bleu", "chrf", "ter", "exact_match", "cer", "wer")
 """Metrics of a corpus that follow from sums over its sentences."""
 
+FEWEST = 6
+"""Fewest items scored differently that say anything: by chance five are all on one side in 2 of 32 cases, which is over 5 %. The
+bootstrap does not see that: of one item it draws nothing but this item."""
+
 _CHUNK = 4_000_000
 """Most resampled sentence numbers held at once."""
 
@@ -58,6 +62,8 @@ class Comparison:
     """How likely so large a difference is by chance (one-sided), computed as sacreBLEU's `--paired-bs` does."""
     wins: float
     """Share of the resampled test sets on which `system` is better (lower for error rates); a tie counts half."""
+    differing: int
+    """Items whose outputs the metric does not count alike."""
     resamples: int
     """Number of resampled test sets."""
     seed: int
@@ -65,11 +71,11 @@ class Comparison:
 
     @property
     def significant(self) -> bool:
-        """Whether both tests say that it is not chance: p below 5 %, and an interval without 0.
+        """Whether both tests say that it is not chance, p below 5 % and an interval without 0, and have `FEWEST` items to say it of.
 
         sacreBLEU's p-value looks at one side only, so by itself it finds a difference twice as easily as the interval.
         """
-        return self.p_value < 0.05 and not self.low <= 0 <= self.high
+        return self.differing >= FEWEST and self.p_value < 0.05 and not self.low <= 0 <= self.high
 
     @property
     def better(self) -> bool:
@@ -114,11 +120,14 @@ def compare(
         exact = [float(corpus_score(name, values.sum(axis=0))) for values in rows]
         sums = resampled_sums(np.hstack(rows), resamples=resamples, seed=seed)
         first, second = (corpus_score(name, part) for part in np.hsplit(sums, 2))
-        results.append(_conclude(name, exact[0], exact[1], second - first, seed))
+        differing = int((rows[0] != rows[1]).any(axis=1).sum())
+        results.append(_conclude(name, exact[0], exact[1], second - first, differing, seed))
     return results
 
 
-def _conclude(name: MetricName, baseline: float, system: float, differences: Floats, seed: int) -> Comparison:
+def _conclude(
+    name: MetricName, baseline: float, system: float, differences: Floats, differing: int, seed: int
+) -> Comparison:
     sizes = np.abs(differences)
     # As sacreBLEU: how often does the difference, centred on its mean, exceed the observed one by chance?
     exceeding = int(np.sum(sizes - sizes.mean() > abs(system - baseline)))
@@ -133,6 +142,7 @@ def _conclude(name: MetricName, baseline: float, system: float, differences: Flo
         high=float(high),
         p_value=(exceeding + 1) / (len(differences) + 1) if system != baseline else 1.0,
         wins=float(np.mean((gains > 0) + 0.5 * (gains == 0))),
+        differing=differing,
         resamples=len(differences),
         seed=seed,
     )
