@@ -423,7 +423,7 @@ class TrainOptions(ReadOptions, MachineOptions):
     ] = None
     sampling_curve: Annotated[
         Literal["linear", "exponential", "sigmoid", "constant"] | None,
-        option("Training", description="How scheduled sampling rises from 0 to its final share. Default: linear."),
+        option("Training", description="How scheduled sampling rises to its final share. Default: linear."),
     ] = None
     sampling_steps: Annotated[
         int | None,

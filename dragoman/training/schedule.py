@@ -68,13 +68,13 @@ class Schedule:
 
 @dataclass(frozen=True)
 class SamplingCurve:
-    """How the share of the model's own words among the decoder's inputs rises from 0 to `ratio` (Bengio et al. 2015).
+    """How the share of the model's own words among the decoder's inputs rises to `ratio` (Bengio et al. 2015).
 
     One minus the paper's probability of a true word, so that `steps` is where (nearly) all of the way has been gone:
 
     - linear: evenly
     - exponential: fast at first; 99 % after `steps`
-    - sigmoid: slowly, fast in the middle, slowly; 99.3 % after `steps`
+    - sigmoid: slowly, fast in the middle, slowly; from 0.7 to 99.3 % of `ratio`
     - constant: `ratio` from the first step on
     """
 
