@@ -145,6 +145,18 @@ def test_a_test_file_is_read_as_the_training_data_was(tmp_path: Path, out: Any) 
     assert out("evaluate", tmp_path / "model", tmp_path / "test.txt", *SHORT).startswith("40 sources")
 
 
+def test_a_name_with_and_in_it_is_one_file(tmp_path: Path, out: Any) -> None:
+    folder = tmp_path / "salt and pepper"
+    folder.mkdir()
+    for name in ("here and there.csv", "test.csv"):
+        (folder / name).write_text("".join(f"source {i};cible {i}\n" for i in range(40)), encoding="utf-8")
+    how = ["--separator", ";", "--no-header"]
+    out("train", folder / "here and there.csv", *how, "--out", tmp_path / "model", *TINY)
+    read = ModelDirectory.open(tmp_path / "model").config["data"]["read"]
+    assert (read["name"], read["files"]) == ("here and there.csv", ["here and there.csv"])
+    assert out("evaluate", tmp_path / "model", folder / "test.csv", *SHORT).startswith("40 sources")
+
+
 def test_of_the_training_datas_reading_only_what_fits_a_file_is_taken_over(tmp_path: Path, out: Any) -> None:
     rows = [(f"été {i}", f"cible {i}") for i in range(40)]
     text = "".join(f"{i};{source};{target}\n" for i, (source, target) in enumerate(rows))

@@ -56,8 +56,8 @@ def as_read(
 
     if "group_by" in reading.model_fields_set:
         raise OptionError("`group_by` is for training, which holds out whole groups: leave it out")
-    options = config["options"]
-    before = options.get("format") or format_of(config["data"]["read"]["name"].split(" and ")) or "tsv"
+    options, read = config["options"], config["data"]["read"]
+    before = options.get("format") or format_of(read.get("files") or read["name"].split(" and ")) or "tsv"
     now = reading.format or format_of(paths) or nameless
     taken = ["normalization"]
     if now != "text" or len(paths) == 2:
