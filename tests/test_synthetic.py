@@ -129,6 +129,26 @@ def test_pairs_in_python_are_no_columns_of_the_teachers_file(place: Path, tmp_pa
     assert {source for source, _ in rows(tmp_path / "made.tsv")} <= {source for source, _ in colours()}
 
 
+def test_a_separator_of_the_teachers_file_is_none_of_another_format(
+    place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody could unset it: the option that would is itself an error there."""
+    teacher = tmp_path / "teacher"
+    shutil.copytree(place / "teacher", teacher)
+    config = config_of(teacher)
+    config["options"] |= {"separator": ";", "header": True}
+    config["data"]["read"] |= {"name": "pairs.csv", "files": ["pairs.csv"]}
+    (teacher / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    texts = {
+        "pairs.jsonl": "".join(json.dumps({"source": s, "target": t}) + "\n" for s, t in colours()),
+        "pairs.csv": "source;target\n" + "".join(f"{s};{t}\n" for s, t in colours()),
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        code = run("distill", teacher, tmp_path / name, "--write", tmp_path / f"{name}.made.tsv", *MACHINE)
+        assert code == 0, capfd.readouterr().err
+
+
 def test_a_bundle_is_a_teacher_like_the_model_that_it_was_made_of(
     place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -52,12 +52,11 @@ def as_read(
     Columns are those of the training data, but separator, header and pattern belong to a format. Plain text that is to be
     translated takes over its normalisation only.
     """
-    from dragoman.corpus.reading import format_of
+    from dragoman.corpus.reading import format_before, format_of
 
     if "group_by" in reading.model_fields_set:
         raise OptionError("`group_by` is for training, which holds out whole groups: leave it out")
-    options, read = config["options"], config["data"]["read"]
-    before = options.get("format") or format_of(read.get("files") or read["name"].split(" and ")) or "tsv"
+    options, before = config["options"], format_before(config)
     now = reading.format or format_of(paths) or nameless
     taken = ["normalization"]
     if now != "text" or len(paths) == 2:

@@ -283,6 +283,13 @@ def are_files(pairs: Pairs) -> bool:
     )
 
 
+def files_of(pairs: Pairs) -> list[str | Path]:
+    """The files that hold pairs; none for pairs that are given in Python."""
+    if isinstance(pairs, str | Path):
+        return [pairs]
+    return list(cast("Sequence[str | Path]", pairs)) if are_files(pairs) else []
+
+
 def reads_files(pairs: Pairs, options: TrainOptions) -> bool:
     """Whether files hold the pairs, or those for dev or test."""
     held_out = parse_held_out(options.dev, name="dev"), parse_held_out(options.test, name="test")
@@ -431,8 +438,7 @@ def _staged(view: PairView, name: str, listener: Listener) -> Iterator[tuple[lis
 
 def _facts(pairs: Pairs, given: _Parted, options: TrainOptions) -> dict[str, Any]:
     """What the model card says of the data."""
-    paths = ([pairs] if isinstance(pairs, str | Path) else list(pairs)) if are_files(pairs) else []
-    files = [Path(label(str(path))).name for path in paths]  # without folders
+    files = [Path(label(path)).name for path in files_of(pairs)]  # without folders
 
     def part(rule: HeldOut, view: PairView, sources: int) -> dict[str, Any]:
         names = [Path(path).name for path in rule.paths]
