@@ -346,7 +346,7 @@ def test_a_file_of_other_texts_or_models_is_left_alone_unless_it_may_go(tmp_path
     fill(path, ["ab", "cd"], search=1)
     for texts, maker in ((["ab"], 1), (["ab", "cd", "ef"], 1), (["ab", "ce"], 1), (["ab", "cd"], 2)):
         before = path.read_bytes()
-        with pytest.raises(StorageError, match="exists, and is not what these models and this search make"):
+        with pytest.raises(StorageError, match="exists, and is not what these models and this search make of these texts"):
             fill(path, texts, search=maker)
         assert path.read_bytes() == before
         file, _ = fill(path, texts, search=maker, overwrite=True)
