@@ -103,6 +103,10 @@ def backtranslate(
     if len(options.source) > 1:
         raise OptionError("`source` names several columns, but a back-translation is one text")
     model = load(reverse_model, device=options.device, threads=options.threads, ensemble=ensemble, reverse=reverse)
+    if model.source_columns > 1:
+        raise OptionError(
+            f"{reverse_model} must have one source column, which reads TEXTS, but has {model.source_columns}"
+        )
     file = _pairs_file(
         out, write, [reverse_model, *ensemble, *([reverse] if reverse else [])], search, overwrite=overwrite
     )

@@ -312,6 +312,14 @@ def test_errors_are_one_line_and_leave_nothing(
     assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
 
 
+def test_a_reverse_model_reads_one_column(
+    inflecting: Path, place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["backtranslate", inflecting, place / "pairs.tsv", place / "pairs.tsv", "--write", tmp_path / "made.tsv"]
+    assert run(*words, *MACHINE) == 2
+    assert f"{inflecting} must have one source column, which reads TEXTS, but has 2" in capfd.readouterr().err
+
+
 def fake(texts: list[str]) -> list[Translation]:
     """Says every text backwards; nothing for x, only cut outputs for y."""
     found = []
@@ -346,7 +354,9 @@ def test_a_file_of_other_texts_or_models_is_left_alone_unless_it_may_go(tmp_path
     fill(path, ["ab", "cd"], search=1)
     for texts, maker in ((["ab"], 1), (["ab", "cd", "ef"], 1), (["ab", "ce"], 1), (["ab", "cd"], 2)):
         before = path.read_bytes()
-        with pytest.raises(StorageError, match="exists, and is not what these models and this search make of these texts"):
+        with pytest.raises(
+            StorageError, match="exists, and is not what these models and this search make of these texts"
+        ):
             fill(path, texts, search=maker)
         assert path.read_bytes() == before
         file, _ = fill(path, texts, search=maker, overwrite=True)
