@@ -125,7 +125,9 @@ def read_outputs(translator: Translator, path: str, sources: Sequence[str]) -> l
     from dragoman.corpus.reading import read_pairs
     from dragoman.evaluation.references import source_key
 
-    options = ReadOptions(normalization=translator.config["normalization"])
+    options = ReadOptions(
+        normalization=translator.config["normalization"], format="jsonl" if _is_of_evaluate(path) else None
+    )
     found: dict[str, str] = {}
     more = 0
     for pair in read_pairs([path], options):
@@ -141,6 +143,15 @@ def read_outputs(translator: Translator, path: str, sources: Sequence[str]) -> l
     if lacking:
         warn(f"{path} has no output for {lacking:,} of the {counted(len(sources), 'source')}: they count as empty")
     return [output or "" for output in outputs]
+
+
+def _is_of_evaluate(path: str) -> bool:
+    """Whether a file is what `dragoman evaluate --output` writes, whatever it is called."""
+    from dragoman.corpus.lines import open_bytes
+
+    start = b'{"source": '
+    with open_bytes(path) as stream:
+        return stream.peek(len(start)).startswith(start)
 
 
 def warn_of_missing(translations: Sequence[Translation]) -> None:
