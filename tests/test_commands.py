@@ -145,6 +145,15 @@ def test_a_test_file_is_read_as_the_training_data_was(tmp_path: Path, out: Any) 
     assert out("evaluate", tmp_path / "model", tmp_path / "test.txt", *SHORT).startswith("40 sources")
 
 
+def test_a_carriage_return_alone_ends_no_line_of_a_chat(
+    trained: Path, out: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed(monkeypatch, b"source\r3\nsource 3\r\nsource 3")
+    answers = out("chat", trained, *SHORT).split("\n")
+    assert (len(answers), answers[0]) == (4, "")
+    assert answers[1] == answers[2] != ""
+
+
 def test_a_name_with_and_in_it_is_one_file(tmp_path: Path, out: Any) -> None:
     folder = tmp_path / "salt and pepper"
     folder.mkdir()
