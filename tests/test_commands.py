@@ -154,6 +154,16 @@ def test_a_carriage_return_alone_ends_no_line_of_a_chat(
     assert answers[1] == answers[2] != ""
 
 
+def test_a_sentence_that_names_a_file_is_doubted(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.txt").write_text("source 3\n", encoding="utf-8")
+    assert main(["translate", str(trained), "in.txt", "source 3", "x" * 999, *SHORT]) == 0
+    told = "dragoman: warning: in.txt is translated as a sentence, but is also a file: --input translates its lines"
+    assert [line for line in capfd.readouterr().err.splitlines() if "file" in line] == [told]
+
+
 def test_a_name_with_and_in_it_is_one_file(tmp_path: Path, out: Any) -> None:
     folder = tmp_path / "salt and pepper"
     folder.mkdir()
