@@ -7,6 +7,7 @@ import glob
 import json
 import os
 import re
+import shlex
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,6 +85,11 @@ def lock(file: IO[bytes] | int) -> bool | None:
     except OSError:  # a file system without locks
         return None
     return True
+
+
+def as_word(path: str | Path) -> str:
+    """A path as it is typed in a command: in quotes if it has spaces."""
+    return shlex.quote(str(path))
 
 
 def through_link(path: Path) -> Path:

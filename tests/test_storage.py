@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -148,6 +149,17 @@ def test_every_damage_is_named_in_one_line(model: Path, kind: str) -> None:
     with pytest.raises(StorageError, match=DAMAGES[kind]) as caught:
         ModelDirectory.open(model)
     assert "\n" not in str(caught.value)
+
+
+def test_an_advised_command_can_be_pasted(model: Path) -> None:
+    place = model.rename(model.with_name("my model"))
+    with pytest.raises(StorageError) as caught:
+        ModelDirectory.open(place).read_graphs()
+    assert shlex.split(str(caught.value).partition("with: ")[2]) == ["dragoman", "export", str(place)]
+    damage(place, "no weights")
+    with pytest.raises(StorageError) as caught:
+        ModelDirectory.open(place)
+    assert shlex.split(str(caught.value).partition("with: ")[2]) == ["dragoman", "train", "--resume", str(place)]
 
 
 def test_a_mistyped_path_gets_the_nearest_name(model: Path) -> None:
