@@ -10,7 +10,7 @@ import re
 import shlex
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -59,7 +59,8 @@ def atomic(path: Path) -> Iterator[Path]:
             error.filename = str(path)
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # of a read-only disk, even if there is nothing to remove
+            temporary.unlink(missing_ok=True)
 
 
 def clear_leftovers(folder: Path, name: str = "") -> None:

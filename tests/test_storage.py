@@ -350,6 +350,19 @@ def test_an_error_is_said_of_the_file_and_not_of_its_temporary_name(tmp_path: Pa
         pass  # nothing was written
 
 
+def test_a_read_only_disk_is_said_of_the_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There even the removal of a file that does not exist fails."""
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(OSError, match="Read-only") as caught:
+        write_text(tmp_path / "out.txt", "new")
+    assert caught.value.filename == str(tmp_path / "out.txt")
+
+
 def test_graphs_for_which_the_disk_has_no_room_leave_those_that_were_there(model: Path) -> None:
     directory = ModelDirectory.open(model)
 
