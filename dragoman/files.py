@@ -7,9 +7,10 @@ import glob
 import json
 import os
 import re
+import shlex
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -58,7 +59,8 @@ def atomic(path: Path) -> Iterator[Path]:
             error.filename = str(path)
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # of a read-only disk, even if there is nothing to remove
+            temporary.unlink(missing_ok=True)
 
 
 def clear_leftovers(folder: Path, name: str = "") -> None:
@@ -84,6 +86,11 @@ def lock(file: IO[bytes] | int) -> bool | None:
     except OSError:  # a file system without locks
         return None
     return True
+
+
+def as_word(path: str | Path) -> str:
+    """A path as it is typed in a command: in quotes if it has spaces."""
+    return shlex.quote(str(path))
 
 
 def through_link(path: Path) -> Path:

@@ -17,7 +17,7 @@ from zipfile import is_zipfile
 
 from dragoman.config import ThreadOptions, TrainOptions
 from dragoman.errors import DragomanError, Interrupted, OptionError, StorageError, needs_extra
-from dragoman.files import check_place, write_text
+from dragoman.files import as_word, check_place, write_text
 from dragoman.storage import CARD, ModelDirectory
 from dragoman.training.events import Listener, Note, ignore
 from dragoman.training.interrupt import terminated_as_interrupted
@@ -129,7 +129,7 @@ def _finished(path: Path, options: TrainOptions, listener: Listener) -> Translat
                 for precision, parity in export(path, threads=options.threads).items():
                     listener(Note(f"ONNX graphs, {precision}: {parity}"))
         except KeyboardInterrupt:
-            text = f"the model is trained, but has no ONNX graphs yet; make them with: dragoman train --resume {path}"
+            text = f"the model is trained, but has no ONNX graphs yet; make them with: dragoman train --resume {as_word(path)}"
             raise Interrupted(text) from None
         except (DragomanError, OSError) as error:  # such as a full disk
             listener(Note(f"the model has no ONNX graphs: {error}", warning=True))

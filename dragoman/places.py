@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from dragoman.errors import OptionError, StorageError
-from dragoman.files import NO_SPACE, atomic, lock
+from dragoman.files import NO_SPACE, as_word, atomic, lock
 from dragoman.storage import CONFIG, GRAPHS, TRAINING, ModelDirectory
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -113,7 +113,7 @@ def check_claim(out: Path, *, overwrite: bool) -> None:
     if out.name in ("", ".."):
         raise StorageError(f"{out} is not empty; give --out by its name, as --overwrite keeps what stands there")
     if not overwrite:
-        going_on = f"go on with it (dragoman train --resume {out}), " if _was_stopped(out) else ""
+        going_on = f"go on with it (dragoman train --resume {as_word(out)}), " if _was_stopped(out) else ""
         raise StorageError(f"{out} exists; {going_on}choose another --out, or give --overwrite to move it to {out}.old")
     old = _old(out)
     for path in (out, old):

@@ -31,7 +31,7 @@ from typing import Any, Final, get_args
 from dragoman.bundle import Bundle, write_bundle
 from dragoman.corpus.cleaning import Normalization
 from dragoman.errors import StorageError, nearest
-from dragoman.files import atomic, checksum, checksum_of, is_plain_name, parse_json, through_link, write_json
+from dragoman.files import as_word, atomic, checksum, checksum_of, is_plain_name, parse_json, through_link, write_json
 
 FORMAT_VERSION = 1
 """Raised when an older dragoman could no longer read what a newer one writes; see CHANGELOG.md."""
@@ -95,7 +95,7 @@ class ModelDirectory:
             if not directory.weights.exists():
                 raise StorageError(
                     f"{path} has no {WEIGHTS} yet: its training was stopped early; go on with: "
-                    f"dragoman train --resume {path}"
+                    f"dragoman train --resume {as_word(path)}"
                 )
             check_safetensors(directory.weights)
         return directory
@@ -134,7 +134,7 @@ class ModelDirectory:
         return (
             "make it again with: dragoman export"
             if self.is_bundle
-            else f"make them again with: dragoman export {self.path}"
+            else f"make them again with: dragoman export {as_word(self.path)}"
         )
 
     @property
@@ -157,7 +157,9 @@ class ModelDirectory:
         listed = self._usable_list()
         chosen = listed["default"] if precision == "auto" else precision
         if chosen not in listed["precisions"]:
-            made = "" if self.is_bundle else f"; make them with: dragoman export {self.path} --precision {chosen}"
+            made = (
+                "" if self.is_bundle else f"; make them with: dragoman export {as_word(self.path)} --precision {chosen}"
+            )
             known = ", ".join(listed["precisions"]) or "none"
             raise StorageError(f"{self.path} has no {chosen} graphs, but {known}{made}")
         return str(chosen)
@@ -248,7 +250,7 @@ class ModelDirectory:
         """A shortlist's arrays; a `StorageError` says if it is missing, damaged, too new or for other vocabularies."""
         import numpy as np
 
-        file, command = self.path / SHORTLIST, f"dragoman shortlist {self.path}"
+        file, command = self.path / SHORTLIST, f"dragoman shortlist {as_word(self.path)}"
         if not self.has_shortlist:
             if self.is_bundle:
                 command = "dragoman shortlist, for the directory that it was made of, and bundle that again"
@@ -280,7 +282,7 @@ class ModelDirectory:
     def _usable_list(self) -> dict[str, Any]:
         """The list of graphs, if it is of these weights."""
         if not self.has_graphs:
-            raise StorageError(f"{self.path} has no ONNX graphs; make them with: dragoman export {self.path}")
+            raise StorageError(f"{self.path} has no ONNX graphs; make them with: dragoman export {as_word(self.path)}")
         listed = self._graph_list()
         if self.is_bundle and listed["format_version"] < GRAPHS_VERSION:
             raise StorageError(f"{self.path} was made by an older dragoman; {self.renewal}")

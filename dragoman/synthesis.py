@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dragoman.config import MachineOptions, ReadOptions, SearchOptions, TrainOptions, splitting_of
+from dragoman.corpus.reading import format_before, format_of
 from dragoman.errors import OptionError
 from dragoman.making import train
 from dragoman.places import check_claim, locate
 from dragoman.storage import ModelDirectory
 from dragoman.training.events import Listener, ignore
 from dragoman.training.launch import launched
-from dragoman.training.preparation import FILE_OPTIONS, reads_files, remake_only
+from dragoman.training.preparation import FILE_OPTIONS, files_of, reads_files, remake_only
 from dragoman.translation.outputs import Translation
 from dragoman.translation.synthetic import BackTranslation, Distillation, PairsFile
 from dragoman.translator import Translator, load
@@ -30,6 +31,9 @@ _MAKING = frozenset({*ReadOptions.model_fields, *MachineOptions.model_fields, "d
 """Options that matter where pairs are made and nothing is trained."""
 _AS_THE_TEACHER = {*ReadOptions.model_fields, "dev", "test", "seed"} - {"format", "strict"}
 """Options of a student that are the teacher's unless they are given."""
+
+_OF_A_FORMAT = frozenset({"separator", "header", "pattern"})
+"""Of these, those that mean nothing, or something else, for a file of another format."""
 
 
 def distill(
@@ -50,8 +54,8 @@ def distill(
 
     `teacher` (and `ensemble`, `reverse`: see `load`) translates every different source once, by `search`; every output is a
     pair. They go to `write`, by default OUT.synthetic.tsv, which a stopped call goes on with. Dev and test are the true pairs.
-    What `options` leave unset of the columns and the split is as in the teacher's training. Without `out` nothing is
-    trained, and nothing returned.
+    What `options` leave unset of the columns and the split is as in the teacher's training (separator, header and pattern
+    only for a file of the same format). Without `out` nothing is trained, and nothing returned.
     """
     options, search = TrainOptions.of(options), SearchOptions.of(search, name="search")
     _check_used(out, options)
@@ -61,6 +65,8 @@ def distill(
     given = {name: getattr(options, name) for name in options.model_fields_set}
     if not reads_files(pairs, TrainOptions(**{**stored, **given})):
         stored = {name: value for name, value in stored.items() if name not in FILE_OPTIONS}
+    elif (files := files_of(pairs)) and (options.format or format_of(files) or "tsv") != format_before(model.config):
+        stored = {name: value for name, value in stored.items() if name not in _OF_A_FORMAT}
     options = TrainOptions(**{**stored, **given})
     file = _pairs_file(out, write, [teacher, *ensemble, *([reverse] if reverse else [])], search, overwrite=overwrite)
     remake = Distillation(_translates(model, search), file)
@@ -97,6 +103,10 @@ def backtranslate(
     if len(options.source) > 1:
         raise OptionError("`source` names several columns, but a back-translation is one text")
     model = load(reverse_model, device=options.device, threads=options.threads, ensemble=ensemble, reverse=reverse)
+    if model.source_columns > 1:
+        raise OptionError(
+            f"{reverse_model} must have one source column, which reads TEXTS, but has {model.source_columns}"
+        )
     file = _pairs_file(
         out, write, [reverse_model, *ensemble, *([reverse] if reverse else [])], search, overwrite=overwrite
     )

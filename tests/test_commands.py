@@ -145,6 +145,37 @@ def test_a_test_file_is_read_as_the_training_data_was(tmp_path: Path, out: Any) 
     assert out("evaluate", tmp_path / "model", tmp_path / "test.txt", *SHORT).startswith("40 sources")
 
 
+def test_a_carriage_return_alone_ends_no_line_of_a_chat(
+    trained: Path, out: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed(monkeypatch, b"source\r3\nsource 3\r\nsource 3")
+    answers = out("chat", trained, *SHORT).split("\n")
+    assert (len(answers), answers[0]) == (4, "")
+    assert answers[1] == answers[2] != ""
+
+
+def test_a_sentence_that_names_a_file_is_doubted(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.txt").write_text("source 3\n", encoding="utf-8")
+    assert main(["translate", str(trained), "in.txt", "source 3", "x" * 999, *SHORT]) == 0
+    told = "dragoman: warning: in.txt is translated as a sentence, but is also a file: --input translates its lines"
+    assert [line for line in capfd.readouterr().err.splitlines() if "file" in line] == [told]
+
+
+def test_a_name_with_and_in_it_is_one_file(tmp_path: Path, out: Any) -> None:
+    folder = tmp_path / "salt and pepper"
+    folder.mkdir()
+    for name in ("here and there.csv", "test.csv"):
+        (folder / name).write_text("".join(f"source {i};cible {i}\n" for i in range(40)), encoding="utf-8")
+    how = ["--separator", ";", "--no-header"]
+    out("train", folder / "here and there.csv", *how, "--out", tmp_path / "model", *TINY)
+    read = ModelDirectory.open(tmp_path / "model").config["data"]["read"]
+    assert (read["name"], read["files"]) == ("here and there.csv", ["here and there.csv"])
+    assert out("evaluate", tmp_path / "model", folder / "test.csv", *SHORT).startswith("40 sources")
+
+
 def test_of_the_training_datas_reading_only_what_fits_a_file_is_taken_over(tmp_path: Path, out: Any) -> None:
     rows = [(f"été {i}", f"cible {i}") for i in range(40)]
     text = "".join(f"{i};{source};{target}\n" for i, (source, target) in enumerate(rows))

@@ -391,6 +391,10 @@ def test_a_model_is_compared_with_the_outputs_of_a_file(trained: Path, pairs: Pa
     assert [row["target"] for row in rows] == [each.text for each in given]
     out, err = run("compare", trained, own, pairs, "--json", "--resamples", 50, *SHORT)
     assert all(each["difference"] == 0 for each in json.loads(out)["comparisons"])
+    for name in ("own.txt", "own.tsv", "own.csv"):  # it is what it is, whatever it is called
+        own = own.rename(tmp_path / name)
+        again, _ = run("compare", trained, own, pairs, "--json", "--resamples", 50, *SHORT)
+        assert json.loads(again)["comparisons"] == json.loads(out)["comparisons"]
     empty = sum(not row["target"] for row in rows)
     assert ("they count as empty" in err) == (empty > 0)
     theirs.write_text(f"{sources[0]}\tsomething else\n", encoding="utf-8")  # of another system, in part

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -148,6 +149,17 @@ def test_every_damage_is_named_in_one_line(model: Path, kind: str) -> None:
     with pytest.raises(StorageError, match=DAMAGES[kind]) as caught:
         ModelDirectory.open(model)
     assert "\n" not in str(caught.value)
+
+
+def test_an_advised_command_can_be_pasted(model: Path) -> None:
+    place = model.rename(model.with_name("my model"))
+    with pytest.raises(StorageError) as caught:
+        ModelDirectory.open(place).read_graphs()
+    assert shlex.split(str(caught.value).partition("with: ")[2]) == ["dragoman", "export", str(place)]
+    damage(place, "no weights")
+    with pytest.raises(StorageError) as caught:
+        ModelDirectory.open(place)
+    assert shlex.split(str(caught.value).partition("with: ")[2]) == ["dragoman", "train", "--resume", str(place)]
 
 
 def test_a_mistyped_path_gets_the_nearest_name(model: Path) -> None:
@@ -336,6 +348,19 @@ def test_an_error_is_said_of_the_file_and_not_of_its_temporary_name(tmp_path: Pa
         write_text(tmp_path / "notes.txt", "longer than that")
     with pytest.raises(OSError, match=r"No such file or directory: '.*/notes\.txt'$"), atomic(tmp_path / "notes.txt"):
         pass  # nothing was written
+
+
+def test_a_read_only_disk_is_said_of_the_file_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There even the removal of a file that does not exist fails."""
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(OSError, match="Read-only") as caught:
+        write_text(tmp_path / "out.txt", "new")
+    assert caught.value.filename == str(tmp_path / "out.txt")
 
 
 def test_graphs_for_which_the_disk_has_no_room_leave_those_that_were_there(model: Path) -> None:

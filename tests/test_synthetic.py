@@ -129,6 +129,26 @@ def test_pairs_in_python_are_no_columns_of_the_teachers_file(place: Path, tmp_pa
     assert {source for source, _ in rows(tmp_path / "made.tsv")} <= {source for source, _ in colours()}
 
 
+def test_a_separator_of_the_teachers_file_is_none_of_another_format(
+    place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody could unset it: the option that would is itself an error there."""
+    teacher = tmp_path / "teacher"
+    shutil.copytree(place / "teacher", teacher)
+    config = config_of(teacher)
+    config["options"] |= {"separator": ";", "header": True}
+    config["data"]["read"] |= {"name": "pairs.csv", "files": ["pairs.csv"]}
+    (teacher / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    texts = {
+        "pairs.jsonl": "".join(json.dumps({"source": s, "target": t}) + "\n" for s, t in colours()),
+        "pairs.csv": "source;target\n" + "".join(f"{s};{t}\n" for s, t in colours()),
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        code = run("distill", teacher, tmp_path / name, "--write", tmp_path / f"{name}.made.tsv", *MACHINE)
+        assert code == 0, capfd.readouterr().err
+
+
 def test_a_bundle_is_a_teacher_like_the_model_that_it_was_made_of(
     place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -292,6 +312,14 @@ def test_errors_are_one_line_and_leave_nothing(
     assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
 
 
+def test_a_reverse_model_reads_one_column(
+    inflecting: Path, place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["backtranslate", inflecting, place / "pairs.tsv", place / "pairs.tsv", "--write", tmp_path / "made.tsv"]
+    assert run(*words, *MACHINE) == 2
+    assert f"{inflecting} must have one source column, which reads TEXTS, but has 2" in capfd.readouterr().err
+
+
 def fake(texts: list[str]) -> list[Translation]:
     """Says every text backwards; nothing for x, only cut outputs for y."""
     found = []
@@ -326,7 +354,9 @@ def test_a_file_of_other_texts_or_models_is_left_alone_unless_it_may_go(tmp_path
     fill(path, ["ab", "cd"], search=1)
     for texts, maker in ((["ab"], 1), (["ab", "cd", "ef"], 1), (["ab", "ce"], 1), (["ab", "cd"], 2)):
         before = path.read_bytes()
-        with pytest.raises(StorageError, match="exists, and is not what these models and this search make"):
+        with pytest.raises(
+            StorageError, match="exists, and is not what these models and this search make of these texts"
+        ):
             fill(path, texts, search=maker)
         assert path.read_bytes() == before
         file, _ = fill(path, texts, search=maker, overwrite=True)

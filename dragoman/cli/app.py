@@ -114,15 +114,15 @@ def _open_missing_streams() -> None:
 
 def _use_utf8() -> None:
     """Text goes in and out as UTF-8, whatever the locale says; a byte that is none spoils its own line."""
-    for stream, errors in (
-        (sys.stdin, "surrogateescape"),
-        (sys.stdout, "backslashreplace"),
-        (sys.stderr, "backslashreplace"),
+    for stream, how in (
+        (sys.stdin, {"errors": "surrogateescape", "newline": "\n"}),  # a CR alone ends no line
+        (sys.stdout, {"errors": "backslashreplace"}),
+        (sys.stderr, {"errors": "backslashreplace"}),
     ):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             with contextlib.suppress(io.UnsupportedOperation):  # a standard input that was read before
-                reconfigure(encoding="utf-8", errors=errors)
+                reconfigure(encoding="utf-8", **how)
 
 
 def _flush() -> None:

@@ -9,7 +9,6 @@ import contextlib
 import logging
 import os
 import re
-import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from dragoman.cli.arguments import as_flags
-from dragoman.files import atomic, through_link
+from dragoman.files import as_word, atomic, through_link
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,7 +49,7 @@ def as_line(text: str) -> str:
 
 def try_it(model: Path) -> None:
     """Say where a new model is, and what to do with it."""
-    place = shlex.quote(str(model))
+    place = as_word(model)
     notice(f"the model is in {place}; try it: dragoman translate {place} < sentences.txt")
 
 

@@ -52,12 +52,11 @@ def as_read(
     Columns are those of the training data, but separator, header and pattern belong to a format. Plain text that is to be
     translated takes over its normalisation only.
     """
-    from dragoman.corpus.reading import format_of
+    from dragoman.corpus.reading import format_before, format_of
 
     if "group_by" in reading.model_fields_set:
         raise OptionError("`group_by` is for training, which holds out whole groups: leave it out")
-    options = config["options"]
-    before = options.get("format") or format_of(config["data"]["read"]["name"].split(" and ")) or "tsv"
+    options, before = config["options"], format_before(config)
     now = reading.format or format_of(paths) or nameless
     taken = ["normalization"]
     if now != "text" or len(paths) == 2:
@@ -126,7 +125,9 @@ def read_outputs(translator: Translator, path: str, sources: Sequence[str]) -> l
     from dragoman.corpus.reading import read_pairs
     from dragoman.evaluation.references import source_key
 
-    options = ReadOptions(normalization=translator.config["normalization"])
+    options = ReadOptions(
+        normalization=translator.config["normalization"], format="jsonl" if _is_of_evaluate(path) else None
+    )
     found: dict[str, str] = {}
     more = 0
     for pair in read_pairs([path], options):
@@ -142,6 +143,15 @@ def read_outputs(translator: Translator, path: str, sources: Sequence[str]) -> l
     if lacking:
         warn(f"{path} has no output for {lacking:,} of the {counted(len(sources), 'source')}: they count as empty")
     return [output or "" for output in outputs]
+
+
+def _is_of_evaluate(path: str) -> bool:
+    """Whether a file is what `dragoman evaluate --output` writes, whatever it is called."""
+    from dragoman.corpus.lines import open_bytes
+
+    start = b'{"source": '
+    with open_bytes(path) as stream:
+        return stream.peek(len(start)).startswith(start)
 
 
 def warn_of_missing(translations: Sequence[Translation]) -> None:

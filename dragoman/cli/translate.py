@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -72,6 +73,8 @@ def translate(
     if growing or trace is not None:
         _check_watching(search, others, growing=growing)
     show_messages()
+    for sentence in filter(os.path.isfile, sentences):
+        warn(f"{sentence} is translated as a sentence, but is also a file: `input` translates its lines")
     # A file may take its own place, as its output grows beside it.
     check_output(output, [None] if not sentences and str(input or "-") == "-" else [])
     translator = open_model(model, machine, others)

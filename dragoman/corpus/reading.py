@@ -10,12 +10,12 @@ Everything streams: a file of any size is read in bounded memory. Rows that cann
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from dragoman.config import ReadOptions
 from dragoman.corpus import formats
@@ -95,6 +95,12 @@ def format_of(paths: Sequence[str | Path]) -> str | None:
     if len(paths) == 2:
         return "text"
     return _SUFFIXES.get(Path(str(paths[0]).lower().removesuffix(".gz")).suffix)
+
+
+def format_before(config: Mapping[str, Any]) -> str:
+    """The format of the file that a model was trained on, by its configuration."""
+    read = config["data"]["read"]
+    return str(config["options"].get("format") or format_of(read.get("files") or read["name"].split(" and ")) or "tsv")
 
 
 def read_pairs(

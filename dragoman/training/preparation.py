@@ -18,6 +18,7 @@ from dragoman.config import ReadOptions, TrainOptions
 from dragoman.corpus.cleaning import fold, hash64
 from dragoman.corpus.dataset import LONGEST, EncodedPairs
 from dragoman.corpus.doubts import ColumnDoubts
+from dragoman.corpus.lines import label
 from dragoman.corpus.reading import Pair, ReadReport, pairs_from_rows, read_pairs, require_usable
 from dragoman.corpus.splitting import HeldOut, Split, default_dev, different, parse_held_out, split
 from dragoman.corpus.store import PairStore, PairView
@@ -131,7 +132,7 @@ def prepare(
         train = _remade(remake, given, folder, options, listener)
     choice = _choose(train, options, listener if tokenizers is None else ignore)
     source_tokenizer, target_tokenizer = tokenizers or _tokenizers(train, choice, options, listener)
-    facts = _facts(given, options)
+    facts = _facts(pairs, given, options)
     if remake is not None:
         facts["remade"] = {"from": facts["train"], **remake.facts()}
         facts["train"] = {"pairs": len(train), "sources": len(different(train.keys()))}
@@ -282,6 +283,13 @@ def are_files(pairs: Pairs) -> bool:
     )
 
 
+def files_of(pairs: Pairs) -> list[str | Path]:
+    """The files that hold pairs; none for pairs that are given in Python."""
+    if isinstance(pairs, str | Path):
+        return [pairs]
+    return list(cast("Sequence[str | Path]", pairs)) if are_files(pairs) else []
+
+
 def reads_files(pairs: Pairs, options: TrainOptions) -> bool:
     """Whether files hold the pairs, or those for dev or test."""
     held_out = parse_held_out(options.dev, name="dev"), parse_held_out(options.test, name="test")
@@ -428,8 +436,9 @@ def _staged(view: PairView, name: str, listener: Listener) -> Iterator[tuple[lis
     listener(Stage(name, done, done))
 
 
-def _facts(given: _Parted, options: TrainOptions) -> dict[str, Any]:
+def _facts(pairs: Pairs, given: _Parted, options: TrainOptions) -> dict[str, Any]:
     """What the model card says of the data."""
+    files = [Path(label(path)).name for path in files_of(pairs)]  # without folders
 
     def part(rule: HeldOut, view: PairView, sources: int) -> dict[str, Any]:
         names = [Path(path).name for path in rule.paths]
@@ -439,7 +448,7 @@ def _facts(given: _Parted, options: TrainOptions) -> dict[str, Any]:
     held = [rule for rule in (given.dev_rule, test_rule) if rule is not None and not rule.paths]
     by = f"the column {options.group_by}" if options.group_by else "source (NFC, white space and case folded)"
     return {
-        "read": given.report.as_dict() | {"name": " and ".join(Path(n).name for n in given.report.name.split(" and "))},
+        "read": given.report.as_dict() | {"name": " and ".join(files) or given.report.name, "files": files},
         "fingerprint": given.fingerprint,
         "split": f"by {by}, seed {options.splitting}" if held else "given files",
         "train": {"pairs": len(given.parts.train), "sources": given.parts.train_sources},

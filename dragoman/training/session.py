@@ -20,7 +20,7 @@ from dragoman.corpus.tokenization import Tokenizer
 from dragoman.errors import Interrupted, OptionError, ProcessError, StorageError, counted
 from dragoman.evaluation.metrics import MetricName, Scores
 from dragoman.evaluation.plots import training_svg
-from dragoman.files import clear_leftovers, write_text
+from dragoman.files import as_word, clear_leftovers, write_text
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
 from dragoman.places import placed, sole_trainer
@@ -326,7 +326,9 @@ def _train(
         if not run.finished:
             if stop_at is not None and stop():
                 raise KeyboardInterrupt  # which is not the stop that was asked for
-            raise Interrupted(f"stopped at step {run.step:,}; go on with: dragoman train --resume {directory.path}")
+            raise Interrupted(
+                f"stopped at step {run.step:,}; go on with: dragoman train --resume {as_word(directory.path)}"
+            )
     if not processes.main:
         processes.follow()
         return
@@ -340,7 +342,9 @@ def _train(
         except KeyboardInterrupt:
             if stop_at is not None:
                 raise
-            text = f"stopped before everything was scored; go on with: dragoman train --resume {directory.path}"
+            text = (
+                f"stopped before everything was scored; go on with: dragoman train --resume {as_word(directory.path)}"
+            )
             raise Interrupted(text) from None
 
 
@@ -353,13 +357,13 @@ def _resumable(directory: ModelDirectory) -> Iterator[None]:
         raise
     except ProcessError as error:
         raise ProcessError(
-            f"{error}; what was saved is kept: go on with: dragoman train --resume {directory.path}"
+            f"{error}; what was saved is kept: go on with: dragoman train --resume {as_word(directory.path)}"
         ) from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise StorageError(
             f"{directory.path} cannot be written: {reason}; what was saved is kept: see to it, and go on with: "
-            f"dragoman train --resume {directory.path}"
+            f"dragoman train --resume {as_word(directory.path)}"
         ) from None
 
 

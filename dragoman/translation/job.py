@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
+from dragoman.files import as_word
 from dragoman.generation.ensemble import EnsembleStepper
 from dragoman.generation.hypothesis import Hypothesis
 from dragoman.generation.search import search
@@ -175,7 +176,7 @@ def calibrator_of(directory: ModelDirectory, *, together: bool, needed: bool) ->
         outdated = "it was trained on since"
     if needed and (stored is None or outdated):
         kind = f"a model calibrated anew ({outdated})" if outdated else "a calibrated model"
-        raise OptionError(f"`min_confidence` needs {kind}; run: dragoman calibrate {directory.path} DEV.tsv")
+        raise OptionError(f"`min_confidence` needs {kind}; run: dragoman calibrate {as_word(directory.path)} DEV.tsv")
     if stored is None or outdated or together:
         return None
     from dragoman.evaluation.calibration import Calibrator

@@ -17,6 +17,7 @@ from dragoman.corpus.alignment import Translations, align, best_targets
 from dragoman.corpus.dataset import EncodedPairs
 from dragoman.corpus.reading import ReadReport, read_pairs, require_usable
 from dragoman.errors import DataError, OptionError, StorageError, needs_extra
+from dragoman.files import as_word
 from dragoman.generation.shortlist import Shortlist
 from dragoman.places import locate
 from dragoman.storage import SHORTLIST, ModelDirectory
@@ -76,7 +77,9 @@ def make_shortlist(
     directory = ModelDirectory.open(locate(model))
     directory.require_folder("making a shortlist")
     if not directory.has_graphs:
-        raise StorageError(f"{directory.path} has no ONNX graphs; make them with: dragoman export {directory.path}")
+        raise StorageError(
+            f"{directory.path} has no ONNX graphs; make them with: dragoman export {as_word(directory.path)}"
+        )
     directory.read_graphs()  # which are of these weights, or it says so
     texts = Texts(directory.config, directory.read_text)
     vocab = texts.target_tokenizer.vocab_size
