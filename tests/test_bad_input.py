@@ -449,3 +449,14 @@ def test_a_picture_that_cannot_be_written_is_an_error_before_the_work(
     ):
         assert message in run(name, "nowhere", *rest, "--svg", path).error()
     assert "there is no model at nowhere" in run(name, "nowhere", *rest, "--svg", tmp_path / "a.svg").error()
+
+
+@pytest.mark.parametrize(
+    "words", ["train - --dev - --out model", "train - --test - --out model", "check - --against -"]
+)
+def test_standard_input_is_not_read_twice(
+    words: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "can be read only once" in run(*words.split()).error()
+    assert not list(tmp_path.iterdir())

@@ -416,7 +416,9 @@ def test_a_model_is_compared_with_the_outputs_of_a_file(trained: Path, pairs: Pa
         assert f"{place} {trouble}" in run("evaluate", trained, pairs, "--output", place, *SHORT, code=2)[1]
     assert "no output can be named -" in run("evaluate", trained, pairs, "--output", "-", *SHORT, code=2)[1]
     assert list(tmp_path.iterdir()) == before
-    assert f"{strange} has an output for none of the" in run("compare", trained, strange, pairs, *SHORT, code=2)[1]
+    assert (
+        f"{strange} has no output for any of the sources" in run("compare", trained, strange, pairs, *SHORT, code=2)[1]
+    )
 
 
 def test_comparing_needs_at_least_one_resample(trained: Path, pairs: Path, run: Any) -> None:

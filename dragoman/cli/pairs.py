@@ -137,9 +137,7 @@ def read_outputs(translator: Translator, path: str, sources: Sequence[str]) -> l
     outputs = [found.get(source_key(source)) for source in sources]
     lacking = outputs.count(None)
     if lacking == len(sources):
-        raise DataError(
-            f"{path} has an output for none of the {counted(len(sources), 'source')}: it must hold sources and outputs"
-        )
+        raise DataError(f"{path} has no output for any of the sources: it must hold sources and outputs")
     if lacking:
         warn(f"{path} has no output for {lacking:,} of the {counted(len(sources), 'source')}: they count as empty")
     return [output or "" for output in outputs]

@@ -22,7 +22,7 @@ from dragoman.corpus import findings
 from dragoman.corpus.cleaning import fold
 from dragoman.corpus.doubts import ColumnDoubts
 from dragoman.corpus.findings import EXAMPLES, Finding, Mask, Rows
-from dragoman.corpus.lines import STANDARD_INPUT
+from dragoman.corpus.lines import STANDARD_INPUT, check_read_once
 from dragoman.corpus.reading import Pair, ReadReport, read_pairs
 from dragoman.corpus.report import require_usable, unusable_error
 from dragoman.corpus.scripts import SCRIPTS
@@ -121,6 +121,7 @@ def check_pairs(
     options = ReadOptions.of(options)
     if write is None and overwrite:
         raise OptionError("`overwrite` is for the file given by `write`: give that too, or leave it out")
+    check_read_once([*paths, *against])
     if write is not None:
         _check_output(Path(write), [*paths, *against], overwrite=overwrite)
     read = ReadReport()

@@ -17,7 +17,7 @@ import os
 import re
 import sys
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,12 @@ _BETWEEN_ELEMENTS = re.compile(r"[\s,]*")
 def label(path: str | Path) -> str:
     """How a file is named in messages."""
     return "standard input" if str(path) == STANDARD_INPUT else str(path)
+
+
+def check_read_once(paths: Iterable[str | Path]) -> None:
+    """Raise `OptionError` if standard input is among some files more than once: it is empty the second time."""
+    if sum(str(path) == STANDARD_INPUT for path in paths) > 1:
+        raise OptionError(f"standard input ({STANDARD_INPUT}) can be read only once; give a file for the other data")
 
 
 def check_encoding(name: str) -> None:

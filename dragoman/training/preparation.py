@@ -18,7 +18,7 @@ from dragoman.config import ReadOptions, TrainOptions
 from dragoman.corpus.cleaning import fold, hash64
 from dragoman.corpus.dataset import LONGEST, EncodedPairs
 from dragoman.corpus.doubts import ColumnDoubts
-from dragoman.corpus.lines import label
+from dragoman.corpus.lines import check_read_once, label
 from dragoman.corpus.reading import Pair, ReadReport, pairs_from_rows, read_pairs, require_usable
 from dragoman.corpus.splitting import HeldOut, Split, default_dev, different, parse_held_out, split
 from dragoman.corpus.store import PairStore, PairView
@@ -231,10 +231,11 @@ def _parted(pairs: Pairs, options: TrainOptions, folder: Path, listener: Listene
     """Read and split; the pairs stay on disk in `folder`."""
     _check_given(pairs, options)
     dev_rule, test_rule = parse_held_out(options.dev, name="dev"), parse_held_out(options.test, name="test")
-    for rule in (dev_rule, test_rule):
-        if rule is not None and rule.paths:
-            # Reads nothing yet: that a file is not there is said before the others are read.
-            read_pairs(rule.paths, options)
+    given_rules = [rule for rule in (dev_rule, test_rule) if rule is not None and rule.paths]
+    check_read_once([*files_of(pairs), *(path for rule in given_rules for path in rule.paths)])
+    for rule in given_rules:
+        # Reads nothing yet: that a file is not there is said before the others are read.
+        read_pairs(rule.paths, options)
     store, report, fingerprint = _read(pairs, options, folder / "pairs.arrow", listener)
     keys = store.keys()
     if dev_rule is None:
