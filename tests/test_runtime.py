@@ -375,6 +375,18 @@ def test_what_graphs_lose_is_above_zero_and_shown_below() -> None:
     assert list(losses(right, wrong, dataclasses.replace(sample, metric="chrf"))) == ["chrf", "exact_match"]
 
 
+@pytest.mark.parametrize("right", [750, 784, 787])
+def test_three_outputs_of_a_thousand_are_no_more_than_the_accepted_loss(right: int) -> None:
+    sample = Sample([[4]] * 1000, [["a"]] * 1000, lambda ids: "ab"[ids[0]], metric="exact_match")
+
+    def outputs(count: int) -> list[tuple[int, ...]]:
+        return [(0,)] * count + [(1,)] * (1000 - count)
+
+    for lost, default in ((3, "int8"), (4, "float32")):
+        loss = losses(outputs(right), outputs(right - lost), sample)
+        assert default_of({"float32": parity(1.0), "int8": parity(1.0, **loss)}) == default
+
+
 @pytest.mark.parametrize(
     ("kind", "writing", "metric", "judge"),
     [
