@@ -156,10 +156,12 @@ def test_flags_override_the_config_file(tmp_path: Path) -> None:
         ("layerz = 2", OptionError, r'options.toml: there is no option layerz; did you mean "layers"\?'),
         ("layers = 0", OptionError, "options.toml: `layers` must be at least 1, but is 0"),
         ("layers = true", OptionError, "options.toml: `layers` must be a whole number, but is True"),
+        ("lr = 0.1", OptionError, r'options.toml: there is no option lr; did you mean "learning-rate"\?'),
+        ("batch_size = 3", OptionError, r'there is no option batch_size; did you mean "batch-tokens"\?'),
         ("copi = true", OptionError, r'options.toml: there is no option copi; did you mean "copy"\?'),
         ("max-steps = 2\nmax_steps = 3", OptionError, "options.toml: max_steps is there twice, under two names"),
         ("layers = ", DataError, "options.toml: is not valid TOML"),
-        ("[model]\nlayers = 2", OptionError, "options.toml: there is no option model"),
+        ("[model]\nlayers = 2", OptionError, "options.toml: there is no option model; --help lists the options"),
     ],
 )
 def test_a_wrong_config_file_names_itself_and_the_key(

@@ -149,10 +149,16 @@ def _wrong_value(error: cyclopts.CoercionError, token: Token) -> str:
     return f'{name} must be {wanted}, but is "{token.value}"'
 
 
+def called_elsewhere(name: str) -> str | None:
+    """The flag of ours that other toolkits call `name`, with or without dashes before it."""
+    name = name.lstrip("-").replace("_", "-")
+    return next((ours for ours, others in ELSEWHERE.items() if name in others.split()), None)
+
+
 def _nearest_flag(name: str) -> str:
     """The flag of this purpose or the nearest, or where to find them: their list would be too long for a line."""
     known = FLAGS.get()
-    meant = next((ours for ours, others in ELSEWHERE.items() if name.lstrip("-") in others.split()), None)
+    meant = called_elsewhere(name)
     if meant in known:
         return f'did you mean "{meant}"?'
     hint = nearest(name, known)

@@ -12,7 +12,7 @@ import inspect
 import re
 import tomllib
 import typing
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -20,6 +20,7 @@ from cyclopts import Group, Parameter
 from pydantic.fields import FieldInfo
 
 from dragoman.cli.arguments import FLAGS, flag
+from dragoman.cli.failures import called_elsewhere
 from dragoman.config import Options
 from dragoman.errors import DataError, OptionError, nearest
 
@@ -194,7 +195,8 @@ def with_file(options: Model, path: Path | None) -> Model:
         name = key.replace("-", "_")
         name = typed.get(name, name)
         if name not in fields:
-            raise OptionError(f"{path}: {_no_option(key, typed)}")
+            near = () if isinstance(value, dict) else typed  # a table is no option with another name
+            raise OptionError(f"{path}: {_no_option(key, near)}")
         if name in from_file:
             raise OptionError(f"{path}: {key} is there twice, under two names: leave one out")
         from_file[name] = value
@@ -206,10 +208,11 @@ def with_file(options: Model, path: Path | None) -> Model:
     return type(options)(**{**from_file, **given})
 
 
-def _no_option(key: str, known: Iterable[str]) -> str:
+def _no_option(key: str, known: Collection[str]) -> str:
     """What is wrong with a key of a file that is not among the names that are known there."""
     name = key.replace("-", "_")
     if flag(name) in FLAGS.get():
         return f"{key} cannot be given in the file; give {flag(name)} with the command"
-    hint = nearest(name, known)
+    meant = (called_elsewhere(key) or "").removeprefix("--")
+    hint = f'did you mean "{meant}"?' if meant.replace("-", "_") in known else nearest(name, known)
     return f"there is no option {key}; {hint if 'did you mean' in hint else '--help lists the options'}"
