@@ -127,13 +127,13 @@ def test_a_gpu_soon_learns_a_dictionary() -> None:
 
 @pytest.mark.parametrize("kind", ["symbols", "text"])
 def test_a_gpu_gets_wide_models_and_large_batches(kind: Kind) -> None:
-    for pairs in (8_000, 40_000, 1_000_000):
+    for pairs in (40_000, 100_000, 1_000_000):
         summary = data(pairs=pairs, kind=kind)
         chosen, usual = recipe(replace(summary, on_gpu=True)), recipe(summary)
         assert (chosen.hidden_size, chosen.learning_rate, chosen.dropout) == (512, 2e-3, usual.dropout)
         assert chosen.batch_tokens > usual.batch_tokens
         assert chosen.epochs >= usual.epochs
-    few = data(pairs=7_999, kind=kind)  # not measured
+    few = data(pairs=39_999, kind=kind)
     assert recipe(replace(few, on_gpu=True)) == recipe(few)
 
 
@@ -188,7 +188,7 @@ def test_every_reason_is_for_a_value_that_nobody_set() -> None:
         ({}, {"attention": "dot"}, "decoder_layers", "the first layer's states are the queries of attention"),
         ({"kind": "symbols"}, {}, "word_dropout", "targets are symbols"),
         ({"unspaced": True}, {}, "metric", "targets are text without spaces"),
-        ({"on_gpu": True}, {}, "batch_tokens", "10,000 pairs, and a GPU"),
+        ({"on_gpu": True, "pairs": 50_000}, {}, "batch_tokens", "50,000 pairs, and a GPU"),
         ({"pairs": 500_000, "processor_minutes": 30.0}, {}, "batch_tokens", "time is short"),
     ],
 )
