@@ -153,15 +153,18 @@ def test_a_device_must_be_text(device: Any, trained: Path) -> None:
         dragoman.load(trained, device=device)
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("stream", ["/dev/full", "a pipe that nobody reads"])
-def test_an_error_that_cannot_be_said_still_has_its_code(stream: str) -> None:
+def test_an_error_that_cannot_be_said_still_has_its_code(stream: str, unbuffered: str) -> None:
+    command = [sys.executable, "-m", "dragoman", "trian"]
+    surroundings = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     if stream == "/dev/full":
         with Path(stream).open("w") as full:
-            done = subprocess.run([sys.executable, "-m", "dragoman", "trian"], stderr=full, timeout=60, check=False)
+            done = subprocess.run(command, env=surroundings, stderr=full, timeout=60, check=False)
     else:
         reading, writing = os.pipe()
         os.close(reading)
-        done = subprocess.run([sys.executable, "-m", "dragoman", "trian"], stderr=writing, timeout=60, check=False)
+        done = subprocess.run(command, env=surroundings, stderr=writing, timeout=60, check=False)
         os.close(writing)
     assert done.returncode == 2
 

@@ -126,7 +126,8 @@ def _use_utf8() -> None:
 
 
 def _flush() -> None:
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        failures.silence_stdout()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            failures.silence(stream)

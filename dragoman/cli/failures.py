@@ -171,10 +171,10 @@ def unknown_command(name: str, commands: Iterable[str]) -> OptionError:
     return OptionError(f"there is no {kind} {name}; {nearest(name, commands)}")
 
 
-def silence_stdout() -> None:
-    """Keep the interpreter from failing once more on what is left in the buffer of a closed or full stdout."""
+def silence(stream: typing.TextIO) -> None:
+    """Keep the interpreter from failing once more, with an exit code of its own, on what is left in the buffer of a closed or full stream."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
     except (OSError, ValueError):
         return
