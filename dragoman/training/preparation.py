@@ -309,10 +309,8 @@ def _check_given(pairs: Pairs, options: TrainOptions) -> None:
 
 
 def _open(pairs: Pairs, options: ReadOptions, report: ReadReport) -> Iterator[Pair]:
-    if isinstance(pairs, str | Path):
-        return read_pairs([pairs], options, report=report)
-    if are_files(pairs):
-        return read_pairs(cast("Sequence[str | Path]", pairs), options, report=report)
+    if files := files_of(pairs):
+        return read_pairs(files, options, report=report)
     return pairs_from_rows(cast("Iterable[tuple[str, str]]", pairs), options, report=report)
 
 
