@@ -36,7 +36,7 @@ def backtranslate(
 
     REVERSE_MODEL translates every line of TEXTS, which are in the target language, into a source (Sennrich et al. 2016). Dev
     and test are split off PAIRS first; lines of TEXTS that are targets in them are left out. With --num-hypotheses N every
-    line gives N pairs. If the command is interrupted, give it again to continue.
+    line gives up to N pairs. If the command is interrupted, give it again to continue.
     """
     if not pairs:
         raise OptionError(

@@ -29,7 +29,7 @@ def distill(
 
     TEACHER translates every source of the training part. A model of any shape is then trained on these outputs, which are
     easier to learn than what people wrote (sequence-level knowledge distillation, Kim and Rush 2016). Dev and test remain
-    true pairs, split as in the teacher's training. With --num-hypotheses N every source gives N pairs. If the command is
+    true pairs, split as in the teacher's training. With --num-hypotheses N every source gives up to N pairs. If the command is
     interrupted, give it again to continue.
     """
     if not pairs:

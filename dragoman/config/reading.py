@@ -12,7 +12,10 @@ class InputOptions(Options):
 
     format: Annotated[
         Literal["tsv", "csv", "jsonl", "parquet", "text"] | None,
-        option("Data", description="File format. By default it follows from the file's name; standard input is tsv."),
+        option(
+            "Data",
+            description="File format. By default it follows from the file's name; if that tells none, pairs are tsv, and texts to translate are plain text.",
+        ),
     ] = None
     source: Annotated[
         tuple[str, ...],

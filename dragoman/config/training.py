@@ -280,7 +280,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         float | None,
         option(
             "Training",
-            description="Highest learning rate, reached at the end of the warm-up. Default: 0.002 (0.001 for much data or wide layers; 1 for sgd).",
+            description="Highest learning rate, reached at the end of the warm-up. Default: 0.002 (1 for sgd; 0.001 for wide layers on a processor, from 40,000 pairs on).",
             gt=0,
         ),
     ] = None
