@@ -314,9 +314,11 @@ class Trainer:
             raise self._diverged("is not a number" if not math.isfinite(mean) else f"rose to {mean:.1f}", step)
 
     def _diverged(self, what: str, step: int) -> TrainingError:
+        clip = self.recipe.clip_norm
+        other = f"--clip-norm (now {clip:g})" if clip else "give --clip-norm 1 (now it is off)"
         return TrainingError(
-            f"the loss {what} at step {step}: lower --learning-rate (now {self.recipe.learning_rate:g}) or "
-            f"--clip-norm (now {self.recipe.clip_norm:g}); the checkpoints before it are kept"
+            f"the loss {what} at step {step}: lower --learning-rate (now {self.recipe.learning_rate:g}) or {other}; "
+            "the checkpoints before it are kept"
         )
 
     def _limit(self) -> str:
