@@ -24,6 +24,7 @@ from dragoman.translation.choosing import (
     by_all_models,
     by_likeness,
     by_reverse_model,
+    each_text_once,
     utility,
     with_confidence,
 )
@@ -144,6 +145,24 @@ def test_the_reverse_model_takes_the_advantage_from_what_fits_everything() -> No
     ]
     same = by_reverse_model(found, reverse, SearchOptions(reverse_weight=0.0))
     assert [each.text for each in same] == [each.text for each in found]
+
+
+def test_a_text_that_a_beam_spelled_in_two_ways_is_one_candidate(
+    translator: Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def candidate(text: str, score: float, *tokens: str) -> Candidate:
+        return Candidate(text, score, score, tokens, (score,), None, finished=True)
+
+    found = (candidate("ab", -1.0, "ab"), candidate("ac", -2.0, "ac"), candidate("ab", -3.0, "a", "b"))
+    once = each_text_once(Translation("s", found), SearchOptions())
+    assert once.candidates == found[:2]
+    samples = each_text_once(Translation("s", found), SearchOptions(method="sample"))
+    assert samples.candidates == found
+
+    monkeypatch.setattr(translator.target_tokenizer, "decode", lambda _: "the same")
+    options = SearchOptions(num_hypotheses=5, max_length=4)
+    listed, traced = translator.translate(SOURCES[0], options=options), translator.trace(SOURCES[0], options=options)
+    assert [len(each.candidates) for each in (listed, traced.translation)] == [1, 1]
 
 
 def test_reranking_chooses_among_what_the_search_found(translator: Translator) -> None:

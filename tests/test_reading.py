@@ -736,6 +736,28 @@ def test_sources_of_files_with_columns(tmp_path):
     ]
 
 
+def test_whole_lines_of_a_table_are_not_sources_without_a_word(tmp_path, caplog):
+    def warned(name, content, **options):
+        caplog.clear()
+        list(read_sources(write(tmp_path / name, content), ReadOptions(**options)))
+        return [record.getMessage() for record in caplog.records]
+
+    assert warned("a.csv", "en;fr\nGo.;Va !\n") == [
+        f"whole lines are sources: {tmp_path / 'a.csv'} has one column, \"en;fr\"; try --separator ';'"
+    ]
+    assert "b.txt:2 has TAB inside" in warned("b.txt", "\nGo.\tVa !\n")[0]
+    for name, content, options in [
+        ("a.csv", "en;fr\nGo.;Va !\n", {"separator": ";"}),
+        ("a.csv", "en\nGo; then, stop.\n", {}),
+        ("a.csv", "en,fr\nGo.,Va !\n", {}),
+        ("b.txt", "Go.\tVa !\n", {"source": ("1",)}),
+        ("b.txt", "Go.\tVa !\n", {"format": "text"}),
+        ("b.tsv", "Go.\tVa !\n", {}),
+        ("b.txt", "\tGo; then, stop | wait.\t\nA\tB\n", {}),
+    ]:
+        assert not warned(name, content, **options)
+
+
 def test_sources_are_read_from_the_column_that_pairs_are_read_from(tmp_path):
     table = write(tmp_path / "a.csv", "id,target,source\n7,Va !,Go.\n")
     rows = write(tmp_path / "a.jsonl", '{"id": 7, "target": "Va !", "source": "Go."}\n')

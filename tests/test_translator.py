@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,7 @@ import pytest
 import dragoman
 from dragoman.config import SearchOptions, TrainOptions
 from dragoman.errors import DataError, OptionError, StorageError
+from dragoman.runtime.parity import compare
 from dragoman.training.events import Note
 from dragoman.translation.texts import LONGEST_SOURCE
 from dragoman.translator import Translator
@@ -362,3 +364,20 @@ def test_a_translator_says_what_it_is_and_what_it_cannot_translate(translator: T
     for nothing in (None, 3):
         with pytest.raises(OptionError, match=f"`sources` must be a text or a list of texts, but is {nothing}"):
             translator.translate(nothing)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("method", ["beam", "sample", "stochastic_beam"])
+def test_scores_that_are_not_numbers_are_named(trained: Path, tmp_path: Path, method: str) -> None:
+    shutil.copytree(trained, tmp_path / "model")
+    shutil.rmtree(tmp_path / "model" / "onnx")
+    translator = dragoman.load(tmp_path / "model", threads=1)
+    translator.model.decoder.output.bias.data[5] = float("nan")
+    found = translator.translate("source 3", options=SearchOptions(method=method))  # type: ignore[arg-type]
+    assert found.warning is not None
+    assert "the model's scores are not numbers" in found.warning
+    scored = translator.score("source 3", "cible 3 de tant")
+    assert (scored.as_dict()["score"], scored.token_scores) == (None, ())
+    assert scored.warning is not None
+    assert "the model's scores are not numbers" in scored.warning
+    with pytest.raises(StorageError, match="the model's scores are not numbers"):
+        compare(translator.stepper, translator.stepper, [[5, 6]])

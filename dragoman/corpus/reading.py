@@ -9,6 +9,7 @@ Everything streams: a file of any size is read in bounded memory. Rows that cann
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -53,6 +54,7 @@ __all__ = [
     "require_usable",
 ]
 
+_LOG = logging.getLogger("dragoman")
 _SUFFIXES = {
     ".tsv": "tsv",
     ".csv": "csv",
@@ -219,7 +221,15 @@ def _sources(layout: _Layout, options: ReadOptions, columns: int) -> Iterator[So
         if columns == 1 and (own := _own_names(options, table.names)):
             names = own[:1]
         wanted = [_column(name, table.names, layout.name) for name in names]
+        if layout.format == "csv" and table.names and len(table.names) == 1 and _separator_in(table.names[0]):
+            _LOG.warning("whole lines are sources: %s", _there(table.names, layout.name))
+        unseen = layout.format == "text" and layout.detect  # TAB is white space here
         for line, cells in table.rows(wanted):
+            if unseen and not isinstance(cells, Fault):
+                unseen = False
+                if "\t" in cells[0].strip():
+                    note = "has TAB inside and is a source as a whole: if it is a row of a table, give --source 1, or save it as .tsv"
+                    _LOG.warning("%s:%d %s", layout.name, line, note)
             reason = cells.reason if isinstance(cells, Fault) else next(filter(None, map(fault_in, cells)), None)
             text = (
                 ""
@@ -347,8 +357,13 @@ def _there(names: tuple[str, ...], file: str) -> str:
     """Which columns a file has; what seems to separate them, if they were read as one."""
     if len(names) > 1:
         return f"{file} has columns 1 to {len(names)}: {', '.join(names)}"
-    shown = next((shown for mark, shown in ((";", ";"), ("\t", "\\t"), ("|", "|")) if mark in names[0]), None)
+    shown = _separator_in(names[0])
     return f'{file} has one column, "{names[0]}"' + (f"; try --separator '{shown}'" if shown else "")
+
+
+def _separator_in(name: str) -> str | None:
+    """What seems to separate columns whose names were read as one."""
+    return next((shown for mark, shown in ((";", ";"), ("\t", "\\t"), ("|", "|")) if mark in name), None)
 
 
 def _column(name: str, names: tuple[str, ...] | None, file: str) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragoman.config import SearchOptions
-from dragoman.errors import at_most, counted
+from dragoman.errors import StorageError, at_most, counted
 from dragoman.evaluation.metrics import score
 from dragoman.generation.search import search
 from dragoman.generation.stepper import BOS, EOS, Stepper
@@ -90,6 +90,10 @@ def compare(
         difference, alike = _followed(expected, given, batch, outputs)
         largest = float(np.maximum(largest, difference))
         agreed, tokens = agreed + alike, tokens + sum(map(len, outputs))
+    if not tokens:  # not one output has even its end
+        raise StorageError(
+            "the model's scores are not numbers (its weights are damaged, or too large), so no graphs were written"
+        )
     return Parity(len(usable), same, agreed / tokens, largest)
 
 

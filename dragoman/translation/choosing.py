@@ -120,6 +120,13 @@ def _by_text(candidates: Sequence[Candidate]) -> dict[str, Candidate]:
     return of_text
 
 
+def each_text_once(translation: Translation, options: SearchOptions) -> Translation:
+    """The translation with the best candidate of each text: subwords spell a text in several ways. Samples stay as they were drawn."""
+    if options.method not in ("beam", "best_first"):
+        return translation
+    return dataclasses.replace(translation, candidates=tuple(_by_text(translation.candidates).values()))
+
+
 def utility(name: str, writing: Writing) -> Utility:
     """How good an output is if another is right, from 0 to 100 (an edit distance: at most 0)."""
     from dragoman.evaluation.metrics import BLEU_TOKENIZERS, closest, tokens_of

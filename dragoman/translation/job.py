@@ -24,6 +24,7 @@ from dragoman.translation.choosing import (
     by_all_models,
     by_likeness,
     by_reverse_model,
+    each_text_once,
     search_options,
     with_confidence,
 )
@@ -143,7 +144,7 @@ class Job:
         """Candidates in the order that `rerank` or the reverse model puts them in."""
         options, reverse = self._options, self._reverse
         if not options.rerank and reverse is None:
-            return translations
+            return [each_text_once(t, self._inner) for t in translations]
         if reverse is None:
             lists = [by_likeness(t.candidates, options, writing=self._config["writing"]) for t in translations]
         else:

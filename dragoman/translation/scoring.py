@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence, Sized
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from dragoman.generation.scoring import score_ids
 from dragoman.generation.stepper import EOS, UNK, Stepper
 from dragoman.translation.batches import batches
 from dragoman.translation.outputs import ScoredPair
-from dragoman.translation.texts import Texts
+from dragoman.translation.texts import NO_NUMBERS, Texts
 
 if TYPE_CHECKING:
     from dragoman.evaluation.metrics import Perplexity
@@ -35,10 +36,7 @@ def score_pairs(stepper: Stepper, texts: Texts, sources: Sequence[str], targets:
     target_ids = texts.encode_targets(targets)
     faults = {place: f"source: {fault}" for place, fault in encoded.faults.items()}
     faults |= {place: f"target: {fault}" for place, target in enumerate(targets) if (fault := fault_in(target))}
-    results = {
-        place: ScoredPair(sources[place], targets[place], float("nan"), (), (), warning=fault)
-        for place, fault in faults.items()
-    }
+    results = {place: _without_score(sources[place], targets[place], fault) for place, fault in faults.items()}
     lengths = {
         place: max(len(target_ids[place]) + 1, len(encoded.ids[place]))
         for place in range(len(sources))
@@ -47,6 +45,9 @@ def score_pairs(stepper: Stepper, texts: Texts, sources: Sequence[str], targets:
     for batch in batches(lengths):
         found = score_ids(stepper, [encoded.ids[i] for i in batch], [[*target_ids[i], EOS] for i in batch])
         for place, hypothesis in zip(batch, found, strict=True):
+            if math.isnan(hypothesis.score):
+                results[place] = _without_score(sources[place], targets[place], NO_NUMBERS)
+                continue
             ids = target_ids[place]
             unknown = ids.count(UNK)
             attention = hypothesis.attention
@@ -60,6 +61,10 @@ def score_pairs(stepper: Stepper, texts: Texts, sources: Sequence[str], targets:
                 warning=f"the target has unknown tokens ({unknown}): the score is that of <unk>" if unknown else None,
             )
     return [results[place] for place in range(len(sources))]
+
+
+def _without_score(source: str, target: str, fault: str) -> ScoredPair:
+    return ScoredPair(source, target, math.nan, (), (), warning=fault)
 
 
 def perplexity_of(pairs: Iterable[ScoredPair]) -> Perplexity | None:

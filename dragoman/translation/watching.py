@@ -16,7 +16,7 @@ from dragoman.generation.shortlist import restrict
 from dragoman.generation.stepper import Stepper
 from dragoman.generation.streaming import check_method, stream
 from dragoman.generation.tracing import Trace
-from dragoman.translation.choosing import TEXT_OPTIONS, with_confidence
+from dragoman.translation.choosing import TEXT_OPTIONS, each_text_once, with_confidence
 from dragoman.translation.lengths import fault_of
 from dragoman.translation.outputs import Translation
 from dragoman.translation.texts import Encoded, Texts
@@ -105,7 +105,8 @@ def trace_text(
     trace = Trace()
     found = search(stepper, [encoded.ids[0]], options=options, constraints=constraints, trace=trace)
     history = trace.as_dict(lambda token: texts.target_tokenizer.tokens([token])[0])
-    whole = _with_confidence(texts.translation(source, encoded.ids[0], found[0], options), calibrator)
+    whole = each_text_once(texts.translation(source, encoded.ids[0], found[0], options), options)
+    whole = _with_confidence(whole, calibrator)
     return Traced(whole, history["sources"][0])
 
 
