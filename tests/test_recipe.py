@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,6 +105,40 @@ def test_a_dictionary_is_learned_by_heart() -> None:
     assert "learned by heart" in next(reason.why for reason in reasons if reason.name == "dropout")
     assert recipe(dictionary, r_drop=1).dropout > 0
     assert recipe(data(kind="symbols", pairs=60_000, target_tokens=7.0)).dropout > 0
+
+
+def test_commands_get_one_layer_much_dropout_and_no_label_smoothing() -> None:
+    for pairs in (1_000, 10_000, 200_000):
+        commands = data(kind="symbols", pairs=pairs, commands=True)
+        chosen, reasons = choose(TrainOptions(), commands)
+        assert (chosen.encoder_layers, chosen.decoder_layers, chosen.dropout, chosen.label_smoothing) == (1, 1, 0.5, 0)
+        assert sum("command" in reason.why for reason in reasons) == 4
+        assert chosen.hidden_size == 256
+    assert recipe(commands, layers=2, label_smoothing=0.1, dropout=0.2).decoder_layers == 2
+    assert recipe(commands, epochs=3).dropout == 0  # as ever with few passes
+
+
+WORDS = "walk run jump look left right twice thrice".split()
+
+
+@pytest.mark.parametrize(
+    ("spelled", "commands"),
+    [
+        (lambda row: (" ".join(row), " ".join(word.upper() for word in row[::-1])), True),
+        (lambda row: (" ".join("".join(row)), " ".join(word.upper() for word in row)), False),  # letters
+        (lambda row: (" ".join(word[:2].upper() for word in row), " ".join(word[0] for word in row)), False),  # phones
+        (lambda row: ("".join(row), " ".join(row)), False),  # single words
+        (lambda row: (" ".join(row), "".join(row)), False),
+    ],
+)
+def test_commands_are_told_from_letters_and_phones(
+    spelled: Callable[[tuple[str, ...]], tuple[str, str]], commands: bool, tmp_path: Path
+) -> None:
+    pairs = [spelled(row) for row in itertools.product(WORDS, repeat=3)]
+    options = TrainOptions(max_steps=1, dev="10", hidden_size=16, embedding_size=8, threads=1, device="cpu")
+    notes: list[str] = []
+    dragoman.train(pairs, out=tmp_path / "m", options=options, listener=lambda event: notes.append(str(event)))
+    assert any("commands of few words" in note for note in notes) == commands
 
 
 @pytest.mark.parametrize(("kind", "most"), [("symbols", 256), ("text", 384)])

@@ -223,10 +223,10 @@ def _sources(layout: _Layout, options: ReadOptions, columns: int) -> Iterator[So
         wanted = [_column(name, table.names, layout.name) for name in names]
         if layout.format == "csv" and table.names and len(table.names) == 1 and _separator_in(table.names[0]):
             _LOG.warning("whole lines are sources: %s", _there(table.names, layout.name))
-        unseen = layout.format == "text" and layout.detect  # TAB is white space here
+        doubted = layout.format == "text" and layout.detect  # the first line may be a row of a table
         for line, cells in table.rows(wanted):
-            if unseen and not isinstance(cells, Fault):
-                unseen = False
+            if doubted and not isinstance(cells, Fault):
+                doubted = False
                 if "\t" in cells[0].strip():
                     note = "has TAB inside and is a source as a whole: if it is a row of a table, give --source 1, or save it as .tsv"
                     _LOG.warning("%s:%d %s", layout.name, line, note)

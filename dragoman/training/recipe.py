@@ -61,6 +61,8 @@ class DataSummary:
     """Mean tokens of the longer side of a pair, the target with its `</s>`: what fills a batch; None: those of the target."""
     copied_share: float = 0.0
     """Share of the target tokens that stand in their source too."""
+    commands: bool = False
+    """Whether both sides are rows of few different words or symbols, as commands and the actions that they mean."""
     with_features: bool = False
     """Whether a column of the sources holds features, as `V;PST` beside a lemma."""
     native_bfloat16: bool = False
@@ -268,6 +270,14 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
     fed = options.attention == "none" or options.input_feeding or options.attention_inside
     of_symbols, of_text = 0.5 if small else 0.1 if large else 0.3, 0.3 if small else 0.2 if pairs < 100_000 else 0.1
     dropout, words, masked = of_symbols if symbols else of_text, 0.1 if small and not symbols else 0.0, size
+    smoothing, smoothed = 0.1, "keeps the model from becoming overconfident"
+    layers, stacked = 2, "two layers; the second reads the outputs of the first"
+    attending = "the first layer's states are the queries of attention; the second reads what it finds"
+    if data.commands:  # benchmarks/recipes: symbols.md
+        dropout, masked = 0.5, "commands of few words: with less of it, longer outputs come out worse"
+        smoothing, smoothed = 0.0, "the answer to a command is certain"
+        layers, stacked = 1, "commands of few words: two layers come less far with longer outputs"
+        attending = stacked
     if not options.r_drop:  # which compares two masks
         if _passes(data, options, width=width, batch_tokens=batch) < FEW:
             dropout, words, masked = 0.0, 0.0, "too few passes over the data to overfit"
@@ -275,13 +285,8 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
             dropout, masked = 0.0, f"{size}: new words are like known ones, which are to be learned by heart"
     return {
         "cell": ("lstm", "the strongest recurrent cell in the literature"),
-        "encoder_layers": (2, "two layers; the second reads the outputs of the first"),
-        "decoder_layers": (
-            2,
-            "two layers; the second reads the outputs of the first"
-            if fed
-            else "the first layer's states are the queries of attention; the second reads what it finds",
-        ),
+        "encoder_layers": (layers, stacked),
+        "decoder_layers": (layers, stacked if fed else attending),
         "embedding_size": (256 if pairs >= 2_000 else 128, size),
         "hidden_size": (width, room),
         "bidirectional": (True, "the encoder sees the words before and after each word"),
@@ -307,7 +312,7 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
         "warmup_steps": (800 if large else 400, ""),
         "weight_decay": (0.01, ""),
         "clip_norm": (1.0, ""),
-        "label_smoothing": (0.1, "keeps the model from becoming overconfident"),
+        "label_smoothing": (smoothing, smoothed),
         "average_decay": (0.999 if pairs >= 2_000 else 0.99, "the kept model is a running average of the weights"),
         "metric": _metric(data),
         "patience": (10, "evaluations without a better score end the run"),
@@ -341,7 +346,7 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
 
 def _is_dictionary(data: DataSummary) -> bool:
     """Whether its pairs are to be learned by heart."""
-    return data.kind == "symbols" and data.pairs >= 100_000
+    return data.kind == "symbols" and data.pairs >= 100_000 and not data.commands
 
 
 def _width_on_processor(data: DataSummary) -> tuple[int, str]:

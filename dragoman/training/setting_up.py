@@ -15,6 +15,7 @@ import torch
 import dragoman
 from dragoman.config import TrainOptions
 from dragoman.corpus.subword_dropout import check_subword_dropout
+from dragoman.corpus.tokenization import SPECIAL_TOKENS
 from dragoman.corpus.vectors import read_vector_words
 from dragoman.errors import OptionError
 from dragoman.files import write_text
@@ -28,6 +29,11 @@ from dragoman.training.machine import multiplies_bfloat16, processor_threads
 from dragoman.training.planning import check_weights_fit
 from dragoman.training.preparation import Pairs, Prepared, Remaker, prepare
 from dragoman.training.recipe import DataSummary, Recipe, choose
+
+MOST_WORDS = 300
+"""Different words that the commands of a formal language have at most, special tokens included,"""
+LETTERS = 3
+"""and letters that such a word has at least, in the mean: letters and phones between spaces have fewer."""
 
 
 def set_up(
@@ -98,6 +104,7 @@ def _summary(
         target_words=float(np.mean([len(target.split()) for _, target in prepared.dev_part.pairs()])),
         longer_tokens=float(np.mean(np.maximum(prepared.train.source_lengths, prepared.train.target_lengths + 1))),
         copied_share=_copied_share(prepared),
+        commands=_are_commands(prepared),
         with_features="features" in prepared.source_tokenizer.methods,
         native_bfloat16=multiplies_bfloat16(device),
         processor_minutes=minutes * processor_threads() if minutes and device.type == "cpu" else None,
@@ -105,6 +112,17 @@ def _summary(
         source_vector_size=source_width,
         target_vector_size=target_width,
     )
+
+
+def _are_commands(prepared: Prepared) -> bool:
+    """Whether sources are rows of few words, and not of letters or phones, and targets rows of few symbols."""
+    source, target = prepared.source_tokenizer, prepared.target_tokenizer
+    if (*source.methods, *target.methods) != ("symbols", "symbols") or max(
+        source.vocab_size, target.vocab_size
+    ) > MOST_WORDS:
+        return False
+    words = source.surfaces()[len(SPECIAL_TOKENS) :]
+    return sum(map(len, words)) >= LETTERS * len(words)
 
 
 def _copied_share(prepared: Prepared) -> float:
