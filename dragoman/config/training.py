@@ -132,7 +132,13 @@ class TrainOptions(ReadOptions, MachineOptions):
         Cell | None, option("Model", description="Recurrent cell of encoder and decoder. Default: lstm.")
     ] = None
     layers: Annotated[
-        int | None, option("Model", description="Recurrent layers on each side. Default: 2.", ge=1, le=16)
+        int | None,
+        option(
+            "Model",
+            description="Recurrent layers on each side. Default: 2 (1 where both sides are rows of few words, as commands).",
+            ge=1,
+            le=16,
+        ),
     ] = None
     encoder_layers: Annotated[
         int | None,
@@ -324,7 +330,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         float | None,
         option(
             "Training",
-            description="Share of the target probability that is spread over the whole vocabulary. Default: 0.1.",
+            description="Share of the target probability that is spread over the whole vocabulary. Default: 0.1 (0 where both sides are rows of few words).",
             ge=0,
             lt=1,
         ),
