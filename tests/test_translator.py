@@ -16,6 +16,7 @@ import dragoman
 from dragoman.config import SearchOptions, TrainOptions
 from dragoman.errors import DataError, OptionError, StorageError
 from dragoman.runtime.parity import compare
+from dragoman.training.checkpoint import load_tensors, save_tensors
 from dragoman.training.events import Note
 from dragoman.translation.texts import LONGEST_SOURCE
 from dragoman.translator import Translator
@@ -366,18 +367,20 @@ def test_a_translator_says_what_it_is_and_what_it_cannot_translate(translator: T
             translator.translate(nothing)  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("method", ["beam", "sample", "stochastic_beam"])
-def test_scores_that_are_not_numbers_are_named(trained: Path, tmp_path: Path, method: str) -> None:
+def test_weights_and_scores_that_are_not_numbers_are_named(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained, tmp_path / "model")
     shutil.rmtree(tmp_path / "model" / "onnx")
     translator = dragoman.load(tmp_path / "model", threads=1)
     translator.model.decoder.output.bias.data[5] = float("nan")
-    found = translator.translate("source 3", options=SearchOptions(method=method))  # type: ignore[arg-type]
-    assert found.warning is not None
-    assert "the model's scores are not numbers" in found.warning
     scored = translator.score("source 3", "cible 3 de tant")
     assert (scored.as_dict()["score"], scored.token_scores) == (None, ())
     assert scored.warning is not None
     assert "the model's scores are not numbers" in scored.warning
     with pytest.raises(StorageError, match="the model's scores are not numbers"):
         compare(translator.stepper, translator.stepper, [[5, 6]])
+    weights = tmp_path / "model" / "model.safetensors"
+    save_tensors(weights, {**load_tensors(weights)[0], "decoder.output.bias": translator.model.decoder.output.bias}, {})
+    with pytest.raises(
+        StorageError, match=r"model\.safetensors is damaged: not all of decoder\.output\.bias are finite"
+    ):
+        _ = dragoman.load(tmp_path / "model", threads=1).model

@@ -80,8 +80,11 @@ def check_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> N
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
-    """Put back what `model_weights` gave; `path` is named if it does not fit the model."""
+    """Put back what `model_weights` gave; `path` is named if it does not fit the model, or if it holds what is no finite number."""
     check_weights(model, weights, path)
+    wild = next((name for name, value in weights.items() if not value.isfinite().all()), None)
+    if wild is not None:
+        raise StorageError(f"{path} is damaged: not all of {wild} are finite numbers")
     with torch.no_grad():
         for name, value in model_weights(model).items():
             value.copy_(weights[name])

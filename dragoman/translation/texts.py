@@ -25,18 +25,6 @@ from dragoman.translation.outputs import Candidate, Translation
 LONGEST_SOURCE = 5_000
 """Tokens of the longest source that is translated."""
 NO_NUMBERS = "the model's scores are not numbers: its weights are damaged, or too large"
-_CONSTRAINTS = (
-    "allow_unknown",
-    "prefix",
-    "require",
-    "forbid",
-    "choices",
-    "match",
-    "no_repeat_ngram",
-    "min_length",
-    "min_length_ratio",
-)
-"""Options that may leave a search without a next token."""
 
 
 @dataclass(frozen=True)
@@ -122,15 +110,10 @@ class Texts:
         warning = None
         if candidates and not candidates[0].finished:
             longest = int(length_limits(np.array([len(ids)]), options=options)[1][0])
-            if len(hypotheses[0].ids) >= longest:
-                where = "at the maximum length"
-            elif options.method == "best_first" or any(
-                getattr(options, name) != SearchOptions.model_fields[name].default for name in _CONSTRAINTS
-            ):
-                where = "where the search could not go on"
-            else:  # nothing else leaves it without a next token
-                where = f"where {NO_NUMBERS}"
-            warning = f"the output was cut {where}"
+            at_limit = len(hypotheses[0].ids) >= longest
+            warning = (
+                f"the output was cut {'at the maximum length' if at_limit else 'where the search could not go on'}"
+            )
         return Translation(source, candidates, warning, tuple(self.source_tokenizer.tokens(ids)))
 
     def candidate(self, hypothesis: Hypothesis) -> Candidate:
