@@ -91,9 +91,7 @@ def compare(
         largest = float(np.maximum(largest, difference))
         agreed, tokens = agreed + alike, tokens + sum(map(len, outputs))
     if not tokens:  # not one output has even its end
-        raise StorageError(
-            "the model's scores are not numbers (its weights are damaged, or too large), so no graphs were written"
-        )
+        raise StorageError("the model's scores are not numbers (its weights are too large), so no graphs were written")
     return Parity(len(usable), same, agreed / tokens, largest)
 
 

@@ -13,7 +13,7 @@ from dragoman.generation.scoring import score_ids
 from dragoman.generation.stepper import EOS, UNK, Stepper
 from dragoman.translation.batches import batches
 from dragoman.translation.outputs import ScoredPair
-from dragoman.translation.texts import NO_NUMBERS, Texts
+from dragoman.translation.texts import Texts
 
 if TYPE_CHECKING:
     from dragoman.evaluation.metrics import Perplexity
@@ -46,7 +46,8 @@ def score_pairs(stepper: Stepper, texts: Texts, sources: Sequence[str], targets:
         found = score_ids(stepper, [encoded.ids[i] for i in batch], [[*target_ids[i], EOS] for i in batch])
         for place, hypothesis in zip(batch, found, strict=True):
             if math.isnan(hypothesis.score):
-                results[place] = _without_score(sources[place], targets[place], NO_NUMBERS)
+                fault = "the model's scores are not numbers: its weights are too large"
+                results[place] = _without_score(sources[place], targets[place], fault)
                 continue
             ids = target_ids[place]
             unknown = ids.count(UNK)

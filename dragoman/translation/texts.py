@@ -24,7 +24,6 @@ from dragoman.translation.outputs import Candidate, Translation
 
 LONGEST_SOURCE = 5_000
 """Tokens of the longest source that is translated."""
-NO_NUMBERS = "the model's scores are not numbers: its weights are damaged, or too large"
 
 
 @dataclass(frozen=True)
