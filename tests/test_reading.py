@@ -559,6 +559,7 @@ def usable_error(path, **options) -> str:
         ('x,"y\nx,"z\n', {"format": "csv", "header": False}, "--format tsv --separator ','"),
         ('{"a": ["x"], "b": "y"}\n', {"format": "jsonl"}, "columns that hold text"),
         ("a\tb\rc\td\r", {}, "convert them to LF"),
+        ("a\r\tb\r\nc\r\td\r\n", {}, "CR stands before TAB"),
         ("a\t\n", {}, "--source and --target"),
     ],
 )

@@ -178,6 +178,8 @@ def _likely_cause(report: ReadReport, reason: str) -> str:
     if reason == cleaning.UNDECODABLE:
         encoding = _likely_encoding(samples, report.encoding)
         return f"try --encoding {encoding}" if encoding else "give its encoding, for example --encoding latin-1"
+    if any("\r\t" in sample for sample in samples):
+        return "CR stands before TAB, as where lines of Windows files were put together: delete it, for example with tr -d '\\r'"
     if any(re.search(r"\r[^\r\n\x00]", sample) for sample in samples):  # CR and NUL are a CR in UTF-16
         return CR_ALONE
     if reason == cleaning.CONTROL:
