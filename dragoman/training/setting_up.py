@@ -116,12 +116,10 @@ def _summary(
 
 def _are_commands(prepared: Prepared) -> bool:
     """Whether sources are rows of few words, and not of letters or phones, and targets rows of few symbols."""
-    source, target = prepared.source_tokenizer, prepared.target_tokenizer
-    if (*source.methods, *target.methods) != ("symbols", "symbols") or max(
-        source.vocab_size, target.vocab_size
-    ) > MOST_WORDS:
+    sides = prepared.source_tokenizer, prepared.target_tokenizer
+    if any(side.methods != ("symbols",) or side.vocab_size > MOST_WORDS for side in sides):
         return False
-    words = source.surfaces()[len(SPECIAL_TOKENS) :]
+    words = prepared.source_tokenizer.surfaces()[len(SPECIAL_TOKENS) :]
     return sum(map(len, words)) >= LETTERS * len(words)
 
 
