@@ -744,7 +744,7 @@ def test_whole_lines_of_a_table_are_not_sources_without_a_word(tmp_path, caplog)
         return [record.getMessage() for record in caplog.records]
 
     assert warned("a.csv", "en;fr\nGo.;Va !\n") == [
-        f"whole lines are sources: {tmp_path / 'a.csv'} has one column, \"en;fr\"; try --separator ';'"
+        f"whole lines are sources: {tmp_path / 'a.csv'} has one column; try --separator ';'"
     ]
     assert "b.txt:2 has TAB inside" in warned("b.txt", "\nGo.\tVa !\n")[0]
     for name, content, options in [

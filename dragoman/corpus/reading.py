@@ -221,8 +221,8 @@ def _sources(layout: _Layout, options: ReadOptions, columns: int) -> Iterator[So
         if columns == 1 and (own := _own_names(options, table.names)):
             names = own[:1]
         wanted = [_column(name, table.names, layout.name) for name in names]
-        if layout.format == "csv" and table.names and len(table.names) == 1 and _separator_in(table.names[0]):
-            _LOG.warning("whole lines are sources: %s", _there(table.names, layout.name))
+        if layout.format == "csv" and table.names and len(table.names) == 1 and (mark := _separator_in(table.names[0])):
+            _LOG.warning("whole lines are sources: %s has one column; try --separator '%s'", layout.name, mark)
         doubted = layout.format == "text" and layout.detect  # the first line may be a row of a table
         for line, cells in table.rows(wanted):
             if doubted and not isinstance(cells, Fault):
