@@ -71,6 +71,7 @@ TASKS: dict[str, tuple[Pairs, str, str]] = {
     ),
     "chat": (rows(lambda: (sentence(KOREAN, end=""), sentence(KOREAN))), "bpe>bpe", "text shared jamo"),
     "phones": (rows(spelled), "char>symbols", "symbols"),
+    "letters as phones": (rows(lambda: ((w := word()), " ".join(w))), "char>symbols", "symbols"),
     "Korean phones": (rows(lambda: (hangul(), spelled()[1])), "char>symbols", "symbols"),
     "names": (
         rows(lambda: (word(), " ".join(RANDOM.choices("예나리스김박이가바사디터로", k=3)))),
@@ -78,6 +79,14 @@ TASKS: dict[str, tuple[Pairs, str, str]] = {
         "symbols",
     ),
     "to names": (rows(lambda: (word(), "".join(RANDOM.choices("예나리스김박이가", k=3)))), "char>char", "symbols jamo"),
+    "spaces": (rows(lambda: ((s := sentence(ENGLISH)).lower().replace(" ", ""), s)), "char>char", "text shared"),
+    "Korean spaces": (rows(lambda: ((s := sentence(KOREAN)).replace(" ", ""), s)), "char>char", "text shared"),
+    "Chinese words": (
+        rows(lambda: ((s := sentence(JAPANESE, joined=" ", end=" 。")).replace(" ", ""), s)),
+        "char>char",
+        "text shared",
+    ),
+    "hashtags": (rows(lambda: (word() + word(), sentence(ENGLISH))), "char>bpe", "text"),
     "spelling": (rows(lambda: (w := word(), w.replace("k", "c"))), "char>char", "symbols shared"),
     "commands": (rows(commands), "symbols>symbols", "symbols"),
     "labels": (rows(lambda: (sentence(ENGLISH), RANDOM.choice(["good", "bad"]))), "bpe>symbols", "symbols"),

@@ -127,6 +127,10 @@ class ColumnProfile:
         spaces = self.words - self.rows
         return self.unspaced > 0.5 * self.characters and 4 * spaces <= self.characters - self.marks
 
+    def is_unbroken(self) -> bool:
+        """Hardly a text has a space inside."""
+        return self.words <= 1.05 * self.rows
+
     def is_hangul(self) -> bool:
         """At least a third of the characters are Hangul."""
         return self.hangul * 3 >= self.characters > 0

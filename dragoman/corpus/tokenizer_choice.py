@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rapidfuzz.distance import Indel
+
 from dragoman.config import TokenizerMethod, TrainOptions
 from dragoman.corpus.column_profile import ColumnProfile
 from dragoman.errors import DataError, OptionError, counted
@@ -21,6 +23,9 @@ _WIDER_FROM = 50_000
 _MANY_CHARACTERS = 1_000
 _ROOM_FOR_BYTES = 1_000
 _JAMO_BELOW = 200_000
+_SAME_TEXT = 0.75
+"""Share of the characters of both sides that are the same, in the same order, from which they are one text: 0.9 where spaces
+are put back, 0.2 to 0.5 in translations and dialogues."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +81,14 @@ def choose_tokenization(sample: Sequence[tuple[str, str]], *, pairs: int, option
     columns = [ColumnProfile.of(texts) for texts in _source_columns(sample)]
     target = ColumnProfile.of([text for _, text in sample])
     reasons: dict[str, str] = {}
-    sources = _source_methods(columns, target, options, reasons)
-    target_method = _target_method(target, options, reasons)
+    spacing = _spacing(columns, target, sample)
+    sources = _source_methods(columns, target, options, reasons, spacing)
+    target_method = _target_method(target, options, reasons, spacing)
     methods = (*sources, target_method)
     shared = _shared(columns, target, methods, options, reasons)
-    source_jamo, target_jamo = _jamo(columns, target, methods, options, reasons, pairs=pairs, shared=shared)
+    source_jamo, target_jamo = _jamo(
+        columns, target, methods, options, reasons, pairs=pairs, shared=shared, spacing=spacing is not None
+    )
     characters = _most_characters([*columns, target], methods, (*source_jamo, target_jamo))
     return TokenizationChoice(
         source_methods=sources,
@@ -103,8 +111,24 @@ def _source_columns(sample: Sequence[tuple[str, str]]) -> list[list[str]]:
     return [[row[c] if c < len(row) else "" for row in rows] for c in range(width)]
 
 
+def _spacing(columns: list[ColumnProfile], target: ColumnProfile, sample: Sequence[tuple[str, str]]) -> str | None:
+    """Why both sides are to be split into characters if they are one text, of which one side has no spaces; else None."""
+    source = columns[0]
+    if len(columns) > 1 or source.is_unbroken() == target.is_unbroken():
+        return None
+    spaced = source if target.is_unbroken() else target
+    same = sum(Indel.normalized_similarity(a.lower(), b.lower()) for a, b in sample) / len(sample)
+    if same < _SAME_TEXT or not spaced.is_text():
+        return None
+    return f"{same:.0%} of the characters are the same on both sides, and one has no spaces"
+
+
 def _source_methods(
-    columns: list[ColumnProfile], target: ColumnProfile, options: TrainOptions, reasons: dict[str, str]
+    columns: list[ColumnProfile],
+    target: ColumnProfile,
+    options: TrainOptions,
+    reasons: dict[str, str],
+    spacing: str | None,
 ) -> tuple[TokenizerMethod, ...]:
     asked = options.source_tokenizer
     if asked:
@@ -121,6 +145,9 @@ def _source_methods(
     if options.tokenizer is not None:
         reasons["source"] = "as asked"
         return (options.tokenizer,) * len(columns)
+    if spacing:
+        reasons["source"] = spacing
+        return ("char",)
     found = [_source_method(column, target) for column in columns]
     reasons["source"] = "; ".join(reason for _, reason in found)
     return tuple(method for method, _ in found)
@@ -135,7 +162,9 @@ def _source_method(column: ColumnProfile, target: ColumnProfile) -> tuple[Tokeni
     return method, reason
 
 
-def _target_method(target: ColumnProfile, options: TrainOptions, reasons: dict[str, str]) -> TokenizerMethod:
+def _target_method(
+    target: ColumnProfile, options: TrainOptions, reasons: dict[str, str], spacing: str | None
+) -> TokenizerMethod:
     asked = options.target_tokenizer or options.tokenizer
     if asked is not None:
         reasons["target"] = "as asked"
@@ -143,6 +172,9 @@ def _target_method(target: ColumnProfile, options: TrainOptions, reasons: dict[s
     if options.target_vectors is not None:
         reasons["target"] = "words, as in the vectors file"
         return "word"
+    if spacing:
+        reasons["target"] = spacing
+        return "char"
     method, reasons["target"] = target.method()
     return method
 
@@ -241,6 +273,7 @@ def _jamo(
     *,
     pairs: int,
     shared: bool,
+    spacing: bool,
 ) -> tuple[tuple[bool, ...], bool]:
     """Whether to decompose Hangul, for each source column and the target."""
     sides = [*columns, target]
@@ -252,11 +285,13 @@ def _jamo(
     else:
         small = pairs < _JAMO_BELOW
         wanted = [
-            side.is_hangul() and (method == "char" or (method in _SUBWORDS and small))
+            side.is_hangul() and not spacing and (method == "char" or (method in _SUBWORDS and small))
             for side, method in zip(sides, methods, strict=True)
         ]
         if not any(side.is_hangul() for side in sides):
             reasons["jamo"] = "hardly any Hangul"
+        elif spacing:
+            reasons["jamo"] = "only spaces change, and not syllables"
         elif any(wanted):
             reasons["jamo"] = "there are too many Hangul syllables for the data, but few letters"
         else:
