@@ -80,6 +80,7 @@ TASKS: dict[str, tuple[Pairs, str, str]] = {
     ),
     "to names": (rows(lambda: (word(), "".join(RANDOM.choices("예나리스김박이가", k=3)))), "char>char", "symbols jamo"),
     "spaces": (rows(lambda: ((s := sentence(ENGLISH)).lower().replace(" ", ""), s)), "char>char", "text shared"),
+    "no spaces": (rows(lambda: ((s := sentence(ENGLISH)), s.replace(" ", ""))), "char>char", "text shared"),
     "Korean spaces": (rows(lambda: ((s := sentence(KOREAN)).replace(" ", ""), s)), "char>char", "text shared"),
     "Chinese words": (
         rows(lambda: ((s := sentence(JAPANESE, joined=" ", end=" 。")).replace(" ", ""), s)),
