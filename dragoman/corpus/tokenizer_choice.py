@@ -114,11 +114,11 @@ def _source_columns(sample: Sequence[tuple[str, str]]) -> list[list[str]]:
 def _spacing(columns: list[ColumnProfile], target: ColumnProfile, sample: Sequence[tuple[str, str]]) -> str | None:
     """Why both sides are to be split into characters if they are one text, of which one side has no spaces; else None."""
     source = columns[0]
-    if len(columns) > 1 or source.is_unbroken() == target.is_unbroken():
-        return None
     spaced = source if target.is_unbroken() else target
+    if len(columns) > 1 or source.is_unbroken() == target.is_unbroken() or not spaced.is_text():
+        return None
     same = sum(Indel.normalized_similarity(a.lower(), b.lower()) for a, b in sample) / len(sample)
-    if same < _SAME_TEXT or not spaced.is_text():
+    if same < _SAME_TEXT:
         return None
     return f"{same:.0%} of the characters are the same on both sides, and one has no spaces"
 
