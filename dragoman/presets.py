@@ -44,6 +44,7 @@ _PLAIN: Mapping[str, Any] = {
     "label_smoothing": 0.0,
     "average_decay": 0.0,
     "embedding_rate": 1.0,
+    "concatenate": 0.0,
 }
 
 PRESETS: Mapping[str, Preset] = {

@@ -234,6 +234,18 @@ def test_reasons_are_those_that_decided(
     assert next(reason.why for reason in reasons if reason.name == name).startswith(why)
 
 
+def test_pairs_are_joined_where_longer_sources_have_longer_targets() -> None:
+    assert recipe(data(lengths_agree=0.8)).concatenate == 0.3
+    assert recipe(data(lengths_agree=0.8), concatenate=0.0).concatenate == 0
+    for other in (
+        recipe(data(lengths_agree=0.3)),  # questions and answers
+        recipe(data(lengths_agree=0.8, kind="symbols")),
+        recipe(data(lengths_agree=0.8), preset="textbook"),
+        recipe(data(lengths_agree=0.8), minimum_risk=0.5),
+    ):
+        assert other.concatenate == 0
+
+
 def test_the_textbook_model_is_the_textbooks() -> None:
     chosen = recipe(preset="textbook")
     assert (chosen.cell, chosen.encoder_layers, chosen.decoder_layers) == ("lstm", 1, 1)
@@ -259,6 +271,7 @@ CONTRADICTIONS: list[tuple[dict[str, object], str]] = [
     ({"input_feeding": True, "attention": "none"}, "`input_feeding` needs attention"),
     ({"attention_inside": True, "input_feeding": True}, "exclude each other"),
     ({"r_drop": 1.0, "scheduled_sampling": 0.5}, "`r_drop` and `scheduled_sampling` exclude each other"),
+    ({"concatenate": 0.2, "minimum_risk": 0.5}, "`concatenate` and `minimum_risk` exclude each other"),
     ({"hidden_size": 33, "bidirectional": True}, "`hidden_size` must be even"),
     ({"attention": "multihead", "attention_heads": 5, "hidden_size": 64}, "`attention_heads` must divide"),
     ({"preset": "defautl"}, 'there is no preset "defautl"; did you mean "default"'),

@@ -360,6 +360,15 @@ class TrainOptions(ReadOptions, MachineOptions):
             description="Number format of matrix products; all else stays in float32. Default: bfloat16 where the processor has instructions for it.",
         ),
     ] = None
+    concatenate: Annotated[
+        float | None,
+        option(
+            "Training",
+            description="Probability that a training pair is joined to the one before it, anew in every epoch, so that texts of several sentences are learned (Kondo et al. 2021). Default: 0.3 for text whose longer sources have longer targets, otherwise 0.",
+            ge=0,
+            le=0.9,
+        ),
+    ] = None
     r_drop: Annotated[
         float | None,
         option(

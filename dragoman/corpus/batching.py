@@ -3,19 +3,19 @@
 Knows ids and lengths, no text and no torch. One epoch: shuffle all pairs; sort windows of the shuffled order by target and
 source length, equal lengths staying shuffled; cut into batches whose padded sides hold at most `batch_tokens`; shuffle
 the batches. So a run that is resumed needs only (epoch, position) to go on as if it had never stopped. Pairs may be others in
-every epoch (`subword_dropout`), as long as they too are a function of the epoch alone.
+every epoch (`subword_dropout`, `concatenate`), as long as they too are a function of the epoch alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dragoman.corpus.dataset import EncodedPairs, Ids
+from dragoman.corpus.dataset import Ids, Lengths
 from dragoman.corpus.tokenization import BOS, EOS, PAD
 
 Ints = NDArray[np.int64]
@@ -24,6 +24,26 @@ WINDOW_BATCHES = 200
 """Batches' worth of pairs that are sorted together: more is less padding, fewer is a freer order."""
 _BLOCK = 1 << 20
 """Pairs whose lengths are looked at together."""
+
+
+class Rows(Protocol):
+    """Encoded pairs, or what is made of them for an epoch."""
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        ...
+
+    def lengths(self, indices: Ids, /) -> tuple[Lengths, Lengths]:
+        """(indices,) each: tokens of the sources and of the targets of some rows."""
+        ...
+
+    def sources(self, indices: Ids, /) -> tuple[Ids, Ints]:
+        """The source ids of several rows, one after the other, and their lengths."""
+        ...
+
+    def targets(self, indices: Ids, /) -> tuple[Ids, Ints]:
+        """The target ids of several rows, one after the other, and their lengths."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,7 +61,7 @@ class Batch:
     target_lengths: Ints
     """(batch,): tokens of the target with its `</s>`."""
     indices: Ints
-    """(batch,): which pairs of the data these are."""
+    """(batch,): which rows of the data these are."""
 
     def __len__(self) -> int:
         """Number of pairs."""
@@ -88,7 +108,7 @@ class BatchPlan:
 
     def __init__(
         self,
-        pairs: EncodedPairs | Callable[[int], EncodedPairs],
+        pairs: Rows | Callable[[int], Rows],
         *,
         batch_tokens: int,
         seed: int,
@@ -103,7 +123,7 @@ class BatchPlan:
         self._batch_tokens = batch_tokens
         self._seed = seed
         self._window_batches = window_batches
-        self._cached: tuple[int, EncodedPairs, _Epoch] | None = None
+        self._cached: tuple[int, Rows, _Epoch] | None = None
 
     @property
     def batches_per_epoch(self) -> int:
@@ -132,15 +152,15 @@ class BatchPlan:
 
         return [make_batch(pairs, indices) for indices in (*chosen, max(plan, key=positions))]
 
-    def _epoch(self, epoch: int) -> tuple[EncodedPairs, _Epoch]:
+    def _epoch(self, epoch: int) -> tuple[Rows, _Epoch]:
         """The pairs of an epoch and their batches; those of the last one asked for are kept."""
         if self._cached is None or self._cached[0] != epoch:
             self._cached = None  # two epochs' pairs need not be in memory at once
-            pairs = self._pairs if isinstance(self._pairs, EncodedPairs) else self._pairs(epoch)
+            pairs = self._pairs(epoch) if callable(self._pairs) else self._pairs
             self._cached = (epoch, pairs, self._make(epoch, pairs))
         return self._cached[1:]
 
-    def _make(self, epoch: int, pairs: EncodedPairs) -> _Epoch:
+    def _make(self, epoch: int, pairs: Rows) -> _Epoch:
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence((self._seed, epoch))))
         order: Ids = np.arange(len(pairs), dtype=np.int32 if len(pairs) < 2**31 else np.int64)
         random.shuffle(order)
@@ -155,7 +175,7 @@ class BatchPlan:
         ends = np.concatenate(sizes).cumsum(dtype=order.dtype)
         return _Epoch(order, ends, random.permutation(len(ends)).astype(np.int32))
 
-    def _window_size(self, pairs: EncodedPairs) -> int:
+    def _window_size(self, pairs: Rows) -> int:
         """Pairs per window, all windows about equal."""
         if not len(pairs):
             return 1
@@ -168,7 +188,7 @@ class BatchPlan:
         return -(-len(pairs) // windows)
 
 
-def dev_batches(pairs: EncodedPairs, *, batch_tokens: int, most: int | None = None) -> Iterator[Batch]:
+def dev_batches(pairs: Rows, *, batch_tokens: int, most: int | None = None) -> Iterator[Batch]:
     """Every pair once (at most `most`, spread evenly), in order of length: for evaluation, no randomness."""
     chosen = np.arange(len(pairs))
     if most is not None and most < len(pairs):
@@ -180,7 +200,7 @@ def dev_batches(pairs: EncodedPairs, *, batch_tokens: int, most: int | None = No
         yield make_batch(pairs, indices)
 
 
-def make_batch(pairs: EncodedPairs, indices: Ids) -> Batch:
+def make_batch(pairs: Rows, indices: Ids) -> Batch:
     """Gather and pad the pairs `indices`."""
     source_ids, source_lengths = pairs.sources(indices)
     target_ids, target_lengths = pairs.targets(indices)

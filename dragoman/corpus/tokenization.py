@@ -26,7 +26,9 @@ from typing import Any, get_args
 # its own. A value that the user has set stays.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import numpy as np
 import tokenizers
+from numpy.typing import NDArray
 
 from dragoman.config import TokenizerMethod, processors
 from dragoman.errors import DataError, StorageError
@@ -183,6 +185,23 @@ class Tokenizer:
             return [usual]
         found = [usual, *(cut for cut in self._cuts(text) if cut != usual)][:MOST_SPELLINGS]
         return found + ([(BOS, *cut) for cut in self._cuts(bare)] if "" != bare != text else [])
+
+    def begins_with_space(self) -> NDArray[np.bool_]:
+        """(vocab_size,): the tokens that begin with a space, as each word of a spaced text does."""
+        return np.array([name.startswith((SPACE_MARK, " ")) for name in self._names])
+
+    def after_another(self, token: int, *, spaced: bool) -> tuple[int, ...]:
+        """The ids in place of the first token of a text, where the text follows another one, after a space or without.
+
+        It stays where there is no other way to write it. Symbols are always spaced.
+        """
+        method, name = self._columns[0].method, self._names[token]
+        if method == "char":
+            return (self._id_of[" "], token) if spaced else (token,)
+        if spaced or method in ("symbols", "features") or not name.startswith(SPACE_MARK):
+            return (token,)
+        ids = tuple(part.id for part in self._columns[0].library.model.tokenize(name.removeprefix(SPACE_MARK)))
+        return (token,) if UNK in ids else ids
 
     def _cuts(self, text: str) -> list[tuple[int, ...]]:
         """The ids of all pieces that make up a text, spaces marked: up to `MOST_SPELLINGS`, those of fewest pieces first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from dragoman.config import MachineOptions, SearchOptions, TrainOptions
-from dragoman.corpus.batching import BatchPlan
+from dragoman.corpus.batching import BatchPlan, Rows
+from dragoman.corpus.concatenation import JoinAnew
 from dragoman.corpus.subword_dropout import SplitAnew
 from dragoman.corpus.tokenization import Tokenizer
 from dragoman.errors import Interrupted, OptionError, ProcessError, StorageError, counted
@@ -278,9 +279,12 @@ def _plan(
 
 def _batch_plan(prepared: Prepared, recipe: Recipe) -> BatchPlan:
     """Which pairs are trained on together, in every epoch."""
-    sides, share = (prepared.source_tokenizer, prepared.target_tokenizer), recipe.subword_dropout
-    pairs = SplitAnew(prepared.train, *sides, share=share, seed=recipe.seed) if share else prepared.train
-    return BatchPlan(pairs, batch_tokens=recipe.batch_tokens, seed=recipe.seed)
+    pairs, sides, seed = prepared.train, (prepared.source_tokenizer, prepared.target_tokenizer), recipe.seed
+    split = SplitAnew(pairs, *sides, share=recipe.subword_dropout, seed=seed) if recipe.subword_dropout else None
+    rows: Rows | Callable[[int], Rows] = split or pairs
+    if recipe.concatenate:
+        rows = JoinAnew(pairs, *sides, share=recipe.concatenate, seed=seed, split=split)
+    return BatchPlan(rows, batch_tokens=recipe.batch_tokens, seed=seed)
 
 
 def _train(

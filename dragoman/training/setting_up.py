@@ -14,6 +14,7 @@ import torch
 
 import dragoman
 from dragoman.config import TrainOptions
+from dragoman.corpus.concatenation import check_concatenation
 from dragoman.corpus.subword_dropout import check_subword_dropout
 from dragoman.corpus.tokenization import SPECIAL_TOKENS
 from dragoman.corpus.vectors import read_vector_words
@@ -30,6 +31,8 @@ from dragoman.training.planning import check_weights_fit
 from dragoman.training.preparation import Pairs, Prepared, Remaker, prepare
 from dragoman.training.recipe import DataSummary, Recipe, choose
 
+LENGTHS_SAMPLE = 20_000
+"""Pairs whose lengths are compared at most."""
 MOST_WORDS = 300
 """Different words that the commands of a formal language have at most, special tokens included,"""
 LETTERS = 3
@@ -63,6 +66,7 @@ def set_up(
             "are one table"
         )
     check_subword_dropout(prepared.source_tokenizer, prepared.target_tokenizer, recipe.subword_dropout)
+    check_concatenation(prepared.source_tokenizer, recipe.concatenate)
     for reason in reasons:
         listener(Note(f"{reason.name} = {reason.value}: {reason.why}"))
     architecture = recipe.model_arguments() | {
@@ -103,6 +107,7 @@ def _summary(
         target_tokens=float(np.mean(prepared.train.target_lengths)),
         target_words=float(np.mean([len(target.split()) for _, target in prepared.dev_part.pairs()])),
         longer_tokens=float(np.mean(np.maximum(prepared.train.source_lengths, prepared.train.target_lengths + 1))),
+        lengths_agree=_lengths_agree(prepared),
         copied_share=_copied_share(prepared),
         commands=_are_commands(prepared),
         with_features="features" in prepared.source_tokenizer.methods,
@@ -112,6 +117,17 @@ def _summary(
         source_vector_size=source_width,
         target_vector_size=target_width,
     )
+
+
+def _lengths_agree(prepared: Prepared) -> float:
+    """The correlation of the logarithms of the sources' and the targets' tokens; 0 for all equal ones, or several columns."""
+    if len(prepared.source_tokenizer.methods) > 1:
+        return 0.0
+    sample = np.unique(np.linspace(0, len(prepared.train) - 1, LENGTHS_SAMPLE).astype(np.int64))
+    source, target = (np.log(lengths) for lengths in prepared.train.lengths(sample))
+    if source.std() == 0 or target.std() == 0:
+        return 0.0
+    return float(np.corrcoef(source, target)[0, 1])
 
 
 def _are_commands(prepared: Prepared) -> bool:

@@ -1,0 +1,210 @@
+"""Laws of joined training pairs: every pair once, texts that read as one, the same rows whenever they are made."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from test_batching import ROWS, many, same
+from test_tokenization import METHODS, PLAIN, TEXTS
+
+import dragoman
+from dragoman.config import TokenizerMethod, TrainOptions
+from dragoman.corpus import concatenation
+from dragoman.corpus.batching import BatchPlan
+from dragoman.corpus.concatenation import JoinAnew, JoinedPairs, check_concatenation
+from dragoman.corpus.dataset import LONGEST, EncodedPairs
+from dragoman.corpus.subword_dropout import SplitAnew
+from dragoman.corpus.tokenization import Tokenizer
+from dragoman.corpus.tokenizer_learning import learn
+from dragoman.errors import OptionError
+from dragoman.training.verifying import verify_resume
+
+SPACED = [text for text in TEXTS if " " in text and text.isascii()]
+UNSPACED = ["目をつぶって。", "ほら。", "私は行く。", "彼は来た。"]
+JAPANESE = {method: Tokenizer([learn(UNSPACED, method=method)]) for method in ("char", "bpe", "unigram", "word")}
+
+
+def numbers() -> Tokenizer:
+    """A tokenizer of which pairs that are made of numbers need no more than its size."""
+    return Tokenizer([learn([" ".join(map(str, range(100)))], method="symbols")])
+
+
+def encoded(texts: list[str], tokenizer: Tokenizer) -> EncodedPairs:
+    """Pairs whose target is their source."""
+    return EncodedPairs.of((ids, ids) for ids in tokenizer.encode_batch(texts))
+
+
+def rows(joined: JoinedPairs) -> list[tuple[list[int], list[int]]]:
+    """The ids of every row; its lengths are those that `lengths` tells."""
+    every = np.arange(len(joined))
+    sides = []
+    for (flat, lengths), told in zip(
+        (joined.sources(every), joined.targets(every)), joined.lengths(every), strict=True
+    ):
+        assert lengths.tolist() == told.tolist()
+        assert len(flat) == lengths.sum()
+        sides.append([part.tolist() for part in np.split(flat, np.cumsum(lengths)[:-1])])
+    return list(zip(*sides, strict=True))
+
+
+@given(data=ROWS, share=st.sampled_from([0.0, 0.3, 0.9]), seed=st.integers(0, 2**31 - 1), epoch=st.integers(0, 5))
+@settings(max_examples=60, deadline=None)
+def test_every_pair_is_there_once_whole_and_with_its_own_target(
+    data: list[tuple[list[int], list[int]]], share: float, seed: int, epoch: int
+) -> None:
+    marked = [([4 + i, *source[:3]], [4 + i, *target]) for i, (source, target) in enumerate(data)]
+    joined = JoinAnew(EncodedPairs.of(marked), numbers(), numbers(), share=share, seed=seed)(epoch)
+    left = list(marked)
+    for source, target in rows(joined):
+        while source:  # cut one pair after the other off the row
+            pair = next(
+                pair for pair in left if source[: len(pair[0])] == pair[0] and target[: len(pair[1])] == pair[1]
+            )
+            left.remove(pair)
+            source, target = source[len(pair[0]) :], target[len(pair[1]) :]
+        assert target == []
+    assert left == []
+    assert share or len(joined) == len(data)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_spaced_texts_are_joined_by_a_space(method: TokenizerMethod) -> None:
+    tokenizer = PLAIN[method]
+    texts = ["Go home. I don't know!", "Who's there (3,PL)?"] * 20
+    joined = rows(JoinAnew(encoded(texts, tokenizer), tokenizer, tokenizer, share=0.5, seed=1)(0))
+    assert len(joined) < len(texts)
+    said = [tokenizer.decode(source) for source, _ in joined]
+    alone = {tokenizer.decode(tokenizer.encode(text)) for text in texts}
+    assert " ".join(sorted(said)).count("home") == 20
+    for text in said:
+        assert any(text.startswith(one) for one in alone)
+        for one in alone:
+            text = text.replace(one, "|")
+        assert set(text.split(" ")) == {"|"}
+    if method != "features":  # it has no way to write a space between features
+        assert all(source == tokenizer.encode(text) for (source, _), text in zip(joined, said, strict=True))
+
+
+@pytest.mark.parametrize("method", JAPANESE)
+def test_texts_without_spaces_are_joined_without_one(method: str) -> None:
+    tokenizer = JAPANESE[method]
+    joined = rows(JoinAnew(encoded(UNSPACED * 10, tokenizer), tokenizer, tokenizer, share=0.5, seed=1)(0))
+    assert len(joined) < 40
+    whole = "".join(tokenizer.decode(source) for source, _ in joined)
+    if method == "word":  # a whole text is one word, which is not known without its space
+        whole = whole.replace(" ", "")
+    assert " " not in whole
+    assert sorted(whole) == sorted("".join(UNSPACED * 10))
+
+
+def test_each_side_is_joined_in_its_own_way() -> None:
+    english, japanese = PLAIN["bpe"], JAPANESE["bpe"]
+    texts = [SPACED[i % len(SPACED)] for i in range(len(UNSPACED))]
+    pairs = EncodedPairs.of(zip(english.encode_batch(texts * 5), japanese.encode_batch(UNSPACED * 5), strict=True))
+    for source, target in rows(JoinAnew(pairs, english, japanese, share=0.6, seed=1)(0)):
+        said, meant = english.decode(source), japanese.decode(target)
+        while meant:
+            one, other = next(
+                (s, t) for s, t in zip(texts, UNSPACED, strict=True) if meant.startswith(t) and said.startswith(s)
+            )
+            said, meant = said.removeprefix(one).removeprefix(" "), meant.removeprefix(other)
+        assert said == ""
+
+
+def test_rows_are_a_function_of_seed_and_epoch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(concatenation, "_CHUNK", 700)  # several chunks, the last one not full
+    pairs = many()
+
+    def plan(seed: int = 1) -> BatchPlan:
+        return BatchPlan(JoinAnew(pairs, numbers(), numbers(), share=0.3, seed=seed), batch_tokens=300, seed=seed)
+
+    batches = list(plan().epoch(3))
+    assert all(len(batch) == 1 or max(batch.source_ids.size, batch.target_output.size) <= 300 for batch in batches)
+    for start in (0, 5, len(batches) - 1):  # as a resumed run would
+        for one, other in zip(plan().epoch(3, start=start), batches[start:], strict=True):
+            assert same(one, other)
+    longest = [
+        max(batch.target_lengths.max() for batch in plan(seed).epoch(epoch)) for seed, epoch in ((1, 3), (1, 4), (2, 3))
+    ]
+    assert min(longest) > 1.5 * pairs.target_lengths.max()
+    orders = [
+        rows(JoinAnew(pairs, numbers(), numbers(), share=0.3, seed=seed)(epoch))
+        for seed, epoch in ((1, 3), (1, 4), (2, 3))
+    ]
+    assert all(one != other for one, other in pairwise([*orders, orders[0]]))
+
+
+def test_a_pair_follows_another_one_with_the_probability_asked_for() -> None:
+    pairs = EncodedPairs.of([([5], [6])] * 20_000)
+    sizes = JoinAnew(pairs, numbers(), numbers(), share=0.2, seed=1)(0).lengths(np.arange(16_000 - 300))[0]
+    assert abs(sizes.mean() - 1 / 0.8) < 0.02
+    counts = np.bincount(sizes)[1:4] / len(sizes)
+    assert np.abs(counts - 0.8 * 0.2 ** np.arange(3)).max() < 0.01
+
+
+def test_a_row_gets_no_longer_than_what_is_learned_from() -> None:
+    long, short = ([4] * 700, [5] * 10), ([6] * 10, [7] * 10)
+    joined = JoinAnew(EncodedPairs.of([long, short] * 50), numbers(), numbers(), share=0.5, seed=1)(0)
+    found = rows(joined)
+    assert max(len(source) for source, _ in found) <= LONGEST
+    assert any(len(source) > 700 for source, _ in found)
+    assert sum(len(source) for source, _ in found) == 50 * 710
+
+
+def test_texts_that_are_split_anew_are_joined_as_they_then_are() -> None:
+    tokenizer = PLAIN["bpe"]
+    pairs = encoded(SPACED * 10, tokenizer)
+    split = SplitAnew(pairs, tokenizer, tokenizer, share=0.5, seed=1)
+    joined = JoinAnew(pairs, tokenizer, tokenizer, share=0.3, seed=1, split=split)
+    ids = [source for source, _ in rows(joined(0))]
+    assert sum(map(len, ids)) > pairs.source_lengths.sum()
+    assert len(" ".join(tokenizer.decode(row) for row in ids)) == len(" ".join(SPACED * 10))
+
+
+PAIRS = [(f"turn {i} left, then right", f"tourne {i} fois à droite") for i in range(40)]
+
+
+def options(**more: object) -> TrainOptions:
+    small = {"hidden_size": 8, "embedding_size": 8, "layers": 1, "batch_tokens": 100, "threads": 1, "device": "cpu"}
+    return TrainOptions(**{**small, "tokenizer": "bpe", **more})  # type: ignore[arg-type]
+
+
+def test_law_6_a_run_with_it_resumes_exactly() -> None:
+    proof = verify_resume(PAIRS, options(concatenate=0.3, subword_dropout=0.1), listener=lambda _: None, steps=6)
+    assert (proof.steps, proof.stopped_at) == (6, 3)
+
+
+def test_training_sees_it_and_nothing_else_does(tmp_path: Path) -> None:
+    for name, share in (("with", 0.3), ("without", 0.0)):
+        dragoman.train(PAIRS, out=tmp_path / name, options=options(concatenate=share, max_steps=3))
+    one, other = (load_file(tmp_path / name / "training/last.safetensors") for name in ("with", "without"))
+    assert any(not torch.equal(value, other[name]) for name, value in one.items())
+    for name in ("train.source.npy", "train.target.npy", "dev.source.npy", "dev.target.npy"):
+        left, right = (tmp_path / run / "training" / "data" / name for run in ("with", "without"))
+        assert left.read_bytes() == right.read_bytes()
+
+
+def test_sources_of_several_columns_are_an_error_before_anything_is_written(tmp_path: Path) -> None:
+    check_concatenation(PLAIN["bpe"], 0.2)
+    rows = [(f"walk\tV;{i}", f"walked {i}") for i in range(40)]
+    with pytest.raises(OptionError, match="`concatenate` needs sources of one column, but they have 2"):
+        dragoman.train(rows, out=tmp_path / "m", options=options(tokenizer=None, concatenate=0.1))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_said_in_the_target_decides(tmp_path: Path) -> None:
+    words = "red green blue white black round square small large".split()
+    said = [(" ".join(words[: 2 + i % 7]) + f" {i}.", " ".join(words[: 2 + i % 7][::-1]) + f" {i}!") for i in range(60)]
+    answers = [(source, said[-i * 7 % 60][1]) for i, (source, _) in enumerate(said)]
+    shares = []
+    for name, pairs in (("said", said), ("answers", answers)):
+        model = dragoman.train(pairs, out=tmp_path / name, options=options(max_steps=2))
+        shares.append(model.config["recipe"]["concatenate"])
+    assert shares == [0.3, 0.0]
