@@ -18,7 +18,7 @@ import dragoman
 from dragoman.config import TokenizerMethod, TrainOptions
 from dragoman.corpus import concatenation
 from dragoman.corpus.batching import BatchPlan
-from dragoman.corpus.concatenation import JoinAnew, JoinedPairs, check_concatenation
+from dragoman.corpus.concatenation import JoinAnew, JoinedPairs, RandomOrder, check_concatenation
 from dragoman.corpus.dataset import LONGEST, EncodedPairs
 from dragoman.corpus.subword_dropout import SplitAnew
 from dragoman.corpus.tokenization import Tokenizer
@@ -43,7 +43,7 @@ def encoded(texts: list[str], tokenizer: Tokenizer) -> EncodedPairs:
 
 def rows(joined: JoinedPairs) -> list[tuple[list[int], list[int]]]:
     """The ids of every row; its lengths are those that `lengths` tells."""
-    every = np.arange(len(joined))
+    every = joined.indices()
     sides = []
     for (flat, lengths), told in zip(
         (joined.sources(every), joined.targets(every)), joined.lengths(every), strict=True
@@ -71,7 +71,7 @@ def test_every_pair_is_there_once_whole_and_with_its_own_target(
             source, target = source[len(pair[0]) :], target[len(pair[1]) :]
         assert target == []
     assert left == []
-    assert share or len(joined) == len(data)
+    assert share or len(joined.indices()) == len(data)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -143,7 +143,8 @@ def test_rows_are_a_function_of_seed_and_epoch_alone(monkeypatch: pytest.MonkeyP
 
 def test_a_pair_follows_another_one_with_the_probability_asked_for() -> None:
     pairs = EncodedPairs.of([([5], [6])] * 20_000)
-    sizes = JoinAnew(pairs, numbers(), numbers(), share=0.2, seed=1)(0).lengths(np.arange(16_000 - 300))[0]
+    joined = JoinAnew(pairs, numbers(), numbers(), share=0.2, seed=1)(0)
+    sizes = joined.lengths(joined.indices())[0]
     assert abs(sizes.mean() - 1 / 0.8) < 0.02
     counts = np.bincount(sizes)[1:4] / len(sizes)
     assert np.abs(counts - 0.8 * 0.2 ** np.arange(3)).max() < 0.01
@@ -156,6 +157,31 @@ def test_a_row_gets_no_longer_than_what_is_learned_from() -> None:
     assert max(len(source) for source, _ in found) <= LONGEST
     assert any(len(source) > 700 for source, _ in found)
     assert sum(len(source) for source, _ in found) == 50 * 710
+
+
+def test_a_row_has_at_most_so_many_pairs() -> None:
+    joined = JoinAnew(EncodedPairs.of([([5], [6])] * 2_000), numbers(), numbers(), share=0.9, seed=1)(0)
+    sizes = joined.lengths(joined.indices())[0]
+    assert (sizes.max(), sizes.sum()) == (concatenation._MOST, 2_000)
+
+
+@given(count=st.integers(0, 3_000), seed=st.integers(0, 2**31 - 1))
+@settings(max_examples=60, deadline=None)
+def test_a_random_order_has_every_number_once_and_any_part_of_it_is_the_same(count: int, seed: int) -> None:
+    order = RandomOrder(count, np.random.default_rng(seed))
+    every = order(np.arange(count))
+    assert sorted(every.tolist()) == list(range(count))
+    some = np.random.default_rng(seed).integers(0, max(count, 1), min(count, 9))
+    assert order(some).tolist() == every[some].tolist()
+
+
+def test_neighbours_in_a_random_order_are_far_apart_and_others_every_time() -> None:
+    orders = [RandomOrder(10_000, np.random.default_rng(seed))(np.arange(10_000)) for seed in range(20)]
+    steps = np.abs(np.diff(np.array(orders), axis=1))
+    assert abs(steps.mean() / 10_000 - 1 / 3) < 0.01  # two random numbers' mean distance
+    assert (steps < 100).mean() < 0.03
+    together = [set(zip(order[:-1].tolist(), order[1:].tolist(), strict=True)) for order in orders]
+    assert all(len(one & other) < 20 for one, other in pairwise(together))
 
 
 def test_texts_that_are_split_anew_are_joined_as_they_then_are() -> None:

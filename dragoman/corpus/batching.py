@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dragoman.corpus.dataset import Ids, Lengths
+from dragoman.corpus.dataset import EncodedPairs, Ids, Lengths
 from dragoman.corpus.tokenization import BOS, EOS, PAD
 
 Ints = NDArray[np.int64]
@@ -29,8 +29,8 @@ _BLOCK = 1 << 20
 class Rows(Protocol):
     """Encoded pairs, or what is made of them for an epoch."""
 
-    def __len__(self) -> int:
-        """Number of rows."""
+    def indices(self) -> Ids:
+        """The index of each row, in an array of its own."""
         ...
 
     def lengths(self, indices: Ids, /) -> tuple[Lengths, Lengths]:
@@ -162,10 +162,10 @@ class BatchPlan:
 
     def _make(self, epoch: int, pairs: Rows) -> _Epoch:
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence((self._seed, epoch))))
-        order: Ids = np.arange(len(pairs), dtype=np.int32 if len(pairs) < 2**31 else np.int64)
+        order = pairs.indices()
         random.shuffle(order)
         sizes = [np.zeros(0, np.int32)]
-        size = self._window_size(pairs)
+        size = self._window_size(pairs, order)
         for start in range(0, len(order), size):
             window = order[start : start + size]
             sources, targets = pairs.lengths(window)
@@ -175,20 +175,20 @@ class BatchPlan:
         ends = np.concatenate(sizes).cumsum(dtype=order.dtype)
         return _Epoch(order, ends, random.permutation(len(ends)).astype(np.int32))
 
-    def _window_size(self, pairs: Rows) -> int:
-        """Pairs per window, all windows about equal."""
-        if not len(pairs):
+    def _window_size(self, pairs: Rows, order: Ids) -> int:
+        """Rows per window, all windows about equal."""
+        if not len(order):
             return 1
         total = 0
-        for start in range(0, len(pairs), _BLOCK):
-            sources, targets = pairs.lengths(np.arange(start, min(start + _BLOCK, len(pairs))))
+        for start in range(0, len(order), _BLOCK):
+            sources, targets = pairs.lengths(order[start : start + _BLOCK])
             total += int(np.maximum(sources, targets + 1).sum(dtype=np.int64))
-        wanted = max(1, int(self._window_batches * self._batch_tokens / (total / len(pairs))))
-        windows = max(1, round(len(pairs) / wanted))
-        return -(-len(pairs) // windows)
+        wanted = max(1, int(self._window_batches * self._batch_tokens / (total / len(order))))
+        windows = max(1, round(len(order) / wanted))
+        return -(-len(order) // windows)
 
 
-def dev_batches(pairs: Rows, *, batch_tokens: int, most: int | None = None) -> Iterator[Batch]:
+def dev_batches(pairs: EncodedPairs, *, batch_tokens: int, most: int | None = None) -> Iterator[Batch]:
     """Every pair once (at most `most`, spread evenly), in order of length: for evaluation, no randomness."""
     chosen = np.arange(len(pairs))
     if most is not None and most < len(pairs):

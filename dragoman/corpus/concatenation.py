@@ -1,19 +1,20 @@
 """Training pairs joined with others, anew in every epoch, so that longer texts are learned than one pair has.
 
 A model that only saw single sentences says little of the second one (Kondo et al. 2021; Nguyen et al. 2021). Knows ids and
-tokenizers, no files and no models. Every pair is still there once in an epoch. Nothing is copied: a row of `JoinedPairs` is
-gathered when its batch is made, so that a corpus may still be larger than memory.
+tokenizers, no files and no models. Every pair is still there once in an epoch. A row of `JoinedPairs` is gathered when its batch
+is made, and a pair takes no more than the byte that tells whether it is joined, so that a corpus may still be larger than memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isqrt
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dragoman.corpus.dataset import LONGEST, EncodedPairs, Ids, Lengths
+from dragoman.corpus.dataset import LONGEST, EncodedPairs, Ids, Lengths, index_type
 from dragoman.corpus.tokenization import Tokenizer
 from dragoman.errors import OptionError
 
@@ -23,6 +24,10 @@ _SAMPLE = 10_000
 """Pairs that tell whether a side has spaces."""
 _CHUNK = 1 << 18
 """Pairs whose lengths are looked at together."""
+_MOST = 16
+"""Pairs in a row at most."""
+_ROUNDS = 4
+"""Times that all rows and columns of an order are shifted."""
 
 
 class Followers(NamedTuple):
@@ -83,42 +88,84 @@ class JoinAnew:
         pairs = self._split(epoch) if self._split else self._pairs
         # Four numbers: others seed the order of the batches and the subwords.
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence((self._seed, epoch, 0, 1))))
-        order: Ids = np.arange(len(pairs), dtype=np.int32 if len(pairs) < 2**31 else np.int64)
-        random.shuffle(order)
-        starts: list[Ids] = []
-        for begin in range(0, len(order), _CHUNK):
-            members = order[begin : begin + _CHUNK]
-            alone = random.random(len(members), np.float32) >= self._share
-            alone[0] = True
-            rows = np.cumsum(alone) - 1
-            tokens = np.maximum.reduce([np.bincount(rows, sizes) for sizes in pairs.lengths(members)])
-            alone |= (tokens > LONGEST)[rows]  # such rows are not joined
-            starts.append((begin + np.flatnonzero(alone)).astype(order.dtype))
-        starts.append(np.array([len(order)], order.dtype))
-        return JoinedPairs(pairs, order, np.concatenate(starts), self._followers)
+        order = RandomOrder(len(pairs), random)
+        alone = np.ones(len(pairs) + _MOST, bool)
+        for begin in range(0, len(pairs), _CHUNK):
+            places = np.arange(begin, min(begin + _CHUNK, len(pairs)))
+            first = random.random(len(places), np.float32) >= self._share
+            first[0] = True
+            starts = np.flatnonzero(first)
+            rows = np.cumsum(first) - 1
+            # Rows that would be too long, with a space between texts, are not joined.
+            tokens = np.maximum.reduce([np.bincount(rows, sizes + 1) for sizes in pairs.lengths(order(places))])
+            first |= (tokens > LONGEST)[rows]
+            first |= (np.arange(len(places)) - starts[rows]) % _MOST == 0
+            alone[places] = first
+        return JoinedPairs(pairs, order, alone, self._followers)
+
+
+class RandomOrder:
+    """Each of so many numbers once, in a random order that takes the memory of their root only.
+
+    A number is a place in a table. Each column is shifted by a number of its own, then each row, again and again: whatever
+    the numbers, no two places become one. The table has a few places more than there are numbers; from one of these the walk
+    goes on until it is back among them.
+    """
+
+    def __init__(self, count: int, random: np.random.Generator) -> None:
+        """`count` numbers, from 0 on."""
+        self._count = count
+        self._width = isqrt(max(count - 1, 0)) + 1
+        self._height = -(-count // self._width)
+        self._shifts = [
+            (random.integers(self._height, size=self._width), random.integers(self._width, size=self._height))
+            for _ in range(_ROUNDS if count else 0)
+        ]
+
+    def __call__(self, places: Ids) -> Ints:
+        """The numbers at some places of the order."""
+        found = self._walked(np.asarray(places, np.int64))
+        while (outside := found >= self._count).any():
+            found[outside] = self._walked(found[outside])
+        return found
+
+    def _walked(self, places: Ints) -> Ints:
+        row, column = np.divmod(places, self._width)
+        for down, right in self._shifts:
+            row = (row + down[column]) % self._height
+            column = (column + right[row]) % self._width
+        return row * self._width + column
 
 
 class JoinedPairs:
-    """The rows of one epoch: pairs alone, and pairs one after the other."""
+    """The rows of one epoch: pairs alone, and pairs one after the other. A row's index is the place of its first pair."""
 
     def __init__(
-        self, pairs: EncodedPairs, order: Ids, starts: Ids, followers: tuple[Followers | None, Followers | None]
+        self,
+        pairs: EncodedPairs,
+        order: RandomOrder,
+        alone: NDArray[np.bool_],
+        followers: tuple[Followers | None, Followers | None],
     ) -> None:
-        """Row i joins the pairs `order[starts[i]]` to `order[starts[i + 1] - 1]`; `followers` of each side, if any."""
-        self._pairs, self._order, self._starts, self._followers = pairs, order, starts, followers
+        """`alone` says of each place in the order whether a row begins there; `followers` of each side, if any."""
+        self._pairs, self._order, self._alone, self._followers = pairs, order, alone, followers
 
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self._starts) - 1
+    def indices(self) -> Ids:
+        """The index of each row."""
+        rows: Ids = np.flatnonzero(self._alone[: len(self._pairs)]).astype(index_type(len(self._pairs)))
+        return rows
 
     def lengths(self, indices: Ids) -> tuple[Lengths, Lengths]:
         """(indices,) each: tokens of the sources and of the targets of some rows."""
         members, firsts = self._members(indices)
+        sizes = self._pairs.lengths(members)
+        if not len(firsts):
+            return sizes
         source, target = (
-            np.add.reduceat(sizes if known is None else sizes + self._extra(side, known, members, firsts), firsts)
-            if len(firsts)
-            else sizes
-            for side, (sizes, known) in enumerate(zip(self._pairs.lengths(members), self._followers, strict=True))
+            np.add.reduceat(
+                sizes[side] if known is None else sizes[side] + self._extra(side, known, members, firsts), firsts
+            )
+            for side, known in enumerate(self._followers)
         )
         return source.astype(np.int32), target.astype(np.int32)
 
@@ -146,11 +193,13 @@ class JoinedPairs:
         return extra
 
     def _members(self, indices: Ids) -> tuple[Ids, Ints]:
-        """The pairs of some rows, one after the other, and the place of each row's first."""
-        begins = np.asarray(self._starts[indices], np.int64)
-        counts = np.asarray(self._starts[np.asarray(indices) + 1], np.int64) - begins
+        """The pairs of some rows, one after the other, and where those of each row begin."""
+        begins = np.asarray(indices, np.int64)
+        counts = 1 + self._alone[begins[:, None] + np.arange(1, _MOST + 1)].argmax(
+            axis=1
+        )  # to where the next row begins
         firsts = np.cumsum(counts) - counts
-        return self._order[np.arange(counts.sum()) + np.repeat(begins - firsts, counts)], firsts
+        return self._order(np.arange(counts.sum()) + np.repeat(begins - firsts, counts)), firsts
 
 
 def check_concatenation(source: Tokenizer, share: float) -> None:

@@ -144,6 +144,10 @@ class EncodedPairs:
         """The target ids of several pairs, one after the other, and their lengths."""
         return self._rows(1, indices)
 
+    def indices(self) -> Ids:
+        """The index of each pair."""
+        return np.arange(len(self), dtype=index_type(len(self)))
+
     def heads(self, side: int, indices: Ids) -> Ids:
         """(indices,): the first token of some sources (side 0) or targets (side 1)."""
         return np.asarray(self._ids[side][self._offsets[side][indices]])
@@ -165,6 +169,11 @@ class EncodedPairs:
         # position in the result -> position in the flat array
         where = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - lengths), lengths)
         return np.asarray(self._ids[side][where]), lengths
+
+
+def index_type(count: int) -> type[np.int32 | np.int64]:
+    """The smaller type that can count so many pairs."""
+    return np.int32 if count < 2**31 else np.int64
 
 
 class _RaggedFile:

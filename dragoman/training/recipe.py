@@ -388,10 +388,7 @@ def _copying(data: DataSummary) -> tuple[bool, str]:
 def _concatenate(data: DataSummary, options: TrainOptions) -> tuple[float, str]:
     """How often a pair follows another one in a row, and why: a target of several sentences must say them all."""
     if data.kind == "text" and data.lengths_agree >= FOLLOWS and not options.minimum_risk:
-        return (
-            0.2,
-            "longer sources have longer targets: some pairs are joined, so that texts of several sentences are learned",
-        )
+        return 0.3, "longer sources have longer targets: some pairs are joined, for texts of several sentences"
     return 0.0, ""
 
 
