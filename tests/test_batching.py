@@ -133,7 +133,7 @@ def test_a_window_holds_about_as_many_batches_as_are_asked_for_and_all_are_about
     pairs = EncodedPairs.of(
         [([4] * lengths[0], [4] * lengths[1])] * count
     )  # ten tokens on the longer side, with `</s>`
-    assert BatchPlan(pairs, batch_tokens=300, seed=1, window_batches=10)._window_size(pairs) == window
+    assert BatchPlan(pairs, batch_tokens=300, seed=1, window_batches=10)._window_size(pairs, pairs.indices()) == window
 
 
 @pytest.mark.parametrize(("longest", "alone"), [(48, True), (44, False)])
