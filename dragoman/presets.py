@@ -45,6 +45,7 @@ _PLAIN: Mapping[str, Any] = {
     "average_decay": 0.0,
     "embedding_rate": 1.0,
     "concatenate": 0.0,
+    "source_noise": 0.0,
 }
 
 PRESETS: Mapping[str, Preset] = {

@@ -234,16 +234,19 @@ def test_reasons_are_those_that_decided(
     assert next(reason.why for reason in reasons if reason.name == name).startswith(why)
 
 
-def test_pairs_are_joined_where_longer_sources_have_longer_targets() -> None:
-    assert recipe(data(lengths_agree=0.8)).concatenate == 0.3
-    assert recipe(data(lengths_agree=0.8), concatenate=0.0).concatenate == 0
-    for other in (
-        recipe(data(lengths_agree=0.3)),  # questions and answers
-        recipe(data(lengths_agree=0.8, kind="symbols")),
-        recipe(data(lengths_agree=0.8), preset="textbook"),
-        recipe(data(lengths_agree=0.8), minimum_risk=0.5),
-    ):
-        assert other.concatenate == 0
+def test_pairs_are_joined_and_sources_typed_in_haste_where_that_is_what_users_give() -> None:
+    def shares(options: dict[str, object] | None = None, **more: object) -> tuple[float, float]:
+        chosen = recipe(data(**{"lengths_agree": 0.8, "polished": 0.9, "same_text": 0.4, **more}), **(options or {}))
+        return chosen.concatenate, chosen.source_noise
+
+    assert shares() == (0.3, 0.15)
+    assert shares({"concatenate": 0.0}) == (0.0, 0.15)
+    assert shares(lengths_agree=0.3) == (0.0, 0.15)  # questions and answers
+    assert shares(polished=0.1) == (0.3, 0.0)
+    assert shares(same_text=0.8) == (0.0, 0.0)  # a text, edited
+    assert shares(kind="symbols") == (0.0, 0.0)
+    assert shares({"preset": "textbook"}) == (0.0, 0.0)
+    assert shares({"minimum_risk": 0.5}) == (0.0, 0.0)
 
 
 def test_the_textbook_model_is_the_textbooks() -> None:
@@ -272,6 +275,7 @@ CONTRADICTIONS: list[tuple[dict[str, object], str]] = [
     ({"attention_inside": True, "input_feeding": True}, "exclude each other"),
     ({"r_drop": 1.0, "scheduled_sampling": 0.5}, "`r_drop` and `scheduled_sampling` exclude each other"),
     ({"concatenate": 0.2, "minimum_risk": 0.5}, "`concatenate` and `minimum_risk` exclude each other"),
+    ({"source_noise": 0.2, "minimum_risk": 0.5}, "`source_noise` and `minimum_risk` exclude each other"),
     ({"hidden_size": 33, "bidirectional": True}, "`hidden_size` must be even"),
     ({"attention": "multihead", "attention_heads": 5, "hidden_size": 64}, "`attention_heads` must divide"),
     ({"preset": "defautl"}, 'there is no preset "defautl"; did you mean "default"'),

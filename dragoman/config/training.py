@@ -364,9 +364,18 @@ class TrainOptions(ReadOptions, MachineOptions):
         float | None,
         option(
             "Training",
-            description="Probability that a training pair is joined to the one before it, anew in every epoch, so that texts of several sentences are learned (Kondo et al. 2021). Default: 0.3 for text whose longer sources have longer targets, otherwise 0.",
+            description="Probability that a training pair is joined to the one before it, anew in every epoch, so that texts of several sentences are learned (Kondo et al. 2021). Default: 0.3 for translations, otherwise 0.",
             ge=0,
             le=0.9,
+        ),
+    ] = None
+    source_noise: Annotated[
+        float | None,
+        option(
+            "Training",
+            description="Probability that a training source is written as people type, anew in every epoch: in lower case, without its last punctuation or any (Belinkov and Bisk 2018). Default: 0.15 for text with capitals or full stops, otherwise 0.",
+            ge=0,
+            le=1,
         ),
     ] = None
     r_drop: Annotated[

@@ -3,7 +3,7 @@
 Knows ids and lengths, no text and no torch. One epoch: shuffle all pairs; sort windows of the shuffled order by target and
 source length, equal lengths staying shuffled; cut into batches whose padded sides hold at most `batch_tokens`; shuffle
 the batches. So a run that is resumed needs only (epoch, position) to go on as if it had never stopped. Pairs may be others in
-every epoch (`subword_dropout`, `concatenate`), as long as they too are a function of the epoch alone.
+every epoch (`subword_dropout`, `concatenate`, `source_noise`), as long as they too are a function of the epoch alone.
 """
 
 from __future__ import annotations

@@ -148,10 +148,6 @@ class EncodedPairs:
         """The index of each pair."""
         return np.arange(len(self), dtype=index_type(len(self)))
 
-    def heads(self, side: int, indices: Ids) -> Ids:
-        """(indices,): the first token of some sources (side 0) or targets (side 1)."""
-        return np.asarray(self._ids[side][self._offsets[side][indices]])
-
     def _row(self, side: int, index: int) -> Ids:
         if not 0 <= index < len(self):
             raise IndexError(f"pair {index} of {len(self)}")

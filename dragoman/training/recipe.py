@@ -36,6 +36,9 @@ batches do not take long either, and teach more in as many passes (benchmarks/re
 FOLLOWS = 0.5
 """From here on lengths agree (translations have 0.76 to 0.93, questions and answers -0.02 to 0.26)."""
 
+SAME_TEXT = 0.75
+"""From here on both sides are one text, edited, where characters count (benchmarks/recipes: eng-fra.md)."""
+
 FEW = 8
 """Passes over the data in which nothing can be learned by heart that should not (benchmarks/recipes: eng-fra.md, symbols.md)."""
 
@@ -64,6 +67,10 @@ class DataSummary:
     """Mean tokens of the longer side of a pair, the target with its `</s>`: what fills a batch; None: those of the target."""
     lengths_agree: float = 0.0
     """Correlation of the logarithms of the sources' and the targets' lengths: near 1 where a target says what its source says."""
+    same_text: float = 0.0
+    """Share of the characters of both sides that are the same, in the same order."""
+    polished: float = 0.0
+    """Share of the sources that have punctuation at their end, or a capital letter; 0 for several columns."""
     copied_share: float = 0.0
     """Share of the target tokens that stand in their source too."""
     commands: bool = False
@@ -138,6 +145,7 @@ class Recipe:
     subword_dropout: float = 0.0
     embedding_rate: float = 1.0
     concatenate: float = 0.0
+    source_noise: float = 0.0
 
     def model_arguments(self) -> dict[str, Any]:
         """Keyword arguments of `Seq2Seq`, vocabularies apart."""
@@ -347,7 +355,7 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
             if data.source_vector_size or data.target_vector_size
             else (embeddings, faster)
         ),
-        "concatenate": _concatenate(data, options),
+        **_changes(data, options),
     }
 
 
@@ -385,11 +393,15 @@ def _copying(data: DataSummary) -> tuple[bool, str]:
     return False, ""
 
 
-def _concatenate(data: DataSummary, options: TrainOptions) -> tuple[float, str]:
-    """How often a pair follows another one in a row, and why: a target of several sentences must say them all."""
-    if data.kind == "text" and data.lengths_agree >= FOLLOWS and not options.minimum_risk:
-        return 0.3, "longer sources have longer targets: some pairs are joined, for texts of several sentences"
-    return 0.0, ""
+def _changes(data: DataSummary, options: TrainOptions) -> dict[str, tuple[float, str]]:
+    """How often pairs are joined and sources are written in haste, and why."""
+    joined, noise = (0.0, ""), (0.0, "")
+    if data.kind == "text" and data.same_text < SAME_TEXT and not options.minimum_risk:
+        if data.lengths_agree >= FOLLOWS:
+            joined = 0.3, "a translation says all of its source: some pairs are joined, for texts of several sentences"
+        if data.polished >= 0.5:
+            noise = 0.15, "sources have capitals and full stops, which are not always typed"
+    return {"concatenate": joined, "source_noise": noise}
 
 
 def _as_in_bfloat16(data: DataSummary) -> float | None:
@@ -423,10 +435,11 @@ def _check(values: dict[str, Any], data: DataSummary) -> None:
         raise OptionError("`r_drop` compares two passes with dropout, but `dropout` and `word_dropout` are 0")
     if values["r_drop"] and values["scheduled_sampling"]:  # it would compare what is said after different words
         raise OptionError("`r_drop` and `scheduled_sampling` exclude each other; choose one")
-    if values["concatenate"] and values["minimum_risk"]:
-        raise OptionError(
-            "`concatenate` and `minimum_risk` exclude each other: the references are those of single pairs"
-        )
+    for name in ("concatenate", "source_noise"):
+        if values[name] and values["minimum_risk"]:
+            raise OptionError(
+                f"`{name}` and `minimum_risk` exclude each other: references are those of unchanged pairs"
+            )
     for name in ("scheduled_sampling", "minimum_risk"):
         if values["bptt"] and values[name]:
             raise OptionError(f"`bptt` and `{name}` exclude each other; choose one")

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from dragoman.config import MachineOptions, SearchOptions, TrainOptions
+from dragoman.corpus.augmentation import Augmented
 from dragoman.corpus.batching import BatchPlan, Rows
-from dragoman.corpus.concatenation import JoinAnew
 from dragoman.corpus.subword_dropout import SplitAnew
 from dragoman.corpus.tokenization import Tokenizer
 from dragoman.errors import Interrupted, OptionError, ProcessError, StorageError, counted
@@ -282,8 +282,9 @@ def _batch_plan(prepared: Prepared, recipe: Recipe) -> BatchPlan:
     pairs, sides, seed = prepared.train, (prepared.source_tokenizer, prepared.target_tokenizer), recipe.seed
     split = SplitAnew(pairs, *sides, share=recipe.subword_dropout, seed=seed) if recipe.subword_dropout else None
     rows: Rows | Callable[[int], Rows] = split or pairs
-    if recipe.concatenate:
-        rows = JoinAnew(pairs, *sides, share=recipe.concatenate, seed=seed, split=split)
+    if recipe.concatenate or recipe.source_noise:
+        joined, noise = recipe.concatenate, recipe.source_noise
+        rows = Augmented(pairs, *sides, concatenate=joined, source_noise=noise, seed=seed, split=split)
     return BatchPlan(rows, batch_tokens=recipe.batch_tokens, seed=seed)
 
 

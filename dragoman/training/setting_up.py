@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from rapidfuzz.distance import Indel
 
 import dragoman
 from dragoman.config import TrainOptions
-from dragoman.corpus.concatenation import check_concatenation
+from dragoman.corpus.augmentation import HASTY, check_augmentation
 from dragoman.corpus.subword_dropout import check_subword_dropout
 from dragoman.corpus.tokenization import SPECIAL_TOKENS
 from dragoman.corpus.vectors import read_vector_words
@@ -33,6 +34,8 @@ from dragoman.training.recipe import DataSummary, Recipe, choose
 
 LENGTHS_SAMPLE = 20_000
 """Pairs whose lengths are compared at most."""
+TEXTS_SAMPLE = 500
+"""Texts that are compared at most."""
 MOST_WORDS = 300
 """Different words that the commands of a formal language have at most, special tokens included,"""
 LETTERS = 3
@@ -66,7 +69,7 @@ def set_up(
             "are one table"
         )
     check_subword_dropout(prepared.source_tokenizer, prepared.target_tokenizer, recipe.subword_dropout)
-    check_concatenation(prepared.source_tokenizer, recipe.concatenate)
+    check_augmentation(prepared.source_tokenizer, concatenate=recipe.concatenate, source_noise=recipe.source_noise)
     for reason in reasons:
         listener(Note(f"{reason.name} = {reason.value}: {reason.why}"))
     architecture = recipe.model_arguments() | {
@@ -108,6 +111,8 @@ def _summary(
         target_words=float(np.mean([len(target.split()) for _, target in prepared.dev_part.pairs()])),
         longer_tokens=float(np.mean(np.maximum(prepared.train.source_lengths, prepared.train.target_lengths + 1))),
         lengths_agree=_lengths_agree(prepared),
+        same_text=_same_text(prepared),
+        polished=_polished(prepared),
         copied_share=_copied_share(prepared),
         commands=_are_commands(prepared),
         with_features="features" in prepared.source_tokenizer.methods,
@@ -128,6 +133,20 @@ def _lengths_agree(prepared: Prepared) -> float:
     if source.std() == 0 or target.std() == 0:
         return 0.0
     return float(np.corrcoef(source, target)[0, 1])
+
+
+def _same_text(prepared: Prepared) -> float:
+    """The share of the characters of both sides that are the same, in the same order, in the mean."""
+    pairs = prepared.dev_part.first(TEXTS_SAMPLE).pairs()
+    return float(np.mean([Indel.normalized_similarity(a.lower(), b.lower()) for a, b in pairs]))
+
+
+def _polished(prepared: Prepared) -> float:
+    """The share of the sources that have punctuation at their end, or a capital letter."""
+    if len(prepared.source_tokenizer.methods) > 1:
+        return 0.0
+    sources = prepared.dev_part.first(TEXTS_SAMPLE).sources
+    return float(np.mean([any(hasty(source) != source for hasty in HASTY[:2]) for source in sources]))
 
 
 def _are_commands(prepared: Prepared) -> bool:

@@ -16,9 +16,9 @@ from test_tokenization import METHODS, PLAIN, TEXTS
 
 import dragoman
 from dragoman.config import TokenizerMethod, TrainOptions
-from dragoman.corpus import concatenation
+from dragoman.corpus import augmentation
+from dragoman.corpus.augmentation import Augmented, AugmentedPairs, RandomOrder, check_augmentation
 from dragoman.corpus.batching import BatchPlan
-from dragoman.corpus.concatenation import JoinAnew, JoinedPairs, RandomOrder, check_concatenation
 from dragoman.corpus.dataset import LONGEST, EncodedPairs
 from dragoman.corpus.subword_dropout import SplitAnew
 from dragoman.corpus.tokenization import Tokenizer
@@ -41,7 +41,21 @@ def encoded(texts: list[str], tokenizer: Tokenizer) -> EncodedPairs:
     return EncodedPairs.of((ids, ids) for ids in tokenizer.encode_batch(texts))
 
 
-def rows(joined: JoinedPairs) -> list[tuple[list[int], list[int]]]:
+def augmented(
+    pairs: EncodedPairs,
+    source: Tokenizer,
+    target: Tokenizer,
+    *,
+    concatenate: float = 0.0,
+    source_noise: float = 0.0,
+    seed: int = 1,
+    split: SplitAnew | None = None,
+) -> Augmented:
+    """Pairs that are only joined, or only typed in haste."""
+    return Augmented(pairs, source, target, concatenate=concatenate, source_noise=source_noise, seed=seed, split=split)
+
+
+def rows(joined: AugmentedPairs) -> list[tuple[list[int], list[int]]]:
     """The ids of every row; its lengths are those that `lengths` tells."""
     every = joined.indices()
     sides = []
@@ -60,7 +74,7 @@ def test_every_pair_is_there_once_whole_and_with_its_own_target(
     data: list[tuple[list[int], list[int]]], share: float, seed: int, epoch: int
 ) -> None:
     marked = [([4 + i, *source[:3]], [4 + i, *target]) for i, (source, target) in enumerate(data)]
-    joined = JoinAnew(EncodedPairs.of(marked), numbers(), numbers(), share=share, seed=seed)(epoch)
+    joined = augmented(EncodedPairs.of(marked), numbers(), numbers(), concatenate=share, seed=seed)(epoch)
     left = list(marked)
     for source, target in rows(joined):
         while source:  # cut one pair after the other off the row
@@ -78,7 +92,7 @@ def test_every_pair_is_there_once_whole_and_with_its_own_target(
 def test_spaced_texts_are_joined_by_a_space(method: TokenizerMethod) -> None:
     tokenizer = PLAIN[method]
     texts = ["Go home. I don't know!", "Who's there (3,PL)?"] * 20
-    joined = rows(JoinAnew(encoded(texts, tokenizer), tokenizer, tokenizer, share=0.5, seed=1)(0))
+    joined = rows(augmented(encoded(texts, tokenizer), tokenizer, tokenizer, concatenate=0.5, seed=1)(0))
     assert len(joined) < len(texts)
     said = [tokenizer.decode(source) for source, _ in joined]
     alone = {tokenizer.decode(tokenizer.encode(text)) for text in texts}
@@ -95,7 +109,7 @@ def test_spaced_texts_are_joined_by_a_space(method: TokenizerMethod) -> None:
 @pytest.mark.parametrize("method", JAPANESE)
 def test_texts_without_spaces_are_joined_without_one(method: str) -> None:
     tokenizer = JAPANESE[method]
-    joined = rows(JoinAnew(encoded(UNSPACED * 10, tokenizer), tokenizer, tokenizer, share=0.5, seed=1)(0))
+    joined = rows(augmented(encoded(UNSPACED * 10, tokenizer), tokenizer, tokenizer, concatenate=0.5, seed=1)(0))
     assert len(joined) < 40
     whole = "".join(tokenizer.decode(source) for source, _ in joined)
     if method == "word":  # a whole text is one word, which is not known without its space
@@ -108,7 +122,7 @@ def test_each_side_is_joined_in_its_own_way() -> None:
     english, japanese = PLAIN["bpe"], JAPANESE["bpe"]
     texts = [SPACED[i % len(SPACED)] for i in range(len(UNSPACED))]
     pairs = EncodedPairs.of(zip(english.encode_batch(texts * 5), japanese.encode_batch(UNSPACED * 5), strict=True))
-    for source, target in rows(JoinAnew(pairs, english, japanese, share=0.6, seed=1)(0)):
+    for source, target in rows(augmented(pairs, english, japanese, concatenate=0.6, seed=1)(0)):
         said, meant = english.decode(source), japanese.decode(target)
         while meant:
             one, other = next(
@@ -119,11 +133,13 @@ def test_each_side_is_joined_in_its_own_way() -> None:
 
 
 def test_rows_are_a_function_of_seed_and_epoch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(concatenation, "_CHUNK", 700)  # several chunks, the last one not full
+    monkeypatch.setattr(augmentation, "_CHUNK", 700)  # several chunks, the last one not full
     pairs = many()
 
     def plan(seed: int = 1) -> BatchPlan:
-        return BatchPlan(JoinAnew(pairs, numbers(), numbers(), share=0.3, seed=seed), batch_tokens=300, seed=seed)
+        return BatchPlan(
+            augmented(pairs, numbers(), numbers(), concatenate=0.3, seed=seed), batch_tokens=300, seed=seed
+        )
 
     batches = list(plan().epoch(3))
     assert all(len(batch) == 1 or max(batch.source_ids.size, batch.target_output.size) <= 300 for batch in batches)
@@ -135,7 +151,7 @@ def test_rows_are_a_function_of_seed_and_epoch_alone(monkeypatch: pytest.MonkeyP
     ]
     assert min(longest) > 1.5 * pairs.target_lengths.max()
     orders = [
-        rows(JoinAnew(pairs, numbers(), numbers(), share=0.3, seed=seed)(epoch))
+        rows(augmented(pairs, numbers(), numbers(), concatenate=0.3, seed=seed)(epoch))
         for seed, epoch in ((1, 3), (1, 4), (2, 3))
     ]
     assert all(one != other for one, other in pairwise([*orders, orders[0]]))
@@ -143,7 +159,7 @@ def test_rows_are_a_function_of_seed_and_epoch_alone(monkeypatch: pytest.MonkeyP
 
 def test_a_pair_follows_another_one_with_the_probability_asked_for() -> None:
     pairs = EncodedPairs.of([([5], [6])] * 20_000)
-    joined = JoinAnew(pairs, numbers(), numbers(), share=0.2, seed=1)(0)
+    joined = augmented(pairs, numbers(), numbers(), concatenate=0.2, seed=1)(0)
     sizes = joined.lengths(joined.indices())[0]
     assert abs(sizes.mean() - 1 / 0.8) < 0.02
     counts = np.bincount(sizes)[1:4] / len(sizes)
@@ -152,7 +168,7 @@ def test_a_pair_follows_another_one_with_the_probability_asked_for() -> None:
 
 def test_a_row_gets_no_longer_than_what_is_learned_from() -> None:
     long, short = ([4] * 700, [5] * 10), ([6] * 10, [7] * 10)
-    joined = JoinAnew(EncodedPairs.of([long, short] * 50), numbers(), numbers(), share=0.5, seed=1)(0)
+    joined = augmented(EncodedPairs.of([long, short] * 50), numbers(), numbers(), concatenate=0.5, seed=1)(0)
     found = rows(joined)
     assert max(len(source) for source, _ in found) <= LONGEST
     assert any(len(source) > 700 for source, _ in found)
@@ -160,9 +176,9 @@ def test_a_row_gets_no_longer_than_what_is_learned_from() -> None:
 
 
 def test_a_row_has_at_most_so_many_pairs() -> None:
-    joined = JoinAnew(EncodedPairs.of([([5], [6])] * 2_000), numbers(), numbers(), share=0.9, seed=1)(0)
+    joined = augmented(EncodedPairs.of([([5], [6])] * 2_000), numbers(), numbers(), concatenate=0.9, seed=1)(0)
     sizes = joined.lengths(joined.indices())[0]
-    assert (sizes.max(), sizes.sum()) == (concatenation._MOST, 2_000)
+    assert (sizes.max(), sizes.sum()) == (augmentation._MOST, 2_000)
 
 
 @given(count=st.integers(0, 3_000), seed=st.integers(0, 2**31 - 1))
@@ -188,7 +204,7 @@ def test_texts_that_are_split_anew_are_joined_as_they_then_are() -> None:
     tokenizer = PLAIN["bpe"]
     pairs = encoded(SPACED * 10, tokenizer)
     split = SplitAnew(pairs, tokenizer, tokenizer, share=0.5, seed=1)
-    joined = JoinAnew(pairs, tokenizer, tokenizer, share=0.3, seed=1, split=split)
+    joined = augmented(pairs, tokenizer, tokenizer, concatenate=0.3, seed=1, split=split)
     ids = [source for source, _ in rows(joined(0))]
     assert sum(map(len, ids)) > pairs.source_lengths.sum()
     assert len(" ".join(tokenizer.decode(row) for row in ids)) == len(" ".join(SPACED * 10))
@@ -218,10 +234,11 @@ def test_training_sees_it_and_nothing_else_does(tmp_path: Path) -> None:
 
 
 def test_sources_of_several_columns_are_an_error_before_anything_is_written(tmp_path: Path) -> None:
-    check_concatenation(PLAIN["bpe"], 0.2)
+    check_augmentation(PLAIN["bpe"], concatenate=0.2, source_noise=0.2)
     rows = [(f"walk\tV;{i}", f"walked {i}") for i in range(40)]
-    with pytest.raises(OptionError, match="`concatenate` needs sources of one column, but they have 2"):
-        dragoman.train(rows, out=tmp_path / "m", options=options(tokenizer=None, concatenate=0.1))
+    for name in ("concatenate", "source_noise"):
+        with pytest.raises(OptionError, match=f"`{name}` needs sources of one column, but they have 2"):
+            dragoman.train(rows, out=tmp_path / "m", options=options(tokenizer=None, **{name: 0.1}))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,12 +1,14 @@
-"""Training pairs joined with others, anew in every epoch, so that longer texts are learned than one pair has.
+"""Training pairs as they differ from epoch to epoch: joined with others, and with sources as people type them.
 
-A model that only saw single sentences says little of the second one (Kondo et al. 2021; Nguyen et al. 2021). Knows ids and
-tokenizers, no files and no models. Every pair is still there once in an epoch. A row of `JoinedPairs` is gathered when its batch
-is made, and a pair takes no more than the byte that tells whether it is joined, so that a corpus may still be larger than memory.
+A model that only saw single sentences says little of the second one (Kondo et al. 2021), and one that only saw edited text is lost
+without a full stop (Belinkov and Bisk 2018). Knows ids and tokenizers, no files and no models. Every pair is there once in an
+epoch. A row is gathered when its batch is made, and a pair takes no more than the byte that tells what is done to it, so that a corpus
+may still be larger than memory.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from math import isqrt
 from typing import NamedTuple
@@ -15,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragoman.corpus.dataset import LONGEST, EncodedPairs, Ids, Lengths, index_type
-from dragoman.corpus.tokenization import Tokenizer
+from dragoman.corpus.tokenization import UNK, Tokenizer
 from dragoman.errors import OptionError
 
 Ints = NDArray[np.int64]
@@ -24,10 +26,43 @@ _SAMPLE = 10_000
 """Pairs that tell whether a side has spaces."""
 _CHUNK = 1 << 18
 """Pairs whose lengths are looked at together."""
+_BLOCK = 1 << 14
+"""Rows that are gathered together to know their lengths."""
 _MOST = 16
 """Pairs in a row at most."""
 _ROUNDS = 4
 """Times that all rows and columns of an order are shifted."""
+_APOSTROPHES = str.maketrans("'\u2019", "\u2019'")
+
+
+def without_end(text: str) -> str:
+    """Without the punctuation at its end: `Go home.` -> `Go home`."""
+    end = len(text)
+    while end and (text[end - 1].isspace() or _is_punctuation(text[end - 1])):
+        end -= 1
+    return text[:end]
+
+
+def unpunctuated(text: str) -> str:
+    """Without punctuation: `I'm here, too.` -> `Im here too`."""
+    gap = " " if " " in text else ""
+    kept = (c if not _is_punctuation(c) else "" if c in "'\u2019" else gap for c in text)
+    return " ".join("".join(kept).split())
+
+
+def other_apostrophes(text: str) -> str:
+    """Straight apostrophes for curly ones, and the other way round."""
+    return text.translate(_APOSTROPHES)
+
+
+HASTY: tuple[Callable[[str], str], ...] = (
+    without_end,
+    str.lower,
+    lambda text: without_end(text.lower()),
+    lambda text: unpunctuated(text.lower()),
+    other_apostrophes,
+)
+"""What people do to a text that they type, each as often as the others."""
 
 
 class Followers(NamedTuple):
@@ -60,8 +95,8 @@ class Followers(NamedTuple):
         return new, lengths
 
 
-class JoinAnew:
-    """Encoded pairs of which some are joined, others in every epoch; a function of seed and epoch alone."""
+class Augmented:
+    """Encoded pairs of which some are joined and some are typed in haste, others in every epoch: a function of seed and epoch."""
 
     def __init__(
         self,
@@ -69,30 +104,32 @@ class JoinAnew:
         source: Tokenizer,
         target: Tokenizer,
         *,
-        share: float,
+        concatenate: float,
+        source_noise: float,
         seed: int,
         split: Callable[[int], EncodedPairs] | None = None,
     ) -> None:
-        """A pair follows another one with probability `share`, so that a row has 1 / (1 - `share`) of them in the mean.
+        """A pair follows another one with probability `concatenate`, so that a row has 1 / (1 - it) pairs in the mean.
 
-        `split` gives the pairs of an epoch, in the same order; without it they are `pairs` in every one.
+        A source is changed by one of `HASTY` with probability `source_noise`. `split` gives the pairs of an epoch, in the same
+        order; without it they are `pairs` in every one.
         """
-        check_concatenation(source, share)
-        self._pairs, self._split = pairs, split
-        self._share, self._seed = share, seed
+        check_augmentation(source, concatenate=concatenate, source_noise=source_noise)
+        self._pairs, self._split, self._source = pairs, split, source
+        self._concatenate, self._noise, self._seed = concatenate, source_noise, seed
         sample = np.unique(np.linspace(0, len(pairs) - 1, _SAMPLE).astype(np.int64))
         self._followers = (followers(source, *pairs.sources(sample)), followers(target, *pairs.targets(sample)))
 
-    def __call__(self, epoch: int) -> JoinedPairs:
+    def __call__(self, epoch: int) -> AugmentedPairs:
         """The rows of an epoch."""
         pairs = self._split(epoch) if self._split else self._pairs
         # Four numbers: others seed the order of the batches and the subwords.
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence((self._seed, epoch, 0, 1))))
         order = RandomOrder(len(pairs), random)
-        alone = np.ones(len(pairs) + _MOST, bool)
+        marks = np.ones(len(pairs) + _MOST, np.uint8)
         for begin in range(0, len(pairs), _CHUNK):
             places = np.arange(begin, min(begin + _CHUNK, len(pairs)))
-            first = random.random(len(places), np.float32) >= self._share
+            first = random.random(len(places), np.float32) >= self._concatenate
             first[0] = True
             starts = np.flatnonzero(first)
             rows = np.cumsum(first) - 1
@@ -100,8 +137,10 @@ class JoinAnew:
             tokens = np.maximum.reduce([np.bincount(rows, sizes + 1) for sizes in pairs.lengths(order(places))])
             first |= (tokens > LONGEST)[rows]
             first |= (np.arange(len(places)) - starts[rows]) % _MOST == 0
-            alone[places] = first
-        return JoinedPairs(pairs, order, alone, self._followers)
+            noisy = random.random(len(places), np.float32) < self._noise
+            kinds = random.integers(1, len(HASTY) + 1, len(places), np.uint8) * noisy
+            marks[places] = first + 2 * kinds
+        return AugmentedPairs(pairs, order, marks, self._source, self._followers)
 
 
 class RandomOrder:
@@ -137,75 +176,80 @@ class RandomOrder:
         return row * self._width + column
 
 
-class JoinedPairs:
+class AugmentedPairs:
     """The rows of one epoch: pairs alone, and pairs one after the other. A row's index is the place of its first pair."""
 
     def __init__(
         self,
         pairs: EncodedPairs,
         order: RandomOrder,
-        alone: NDArray[np.bool_],
+        marks: NDArray[np.uint8],
+        source: Tokenizer,
         followers: tuple[Followers | None, Followers | None],
     ) -> None:
-        """`alone` says of each place in the order whether a row begins there; `followers` of each side, if any."""
-        self._pairs, self._order, self._alone, self._followers = pairs, order, alone, followers
+        """`marks` has for each place in the order 1 if a row begins there, and twice the number of what is done to its source."""
+        self._pairs, self._order, self._marks = pairs, order, marks
+        self._source, self._followers = source, followers
 
     def indices(self) -> Ids:
         """The index of each row."""
-        rows: Ids = np.flatnonzero(self._alone[: len(self._pairs)]).astype(index_type(len(self._pairs)))
+        rows: Ids = np.flatnonzero(self._marks[: len(self._pairs)] & 1).astype(index_type(len(self._pairs)))
         return rows
 
     def lengths(self, indices: Ids) -> tuple[Lengths, Lengths]:
         """(indices,) each: tokens of the sources and of the targets of some rows."""
-        members, firsts = self._members(indices)
-        sizes = self._pairs.lengths(members)
-        if not len(firsts):
-            return sizes
-        source, target = (
-            np.add.reduceat(
-                sizes[side] if known is None else sizes[side] + self._extra(side, known, members, firsts), firsts
-            )
-            for side, known in enumerate(self._followers)
-        )
-        return source.astype(np.int32), target.astype(np.int32)
+        found = [np.zeros((2, 0), np.int32)]
+        for start in range(0, len(indices), _BLOCK):
+            rows = indices[start : start + _BLOCK]
+            found.append(np.array([self.sources(rows)[1], self.targets(rows)[1]], np.int32))
+        source, target = np.concatenate(found, axis=1)
+        return source, target
 
     def sources(self, indices: Ids) -> tuple[Ids, Ints]:
         """The source ids of several rows, one after the other, and their lengths."""
-        return self._rows(0, indices)
+        places, firsts = self._places(indices)
+        flat, lengths = self._pairs.sources(self._order(places))
+        return self._joined(0, *self._hasty(flat, lengths, self._marks[places] >> 1), firsts)
 
     def targets(self, indices: Ids) -> tuple[Ids, Ints]:
         """The target ids of several rows, one after the other, and their lengths."""
-        return self._rows(1, indices)
+        places, firsts = self._places(indices)
+        return self._joined(1, *self._pairs.targets(self._order(places)), firsts)
 
-    def _rows(self, side: int, indices: Ids) -> tuple[Ids, Ints]:
-        members, firsts = self._members(indices)
-        flat, lengths = (self._pairs.sources, self._pairs.targets)[side](members)
+    def _places(self, indices: Ids) -> tuple[Ints, Ints]:
+        """The places of all pairs of some rows, one after the other, and where those of each row begin."""
+        begins = np.asarray(indices, np.int64)
+        following = self._marks[begins[:, None] + np.arange(1, _MOST + 1)] & 1  # up to where the next row begins
+        counts = 1 + following.argmax(axis=1)
+        firsts = np.cumsum(counts) - counts
+        return np.arange(counts.sum()) + np.repeat(begins - firsts, counts), firsts
+
+    def _joined(self, side: int, flat: Ids, lengths: Ints, firsts: Ints) -> tuple[Ids, Ints]:
         known = self._followers[side]
         if known is not None:
-            flat, lengths = known.apply(flat, lengths, _all_but(firsts, len(members)))
+            follow = np.ones(len(lengths), bool)
+            follow[firsts] = False
+            flat, lengths = known.apply(flat, lengths, follow)
         return flat, np.add.reduceat(lengths, firsts) if len(firsts) else lengths
 
-    def _extra(self, side: int, known: Followers, members: Ids, firsts: Ints) -> Ints:
-        """(members,): by how many tokens each text grows."""
-        follow = _all_but(firsts, len(members))
-        extra = np.zeros(len(members), np.int64)
-        extra[follow] = known.extra(self._pairs.heads(side, members[follow]).astype(np.int64))
-        return extra
-
-    def _members(self, indices: Ids) -> tuple[Ids, Ints]:
-        """The pairs of some rows, one after the other, and where those of each row begin."""
-        begins = np.asarray(indices, np.int64)
-        counts = 1 + self._alone[begins[:, None] + np.arange(1, _MOST + 1)].argmax(
-            axis=1
-        )  # to where the next row begins
-        firsts = np.cumsum(counts) - counts
-        return self._order(np.arange(counts.sum()) + np.repeat(begins - firsts, counts)), firsts
+    def _hasty(self, flat: Ids, lengths: Ints, kinds: Ids) -> tuple[Ids, Ints]:
+        """Sources, (tokens,) and (texts,), changed in the way that `kinds`, (texts,), says; 0 and unknown tokens: as they are."""
+        if not kinds.any():
+            return flat, lengths
+        rows = np.split(flat, np.cumsum(lengths)[:-1])
+        changed = [row for row in np.flatnonzero(kinds).tolist() if UNK not in rows[row]]
+        texts = [HASTY[kinds[row] - 1](self._source.decode(rows[row].tolist())) for row in changed]
+        for row, ids in zip(changed, self._source.encode_batch(texts), strict=True):
+            if ids:
+                rows[row] = np.array(ids, flat.dtype)
+        return np.concatenate(rows), np.array([len(row) for row in rows])
 
 
-def check_concatenation(source: Tokenizer, share: float) -> None:
-    """Raise `OptionError` if pairs are to be joined whose sources have several columns."""
-    if share and len(source.methods) > 1:
-        raise OptionError(f"`concatenate` needs sources of one column, but they have {len(source.methods)}")
+def check_augmentation(source: Tokenizer, *, concatenate: float, source_noise: float) -> None:
+    """Raise `OptionError` if pairs are to be changed whose sources have several columns."""
+    for name, share in (("concatenate", concatenate), ("source_noise", source_noise)):
+        if share and len(source.methods) > 1:
+            raise OptionError(f"`{name}` needs sources of one column, but they have {len(source.methods)}")
 
 
 def followers(tokenizer: Tokenizer, flat: Ids, lengths: Ints) -> Followers | None:
@@ -225,7 +269,5 @@ def followers(tokenizer: Tokenizer, flat: Ids, lengths: Ints) -> Followers | Non
     return Followers(np.array([i for ids in following for i in ids], flat.dtype), starts)
 
 
-def _all_but(firsts: Ints, count: int) -> NDArray[np.bool_]:
-    follow = np.ones(count, bool)
-    follow[firsts] = False
-    return follow
+def _is_punctuation(character: str) -> bool:
+    return unicodedata.category(character).startswith("P")
