@@ -1,4 +1,4 @@
-"""Laws of joined training pairs: every pair once, texts that read as one, the same rows whenever they are made."""
+"""Laws of changed training pairs: every pair once, texts that read as one or as typed, the same rows whenever they are made."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from test_tokenization import METHODS, PLAIN, TEXTS
 import dragoman
 from dragoman.config import TokenizerMethod, TrainOptions
 from dragoman.corpus import augmentation
-from dragoman.corpus.augmentation import Augmented, AugmentedPairs, RandomOrder, check_augmentation
+from dragoman.corpus.augmentation import HASTY, Augmented, AugmentedPairs, RandomOrder, check_augmentation
 from dragoman.corpus.batching import BatchPlan
 from dragoman.corpus.dataset import LONGEST, EncodedPairs
 from dragoman.corpus.subword_dropout import SplitAnew
-from dragoman.corpus.tokenization import Tokenizer
+from dragoman.corpus.tokenization import UNK, Tokenizer
 from dragoman.corpus.tokenizer_learning import learn
 from dragoman.errors import OptionError
 from dragoman.training.verifying import verify_resume
@@ -210,6 +210,76 @@ def test_texts_that_are_split_anew_are_joined_as_they_then_are() -> None:
     assert len(" ".join(tokenizer.decode(row) for row in ids)) == len(" ".join(SPACED * 10))
 
 
+@pytest.mark.parametrize(
+    ("text", "typed"),
+    [
+        (
+            "Go home. I don't know!",
+            {
+                "Go home. I don't know",
+                "go home. i don't know!",
+                "go home. i don't know",
+                "go home i dont know",
+                "Go home. I don\u2019t know!",
+            },
+        ),
+        (
+            "He said, \u201cYes.\u201d",
+            {
+                "He said, \u201cYes",
+                "he said, \u201cyes.\u201d",
+                "he said, \u201cyes",
+                "he said yes",
+                "He said, \u201cYes.\u201d",
+            },
+        ),
+        ("目をつぶって。ほら。", {"目をつぶって。ほら", "目をつぶって。ほら。", "目をつぶってほら"}),
+        ("...", {"", "..."}),
+    ],
+)
+def test_what_haste_does_to_a_text(text: str, typed: set[str]) -> None:
+    assert {hasty(text) for hasty in HASTY} == typed
+
+
+@pytest.mark.parametrize("method", ["word", "char", "bpe", "unigram"])
+def test_sources_are_typed_in_haste_and_targets_stay(method: TokenizerMethod) -> None:
+    typed = [hasty(text) for text in SPACED for hasty in HASTY]
+    tokenizer = Tokenizer([learn(SPACED + typed, method=method)])
+    pairs = encoded(SPACED * 30, tokenizer)
+    found = rows(augmented(pairs, tokenizer, tokenizer, source_noise=1.0)(0))
+    assert sorted(target for _, target in found) == sorted(pairs.target(i).tolist() for i in range(len(pairs)))
+    for source, target in found:
+        text = tokenizer.decode(target)
+        assert source in [tokenizer.encode(hasty(text)) or target for hasty in HASTY]
+    for text in SPACED:  # in every way
+        ways = {tokenizer.decode(source) for source, target in found if tokenizer.decode(target) == text}
+        assert ways == {tokenizer.decode(tokenizer.encode(hasty(text))) for hasty in HASTY}
+
+
+def test_a_source_is_changed_with_the_probability_asked_for() -> None:
+    tokenizer = PLAIN["bpe"]
+    pairs = encoded(["Go home. I don't know!"] * 20_000, tokenizer)
+    found = rows(augmented(pairs, tokenizer, tokenizer, source_noise=0.2)(0))
+    assert abs(sum(source != target for source, target in found) / len(found) - 0.2) < 0.01
+
+
+def test_what_cannot_be_typed_otherwise_stays() -> None:
+    tokenizer = PLAIN["bpe"]
+    pairs = EncodedPairs.of([(tokenizer.encode("?!"), [9]), ([*tokenizer.encode("Go home"), UNK], [10])] * 30)
+    found = rows(augmented(pairs, tokenizer, tokenizer, source_noise=1.0)(0))
+    assert {tuple(source) for source, _ in found} == {tuple(pairs.source(0).tolist()), tuple(pairs.source(1).tolist())}
+
+
+def test_sources_typed_in_haste_are_joined_as_others_are() -> None:
+    tokenizer = PLAIN["char"]
+    pairs = encoded(["Go home!"] * 400, tokenizer)
+    found = rows(augmented(pairs, tokenizer, tokenizer, concatenate=0.5, source_noise=0.5)(0))
+    said = {tokenizer.decode(source) for source, _ in found}
+    assert {"go home Go home!", "Go home go home!"} <= said
+    assert all(text.lower().replace("go home", "").strip(" !") == "" for text in said)
+    assert sum(len(target) for _, target in found) == 400 * 8 + (400 - len(found))  # a space between two
+
+
 PAIRS = [(f"turn {i} left, then right", f"tourne {i} fois à droite") for i in range(40)]
 
 
@@ -219,13 +289,17 @@ def options(**more: object) -> TrainOptions:
 
 
 def test_law_6_a_run_with_it_resumes_exactly() -> None:
-    proof = verify_resume(PAIRS, options(concatenate=0.3, subword_dropout=0.1), listener=lambda _: None, steps=6)
+    proof = verify_resume(
+        PAIRS, options(concatenate=0.3, source_noise=0.3, subword_dropout=0.1), listener=lambda _: None, steps=6
+    )
     assert (proof.steps, proof.stopped_at) == (6, 3)
 
 
-def test_training_sees_it_and_nothing_else_does(tmp_path: Path) -> None:
-    for name, share in (("with", 0.3), ("without", 0.0)):
-        dragoman.train(PAIRS, out=tmp_path / name, options=options(concatenate=share, max_steps=3))
+@pytest.mark.parametrize("option", ["concatenate", "source_noise"])
+def test_training_sees_it_and_nothing_else_does(option: str, tmp_path: Path) -> None:
+    off = {"concatenate": 0.0, "source_noise": 0.0}
+    for name, share in (("with", 0.5), ("without", 0.0)):
+        dragoman.train(PAIRS, out=tmp_path / name, options=options(**{**off, option: share, "max_steps": 3}))
     one, other = (load_file(tmp_path / name / "training/last.safetensors") for name in ("with", "without"))
     assert any(not torch.equal(value, other[name]) for name, value in one.items())
     for name in ("train.source.npy", "train.target.npy", "dev.source.npy", "dev.target.npy"):
@@ -242,12 +316,23 @@ def test_sources_of_several_columns_are_an_error_before_anything_is_written(tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_said_in_the_target_decides(tmp_path: Path) -> None:
+def test_the_pairs_decide_what_is_changed(tmp_path: Path) -> None:
     words = "red green blue white black round square small large".split()
-    said = [(" ".join(words[: 2 + i % 7]) + f" {i}.", " ".join(words[: 2 + i % 7][::-1]) + f" {i}!") for i in range(60)]
-    answers = [(source, said[-i * 7 % 60][1]) for i, (source, _) in enumerate(said)]
-    shares = []
-    for name, pairs in (("said", said), ("answers", answers)):
-        model = dragoman.train(pairs, out=tmp_path / name, options=options(max_steps=2))
-        shares.append(model.config["recipe"]["concatenate"])
-    assert shares == [0.3, 0.0]
+    backwards = [
+        (" ".join(words[: 2 + i % 7]) + f" {i}.", " ".join(words[: 2 + i % 7][::-1]) + f" {i}!") for i in range(60)
+    ]
+    data = {
+        "translation": [
+            (source, target.upper().translate(str.maketrans("AEIOU", "12345"))) for source, target in backwards
+        ],
+        "answers": [(source, f"{words[-i * 7 % 10].upper()} is what I said.") for i, (source, _) in enumerate(backwards)],
+        "lower": [
+            (source[:-1], target.upper().translate(str.maketrans("AEIOU", "12345"))) for source, target in backwards
+        ],
+        "edited": [(source, source.replace("e", "")) for source, _ in backwards],
+    }
+    found = {}
+    for name, pairs in data.items():
+        recipe = dragoman.train(pairs, out=tmp_path / name, options=options(max_steps=2)).config["recipe"]
+        found[name] = recipe["concatenate"], recipe["source_noise"]
+    assert found == {"translation": (0.3, 0.3), "answers": (0.0, 0.3), "lower": (0.3, 0.0), "edited": (0.0, 0.0)}

@@ -129,7 +129,7 @@ def test_no_batch_has_room_for_the_pair_that_comes_next(
 def test_a_window_holds_about_as_many_batches_as_are_asked_for_and_all_are_about_equal(
     count: int, window: int, lengths: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batching, "_BLOCK", 7)
+    monkeypatch.setattr(batching, "_SAMPLE", 7)
     pairs = EncodedPairs.of(
         [([4] * lengths[0], [4] * lengths[1])] * count
     )  # ten tokens on the longer side, with `</s>`

@@ -239,9 +239,9 @@ def test_pairs_are_joined_and_sources_typed_in_haste_where_that_is_what_users_gi
         chosen = recipe(data(**{"lengths_agree": 0.8, "polished": 0.9, "same_text": 0.4, **more}), **(options or {}))
         return chosen.concatenate, chosen.source_noise
 
-    assert shares() == (0.3, 0.15)
-    assert shares({"concatenate": 0.0}) == (0.0, 0.15)
-    assert shares(lengths_agree=0.3) == (0.0, 0.15)  # questions and answers
+    assert shares() == (0.3, 0.3)
+    assert shares({"concatenate": 0.0}) == (0.0, 0.3)
+    assert shares(lengths_agree=0.3) == (0.0, 0.3)  # questions and answers
     assert shares(polished=0.1) == (0.3, 0.0)
     assert shares(same_text=0.8) == (0.0, 0.0)  # a text, edited
     assert shares(kind="symbols") == (0.0, 0.0)

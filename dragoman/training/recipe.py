@@ -400,7 +400,7 @@ def _changes(data: DataSummary, options: TrainOptions) -> dict[str, tuple[float,
         if data.lengths_agree >= FOLLOWS:
             joined = 0.3, "a translation says all of its source: some pairs are joined, for texts of several sentences"
         if data.polished >= 0.5:
-            noise = 0.15, "sources have capitals and full stops, which are not always typed"
+            noise = 0.3, "sources have capitals and full stops, which are not always typed"
     return {"concatenate": joined, "source_noise": noise}
 
 
