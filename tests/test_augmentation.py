@@ -268,10 +268,14 @@ def test_what_cannot_be_typed_otherwise_stays() -> None:
     pairs = EncodedPairs.of([(tokenizer.encode("?!"), [9]), ([*tokenizer.encode("Go home"), UNK], [10])] * 30)
     found = rows(augmented(pairs, tokenizer, tokenizer, source_noise=1.0)(0))
     assert {tuple(source) for source, _ in found} == {tuple(pairs.source(0).tolist()), tuple(pairs.source(1).tolist())}
+    capitals = Tokenizer([learn(["GO HOME!"], method="char")])  # no lower case is known
+    pairs = encoded(["GO HOME!"] * 30, capitals)
+    found = rows(augmented(pairs, capitals, capitals, source_noise=1.0)(0))
+    assert {capitals.decode(source) for source, _ in found} == {"GO HOME!", "GO HOME"}
 
 
 def test_sources_typed_in_haste_are_joined_as_others_are() -> None:
-    tokenizer = PLAIN["char"]
+    tokenizer = Tokenizer([learn(["Go home!", "go home"], method="char")])
     pairs = encoded(["Go home!"] * 400, tokenizer)
     found = rows(augmented(pairs, tokenizer, tokenizer, concatenate=0.5, source_noise=0.5)(0))
     said = {tokenizer.decode(source) for source, _ in found}
@@ -325,7 +329,9 @@ def test_the_pairs_decide_what_is_changed(tmp_path: Path) -> None:
         "translation": [
             (source, target.upper().translate(str.maketrans("AEIOU", "12345"))) for source, target in backwards
         ],
-        "answers": [(source, f"{words[-i * 7 % 10].upper()} is what I said.") for i, (source, _) in enumerate(backwards)],
+        "answers": [
+            (source, f"{words[-i * 7 % 9].upper()} is what I said.") for i, (source, _) in enumerate(backwards)
+        ],
         "lower": [
             (source[:-1], target.upper().translate(str.maketrans("AEIOU", "12345"))) for source, target in backwards
         ],

@@ -241,6 +241,7 @@ def test_pairs_are_joined_and_sources_typed_in_haste_where_that_is_what_users_gi
 
     assert shares() == (0.3, 0.3)
     assert shares({"concatenate": 0.0}) == (0.0, 0.3)
+    assert shares({"source_noise": 0.0}) == (0.0, 0.0)  # joined pairs alone would be worse without full stops
     assert shares(lengths_agree=0.3) == (0.0, 0.3)  # questions and answers
     assert shares(polished=0.1) == (0.3, 0.0)
     assert shares(same_text=0.8) == (0.0, 0.0)  # a text, edited

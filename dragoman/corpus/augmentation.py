@@ -233,14 +233,17 @@ class AugmentedPairs:
         return flat, np.add.reduceat(lengths, firsts) if len(firsts) else lengths
 
     def _hasty(self, flat: Ids, lengths: Ints, kinds: Ids) -> tuple[Ids, Ints]:
-        """Sources, (tokens,) and (texts,), changed in the way that `kinds`, (texts,), says; 0 and unknown tokens: as they are."""
+        """Sources, (tokens,) and (texts,), changed in the way that `kinds`, (texts,), says.
+
+        What has unknown tokens, or would have, or would be empty stays.
+        """
         if not kinds.any():
             return flat, lengths
         rows = np.split(flat, np.cumsum(lengths)[:-1])
         changed = [row for row in np.flatnonzero(kinds).tolist() if UNK not in rows[row]]
         texts = [HASTY[kinds[row] - 1](self._source.decode(rows[row].tolist())) for row in changed]
         for row, ids in zip(changed, self._source.encode_batch(texts), strict=True):
-            if ids:
+            if ids and UNK not in ids:
                 rows[row] = np.array(ids, flat.dtype)
         return np.concatenate(rows), np.array([len(row) for row in rows])
 
