@@ -257,8 +257,9 @@ def test_sources_are_typed_in_haste_and_targets_stay(method: TokenizerMethod) ->
 
 
 def test_a_source_is_changed_with_the_probability_asked_for() -> None:
-    tokenizer = PLAIN["bpe"]
-    pairs = encoded(["Go home. I don't know!"] * 20_000, tokenizer)
+    text = "Go home. I don't know!"
+    tokenizer = Tokenizer([learn([text, *(hasty(text) for hasty in HASTY)], method="bpe")])
+    pairs = encoded([text] * 20_000, tokenizer)
     found = rows(augmented(pairs, tokenizer, tokenizer, source_noise=0.2)(0))
     assert abs(sum(source != target for source, target in found) / len(found) - 0.2) < 0.01
 
