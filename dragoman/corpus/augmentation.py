@@ -237,15 +237,26 @@ class AugmentedPairs:
 
         What has unknown tokens, or would have, or would be empty stays.
         """
-        if not kinds.any():
+        ends = np.cumsum(lengths)
+        rows = [
+            (row, ids)
+            for row in np.flatnonzero(kinds).tolist()
+            if UNK not in (ids := flat[ends[row] - lengths[row] : ends[row]].tolist())
+        ]
+        typed = self._source.encode_batch([HASTY[kinds[row] - 1](self._source.decode(ids)) for row, ids in rows])
+        new = {row: ids for (row, _), ids in zip(rows, typed, strict=True) if ids and UNK not in ids}
+        if not new:
             return flat, lengths
-        rows = np.split(flat, np.cumsum(lengths)[:-1])
-        changed = [row for row in np.flatnonzero(kinds).tolist() if UNK not in rows[row]]
-        texts = [HASTY[kinds[row] - 1](self._source.decode(rows[row].tolist())) for row in changed]
-        for row, ids in zip(changed, self._source.encode_batch(texts), strict=True):
-            if ids and UNK not in ids:
-                rows[row] = np.array(ids, flat.dtype)
-        return np.concatenate(rows), np.array([len(row) for row in rows])
+        places = list(new)
+        stays = np.ones(len(lengths), bool)
+        stays[places] = False
+        sizes = lengths.copy()
+        sizes[places] = [len(ids) for ids in new.values()]
+        kept = np.repeat(stays, sizes)
+        changed = np.empty(len(kept), flat.dtype)
+        changed[kept] = flat[np.repeat(stays, lengths)]
+        changed[~kept] = [i for ids in new.values() for i in ids]
+        return changed, sizes
 
 
 def check_augmentation(source: Tokenizer, *, concatenate: float, source_noise: float) -> None:

@@ -83,7 +83,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Epoch:
-    """The batches of an epoch: four bytes for a pair and eight for a batch, as a corpus may have millions of them."""
+    """The batches of an epoch: four bytes for a pair and sixteen for a batch, as a corpus may have millions of them."""
 
     order: Ids
     """(pairs,): all pairs, those of a batch next to each other."""
@@ -91,6 +91,8 @@ class _Epoch:
     """(batches,): where each batch ends in `order`."""
     shuffled: Ids
     """(batches,): which batch comes first, second and so on."""
+    positions: Ids
+    """(batches,): places in each batch, padding included."""
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -143,14 +145,10 @@ class BatchPlan:
 
     def sample(self, count: int) -> list[Batch]:
         """About `count` batches of the first epoch, spread over it, and the one with most positions last."""
-        pairs, plan = self._epoch(0)[0], self.plan(0)
-        chosen = [plan[i] for i in np.unique(np.linspace(0, len(plan) - 1, count).astype(int))]
-
-        def positions(indices: Ids) -> int:
-            sources, targets = pairs.lengths(indices)
-            return len(indices) * int(sources.max() + targets.max() + 1)
-
-        return [make_batch(pairs, indices) for indices in (*chosen, max(plan, key=positions))]
+        pairs, batches = self._epoch(0)
+        chosen = np.unique(np.linspace(0, len(batches) - 1, count).astype(int)).tolist()
+        largest = int(batches.positions[batches.shuffled].argmax())
+        return [make_batch(pairs, batches[position]) for position in (*chosen, largest)]
 
     def _epoch(self, epoch: int) -> tuple[Rows, _Epoch]:
         """The pairs of an epoch and their batches; those of the last one asked for are kept."""
@@ -164,16 +162,21 @@ class BatchPlan:
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence((self._seed, epoch))))
         order = pairs.indices()
         random.shuffle(order)
-        sizes = [np.zeros(0, np.int32)]
+        sizes: list[Ids] = [np.zeros(0, np.int32)]
+        positions: list[Ids] = [np.zeros(0, np.int64)]
         size = self._window_size(pairs, order)
         for start in range(0, len(order), size):
             window = order[start : start + size]
             sources, targets = pairs.lengths(window)
             by_length = _by_length(sources, targets + 1)
             window[:] = window[by_length]
-            sizes.append(_cut(sources[by_length], targets[by_length] + 1, self._batch_tokens))
+            sources, targets = sources[by_length], targets[by_length] + 1
+            sizes.append(_cut(sources, targets, self._batch_tokens))
+            firsts = np.cumsum(sizes[-1]) - sizes[-1]
+            longest = np.maximum.reduceat(sources, firsts) + np.maximum.reduceat(targets, firsts)
+            positions.append(sizes[-1] * longest.astype(np.int64))
         ends = np.concatenate(sizes).cumsum(dtype=order.dtype)
-        return _Epoch(order, ends, random.permutation(len(ends)).astype(np.int32))
+        return _Epoch(order, ends, random.permutation(len(ends)).astype(np.int32), np.concatenate(positions))
 
     def _window_size(self, pairs: Rows, order: Ids) -> int:
         """Rows per window, all windows about equal."""
