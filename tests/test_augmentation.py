@@ -342,4 +342,4 @@ def test_the_pairs_decide_what_is_changed(tmp_path: Path) -> None:
     for name, pairs in data.items():
         recipe = dragoman.train(pairs, out=tmp_path / name, options=options(max_steps=2)).config["recipe"]
         found[name] = recipe["concatenate"], recipe["source_noise"]
-    assert found == {"translation": (0.3, 0.3), "answers": (0.0, 0.3), "lower": (0.3, 0.0), "edited": (0.0, 0.0)}
+    assert found == {"translation": (0.3, 0.15), "answers": (0.0, 0.15), "lower": (0.3, 0.0), "edited": (0.0, 0.0)}

@@ -240,6 +240,7 @@ def test_pairs_are_joined_and_sources_typed_in_haste_where_that_is_what_users_gi
         return chosen.concatenate, chosen.source_noise
 
     assert shares() == (0.3, 0.3)
+    assert shares(pairs=5_000) == (0.3, 0.15)
     assert shares({"concatenate": 0.0}) == (0.0, 0.3)
     assert shares({"source_noise": 0.0}) == (0.0, 0.0)  # joined pairs alone would be worse without full stops
     assert shares(lengths_agree=0.3) == (0.0, 0.3)  # questions and answers
