@@ -236,7 +236,7 @@ def test_reasons_are_those_that_decided(
 
 def test_pairs_are_joined_and_sources_typed_in_haste_where_that_is_what_users_give() -> None:
     def shares(options: dict[str, object] | None = None, **more: object) -> tuple[float, float]:
-        chosen = recipe(data(**{"lengths_agree": 0.8, "polished": 0.9, "same_text": 0.4, **more}), **(options or {}))
+        chosen = recipe(data(**{"lengths_agree": 0.8, "polished": 0.9, **more}), **(options or {}))
         return chosen.concatenate, chosen.source_noise
 
     assert shares() == (0.3, 0.3)
@@ -245,7 +245,7 @@ def test_pairs_are_joined_and_sources_typed_in_haste_where_that_is_what_users_gi
     assert shares({"source_noise": 0.0}) == (0.0, 0.0)  # joined pairs alone would be worse without full stops
     assert shares(lengths_agree=0.3) == (0.0, 0.3)  # questions and answers
     assert shares(polished=0.1) == (0.3, 0.0)
-    assert shares(same_text=0.8) == (0.0, 0.0)  # a text, edited
+    assert shares(edited=True) == (0.0, 0.0)  # a text, edited
     assert shares(kind="symbols") == (0.0, 0.0)
     assert shares({"preset": "textbook"}) == (0.0, 0.0)
     assert shares({"minimum_risk": 0.5}) == (0.0, 0.0)

@@ -23,7 +23,7 @@ _WIDER_FROM = 50_000
 _MANY_CHARACTERS = 1_000
 _ROOM_FOR_BYTES = 1_000
 _JAMO_BELOW = 200_000
-_SAME_TEXT = 0.75
+SAME_TEXT = 0.75
 """Share of the characters of both sides that are the same, in the same order, from which they are one text: 0.9 where spaces
 are put back, 0.2 to 0.5 in translations and dialogues."""
 
@@ -117,10 +117,15 @@ def _spacing(columns: list[ColumnProfile], target: ColumnProfile, sample: Sequen
     spaced = source if target.is_unbroken() else target
     if len(columns) > 1 or source.is_unbroken() == target.is_unbroken() or not spaced.is_text():
         return None
-    same = sum(Indel.normalized_similarity(a.lower(), b.lower()) for a, b in sample) / len(sample)
-    if same < _SAME_TEXT:
+    same = same_text(sample)
+    if same < SAME_TEXT:
         return None
     return f"{same:.0%} of the characters are the same on both sides, and one has no spaces"
+
+
+def same_text(pairs: Sequence[tuple[str, str]]) -> float:
+    """The share of the characters of both sides that are the same, in the same order, in the mean; case does not count."""
+    return sum(Indel.normalized_similarity(a.lower(), b.lower()) for a, b in pairs) / len(pairs)
 
 
 def _source_methods(

@@ -36,9 +36,6 @@ batches do not take long either, and teach more in as many passes (benchmarks/re
 FOLLOWS = 0.5
 """From here on lengths agree (translations have 0.76 to 0.93, questions and answers -0.02 to 0.26)."""
 
-SAME_TEXT = 0.75
-"""From here on both sides are one text, edited, where characters count (benchmarks/recipes: eng-fra.md)."""
-
 FEW = 8
 """Passes over the data in which nothing can be learned by heart that should not (benchmarks/recipes: eng-fra.md, symbols.md)."""
 
@@ -67,8 +64,8 @@ class DataSummary:
     """Mean tokens of the longer side of a pair, the target with its `</s>`: what fills a batch; None: those of the target."""
     lengths_agree: float = 0.0
     """Correlation of the logarithms of the sources' and the targets' lengths: near 1 where a target says what its source says."""
-    same_text: float = 0.0
-    """Share of the characters of both sides that are the same, in the same order."""
+    edited: bool = False
+    """Whether both sides are one text, edited, where characters count."""
     polished: float = 0.0
     """Share of the sources that have punctuation at their end, or a capital letter; 0 for several columns."""
     copied_share: float = 0.0
@@ -396,7 +393,7 @@ def _copying(data: DataSummary) -> tuple[bool, str]:
 def _changes(data: DataSummary, options: TrainOptions) -> dict[str, tuple[float, str]]:
     """How often pairs are joined and sources are written in haste, and why."""
     joined, noise = (0.0, ""), (0.0, "")
-    if data.kind == "text" and data.same_text < SAME_TEXT and not options.minimum_risk:
+    if data.kind == "text" and not data.edited and not options.minimum_risk:
         if data.polished >= 0.5:
             share = 0.15 if data.pairs < 8_000 else 0.3  # benchmarks/recipes: eng-fra.md
             noise = share, "sources have capitals and full stops, which are not always typed"

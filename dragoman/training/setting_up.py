@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from rapidfuzz.distance import Indel
 
 import dragoman
 from dragoman.config import TrainOptions
 from dragoman.corpus.augmentation import HASTY, check_augmentation
 from dragoman.corpus.subword_dropout import check_subword_dropout
 from dragoman.corpus.tokenization import SPECIAL_TOKENS
+from dragoman.corpus.tokenizer_choice import SAME_TEXT, same_text
 from dragoman.corpus.vectors import read_vector_words
 from dragoman.errors import OptionError
 from dragoman.files import write_text
@@ -111,7 +111,7 @@ def _summary(
         target_words=float(np.mean([len(target.split()) for _, target in prepared.dev_part.pairs()])),
         longer_tokens=float(np.mean(np.maximum(prepared.train.source_lengths, prepared.train.target_lengths + 1))),
         lengths_agree=_lengths_agree(prepared),
-        same_text=_same_text(prepared),
+        edited=same_text(list(prepared.dev_part.first(TEXTS_SAMPLE).pairs())) >= SAME_TEXT,
         polished=_polished(prepared),
         copied_share=_copied_share(prepared),
         commands=_are_commands(prepared),
@@ -133,12 +133,6 @@ def _lengths_agree(prepared: Prepared) -> float:
     if source.std() == 0 or target.std() == 0:
         return 0.0
     return float(np.corrcoef(source, target)[0, 1])
-
-
-def _same_text(prepared: Prepared) -> float:
-    """The share of the characters of both sides that are the same, in the same order, in the mean."""
-    pairs = prepared.dev_part.first(TEXTS_SAMPLE).pairs()
-    return float(np.mean([Indel.normalized_similarity(a.lower(), b.lower()) for a, b in pairs]))
 
 
 def _polished(prepared: Prepared) -> float:
