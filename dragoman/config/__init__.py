@@ -8,7 +8,7 @@ here appears in both, under the same name.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dragoman.config.base import Options, TokenizerMethod
+from dragoman.config.base import Case, Options, TokenizerMethod
 from dragoman.config.machine import EngineOptions, MachineOptions, ThreadOptions, on_processor, processors
 from dragoman.config.reading import InputOptions, ReadOptions
 from dragoman.config.searching import CompanionOptions, EnsembleOptions, SearchOptions
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dragoman.config.training import TrainOptions, splitting_of
 
 __all__ = [
+    "Case",
     "CompanionOptions",
     "EngineOptions",
     "EnsembleOptions",

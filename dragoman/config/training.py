@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from dragoman.config.base import TokenizerMethod, option
+from dragoman.config.base import Case, TokenizerMethod, option
 from dragoman.config.machine import MachineOptions
 from dragoman.config.reading import ReadOptions
 
@@ -86,6 +86,13 @@ class TrainOptions(ReadOptions, MachineOptions):
         option(
             "Tokenisation",
             description="Decompose Hangul syllables into letters (jamo), and compose them again in the output. Default: for most Korean text.",
+        ),
+    ] = None
+    source_case: Annotated[
+        Case | None,
+        option(
+            "Tokenisation",
+            description="How sources are read, in training and ever after: as they are (keep), in small letters, in capitals, or small only if all is in capitals (sentence). Default: as the data is written.",
         ),
     ] = None
     subword_dropout: Annotated[

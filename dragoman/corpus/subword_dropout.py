@@ -49,7 +49,7 @@ class SplitAnew:
         check_subword_dropout(source, target, share)
         self._pairs, self._seed = pairs, seed
         one = SubwordDropout(source, share)
-        self._sides = (one, one if source is target else SubwordDropout(target, share))
+        self._sides = (one, one if source.shares_vocabulary(target) else SubwordDropout(target, share))
 
     def __call__(self, epoch: int) -> EncodedPairs:
         """The pairs of an epoch, in the same order, in memory."""

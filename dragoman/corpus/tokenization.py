@@ -5,7 +5,8 @@ is split into characters while its features are split at their separators. `toke
 
 Stated normalisation, which is all that `decode(encode(text))` may change in a text whose characters are known:
 white space at both ends is dropped; U+2581, the mark of a space inside tokens, is a space; a lone surrogate, which is no
-character, is U+FFFD; with jamo the text is NFC; `symbols` has one space for any run of white space.
+character, is U+FFFD; with jamo the text is NFC; `symbols` has one space for any run of white space; a source column may
+have its letters in one case (`casing`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, get_args
 
@@ -30,7 +31,8 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
-from dragoman.config import TokenizerMethod, processors
+from dragoman.config import Case, TokenizerMethod, processors
+from dragoman.corpus.casing import in_case
 from dragoman.errors import DataError, StorageError
 from dragoman.files import is_plain_name
 
@@ -64,6 +66,8 @@ class TokenizerColumn:
     """Whether Hangul is decomposed (by the library's NFD) and has to be composed again."""
     library: tokenizers.Tokenizer
     """The library's tokenizer; its ids 0-3 are the special tokens."""
+    case: Case = "keep"
+    """In which case texts are read."""
 
     def __post_init__(self) -> None:
         # Not saved by the library: without it a user's literal "</s>" would end the sentence.
@@ -103,6 +107,17 @@ class Tokenizer:
         """How each column is split."""
         return tuple(column.method for column in self._columns)
 
+    def shares_vocabulary(self, other: Tokenizer) -> bool:
+        """Whether both have the same tokens under the same ids, from the same files."""
+        return len(self._columns) == len(other._columns) and all(
+            mine.library is theirs.library for mine, theirs in zip(self._columns, other._columns, strict=True)
+        )
+
+    def reading(self, cases: Sequence[Case]) -> Tokenizer:
+        """The same tokenizer, with texts read in these cases, one per column; itself if they are read so anyway."""
+        columns = [replace(column, case=case) for column, case in zip(self._columns, cases, strict=True)]
+        return self if columns == list(self._columns) else Tokenizer(columns, name=self._name)
+
     def columns(self) -> list[tuple[TokenizerColumn, int]]:
         """Each column, and what is added to its own ids above the special ones to give this tokenizer's."""
         return list(zip(self._columns, self._shifts, strict=True))
@@ -135,7 +150,8 @@ class Tokenizer:
         ):
             if start:
                 spans.append((start - 1, start))
-            encoding = column.library.encode(_SURROGATES.sub("\ufffd", part), add_special_tokens=False)
+            read = in_case(_SURROGATES.sub("\ufffd", part), column.case)  # no longer and no shorter
+            encoding = column.library.encode(read, add_special_tokens=False)
             spans += [(start + begin, start + end) for begin, end in encoding.offsets]
             start += len(part) + 1
         return spans
@@ -238,7 +254,7 @@ class Tokenizer:
         Tokens are the same if they print the same: `tokens` gives a bare symbol and a single character one name.
         """
         mine, others = (range(len(SPECIAL_TOKENS) + (len(one._columns) > 1), one.vocab_size) for one in (self, other))
-        if other is self:
+        if other.shares_vocabulary(self):
             return [PAD] * mine.start + list(mine)
         known = dict(zip(reversed(other.tokens(others)), reversed(others), strict=True))
         return [PAD] * mine.start + [known.get(name, PAD) for name in self.tokens(mine)]
@@ -257,6 +273,7 @@ class Tokenizer:
             "files": self._file_names(),
             "methods": [column.method for column in self._columns],
             "jamo": [column.jamo for column in self._columns],
+            "case": [column.case for column in self._columns],
         }
 
     @classmethod
@@ -267,29 +284,34 @@ class Tokenizer:
         """
         try:
             name, files, methods, jamo = (config[key] for key in ("name", "files", "methods", "jamo"))
-            fields = list(zip(files, methods, jamo, strict=True))
+            cases = config.get("case", ["keep"] * len(files))  # older models keep what is typed
+            fields = list(zip(files, methods, jamo, cases, strict=True))
         except (KeyError, TypeError, ValueError) as error:
             raise StorageError(f"the tokenizer's configuration is damaged: {type(error).__name__} at {error}") from None
         for method in methods:
             if method not in get_args(TokenizerMethod):
                 raise StorageError(f"the tokenizer's method {method!r} is not known to this version")
+        for case in cases:
+            if case not in get_args(Case):
+                raise StorageError(f"the tokenizer's case {case!r} is not known to this version")
         if not fields:
             raise StorageError("the tokenizer's configuration names no file")
         for each in (name, *files):  # a new model's files are called by the name
             if not is_plain_name(each):
                 raise StorageError(f"the tokenizer's configuration is damaged: {each!r} is no name of a file")
-        return cls([TokenizerColumn(m, bool(j), _load(f, read(f))) for f, m, j in fields], name=str(name))
+        return cls([TokenizerColumn(m, bool(j), _load(f, read(f)), case) for f, m, j, case in fields], name=str(name))
 
     @classmethod
     def of_model(cls, config: dict[str, Any], read: Callable[[str], str]) -> tuple[Tokenizer, Tokenizer]:
-        """The tokenisers of a model's source and target, the same object twice with a shared vocabulary; `config` is the model's.
+        """The tokenisers of a model's source and target, of the same columns with a shared vocabulary; `config` is the model's.
 
         Raises `StorageError` as `from_files` does, and if they are not those that the model was trained with.
         """
         of, sizes = config["tokenizer"], config["architecture"]
         source = cls._of_side("source", config, read)
-        if of["source"] == of["target"] and sizes.get("source_vocab_size") == sizes.get("target_vocab_size"):
-            return source, source
+        same = {**of["source"], "case": None} == {**of["target"], "case": None}
+        if same and sizes.get("source_vocab_size") == sizes.get("target_vocab_size"):
+            return source, source.reading(["keep"] * len(source.methods))
         return source, cls._of_side("target", config, read)
 
     @classmethod
@@ -317,9 +339,11 @@ class Tokenizer:
         return parts
 
     def _encode_column(self, c: int, texts: Sequence[str]) -> list[list[int]]:
-        library, shift = self._columns[c].library, self._shifts[c]
+        library, case, shift = self._columns[c].library, self._columns[c].case, self._shifts[c]
 
         def encode(chunk: list[str]) -> list[list[int]]:
+            if case != "keep":
+                chunk = [in_case(text, case) for text in chunk]
             ids = [encoding.ids for encoding in _encode(library, chunk)]
             if shift:
                 ids = [[i + shift if i >= len(SPECIAL_TOKENS) else i for i in row] for row in ids]

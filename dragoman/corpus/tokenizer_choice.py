@@ -12,7 +12,8 @@ from typing import Literal
 
 from rapidfuzz.distance import Indel
 
-from dragoman.config import TokenizerMethod, TrainOptions
+from dragoman.config import Case, TokenizerMethod, TrainOptions
+from dragoman.corpus.casing import usual_case
 from dragoman.corpus.column_profile import ColumnProfile
 from dragoman.errors import DataError, OptionError, counted
 
@@ -23,6 +24,8 @@ _WIDER_FROM = 50_000
 _MANY_CHARACTERS = 1_000
 _ROOM_FOR_BYTES = 1_000
 _JAMO_BELOW = 200_000
+_COMPARED = 500
+"""Pairs of the sample whose sides are compared at least."""
 SAME_TEXT = 0.75
 """Share of the characters of both sides that are the same, in the same order, from which they are one text: 0.9 where spaces
 are put back, 0.2 to 0.5 in translations and dialogues."""
@@ -48,12 +51,14 @@ class TokenizationChoice:
     """For each source column, whether Hangul is decomposed."""
     target_jamo: bool
     """Whether the target's Hangul is decomposed, and composed again in the output."""
+    source_case: tuple[Case, ...]
+    """For each source column, the case in which it is read."""
     kind: Literal["text", "symbols"]
     """What the task is: `text` is scored by BLEU and chrF, `symbols` (spellings, phones, actions) by exact match."""
     unspaced_target: bool
     """Whether the target is text that puts no spaces between words: metrics then compare characters."""
     reasons: dict[str, str]
-    """For each decision (source, target, vocabulary, shared, byte_fallback, jamo) the reason in a few words."""
+    """For each decision (source, target, vocabulary, shared, byte_fallback, jamo, source_case) the reason in a few words."""
 
     def notes(self) -> list[str]:
         """Each decision with its value and its reason, one line each."""
@@ -66,6 +71,7 @@ class TokenizationChoice:
             "shared": "yes" if self.shared else "no",
             "byte_fallback": "yes" if self.byte_fallback else "no",
             "jamo": " and ".join(jamo) or "no",
+            "source_case": " + ".join(self.source_case),
         }
         return [f"{name} = {values[name]}: {reason}" for name, reason in self.reasons.items()]
 
@@ -78,7 +84,8 @@ def choose_tokenization(sample: Sequence[tuple[str, str]], *, pairs: int, option
     """
     if not sample:
         raise DataError("there are no pairs to choose a tokenisation from")
-    columns = [ColumnProfile.of(texts) for texts in _source_columns(sample)]
+    texts = _source_columns(sample)
+    columns = [ColumnProfile.of(column) for column in texts]
     target = ColumnProfile.of([text for _, text in sample])
     reasons: dict[str, str] = {}
     spacing = _spacing(columns, target, sample)
@@ -99,6 +106,7 @@ def choose_tokenization(sample: Sequence[tuple[str, str]], *, pairs: int, option
         byte_fallback=_byte_fallback(methods, characters, options, reasons),
         source_jamo=source_jamo,
         target_jamo=target_jamo,
+        source_case=_source_case(texts, columns, sample, options, reasons),
         kind="text" if target.is_text() else "symbols",
         unspaced_target=target.is_text() and target.is_mostly_unspaced(),
         reasons=reasons,
@@ -126,6 +134,23 @@ def _spacing(columns: list[ColumnProfile], target: ColumnProfile, sample: Sequen
 def same_text(pairs: Sequence[tuple[str, str]]) -> float:
     """The share of the characters of both sides that are the same, in the same order, in the mean; case does not count."""
     return sum(Indel.normalized_similarity(a.lower(), b.lower()) for a, b in pairs) / len(pairs)
+
+
+def _source_case(
+    texts: list[list[str]],
+    columns: list[ColumnProfile],
+    sample: Sequence[tuple[str, str]],
+    options: TrainOptions,
+    reasons: dict[str, str],
+) -> tuple[Case, ...]:
+    if options.source_case is not None:
+        reasons["source_case"] = "as asked"
+        return (options.source_case,) * len(columns)
+    found = [usual_case(column, sentences=profile.is_text()) for column, profile in zip(texts, columns, strict=True)]
+    if found[0][0] == "sentence" and same_text(sample[:: max(1, len(sample) // _COMPARED)]) >= SAME_TEXT:
+        found = [("keep", "both sides are one text, which keeps its capitals")]
+    reasons["source_case"] = "; ".join(reason for _, reason in found)
+    return tuple(case for case, _ in found)
 
 
 def _source_methods(

@@ -17,6 +17,7 @@ import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
 from dragoman.config import TokenizerMethod
+from dragoman.corpus.casing import in_case
 from dragoman.corpus.tokenization import SPACE_MARK, SPECIAL_TOKENS, UNK, Tokenizer, TokenizerColumn, library_json
 from dragoman.corpus.tokenizer_choice import TokenizationChoice
 from dragoman.corpus.unigram_learning import learn_pieces
@@ -98,13 +99,13 @@ def learn_tokenizers(
     source_words: Iterable[str] = (),
     target_words: Iterable[str] = (),
 ) -> tuple[Tokenizer, Tokenizer]:
-    """The tokenizers of both sides as `choice` asks; with a shared vocabulary, the same object twice.
+    """The tokenizers of both sides as `choice` asks, of the same columns with a shared vocabulary.
 
     `source_words` and `target_words` are the words of vectors files, for sides that are split into words.
     """
     if choice.shared:
         column = learn(
-            chain.from_iterable(pairs),
+            (text for source, target in pairs for text in (in_case(source, choice.source_case[0]), target)),
             method=choice.target_method,
             vocab_size=choice.target_vocab_size,
             byte_fallback=choice.byte_fallback and choice.target_method in ("bpe", "unigram"),
@@ -112,14 +113,15 @@ def learn_tokenizers(
             extra_words=chain(source_words, target_words),
         )
         shared = Tokenizer([column])
-        return shared, shared
+        return shared.reading(choice.source_case), shared
     columns = []
-    for c, (method, jamo) in enumerate(zip(choice.source_methods, choice.source_jamo, strict=True)):
+    several = len(choice.source_methods) > 1
+    for c, (method, jamo, case) in enumerate(
+        zip(choice.source_methods, choice.source_jamo, choice.source_case, strict=True)
+    ):
         columns.append(
             learn(
-                (source.split("\t")[c] for source, _ in pairs)
-                if len(choice.source_methods) > 1
-                else [s for s, _ in pairs],
+                (in_case(source.split("\t")[c] if several else source, case) for source, _ in pairs),
                 method=method,
                 vocab_size=choice.source_vocab_size,
                 byte_fallback=choice.byte_fallback and method in ("bpe", "unigram"),
@@ -135,7 +137,8 @@ def learn_tokenizers(
         jamo=choice.target_jamo,
         extra_words=target_words if choice.target_method == "word" else (),
     )
-    return Tokenizer(columns, name="tokenizer.source"), Tokenizer([target], name="tokenizer.target")
+    source = Tokenizer(columns, name="tokenizer.source").reading(choice.source_case)
+    return source, Tokenizer([target], name="tokenizer.target")
 
 
 def _chain(model: models.Model, *, method: TokenizerMethod, byte_fallback: bool, jamo: bool) -> tokenizers.Tokenizer:

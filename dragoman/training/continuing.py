@@ -27,6 +27,7 @@ _KEPT = (
     "shared_vocabulary",
     "byte_fallback",
     "jamo",
+    "source_case",
     "source_vectors",
     "target_vectors",
 )
@@ -41,7 +42,7 @@ class Earlier:
     directory: ModelDirectory
     """Where it is."""
     tokenizers: tuple[Tokenizer, Tokenizer]
-    """Of the source and of the target; the same object twice with a shared vocabulary."""
+    """Of the source and of the target, of the same columns with a shared vocabulary."""
 
     @classmethod
     def of(cls, options: TrainOptions) -> Earlier | None:

@@ -95,7 +95,7 @@ class Prepared:
     source_tokenizer: Tokenizer
     """Of the source side."""
     target_tokenizer: Tokenizer
-    """Of the target side; the same object with a shared vocabulary."""
+    """Of the target side, of the same columns with a shared vocabulary."""
     train: EncodedPairs
     """What is learned from."""
     dev: EncodedPairs
@@ -383,7 +383,7 @@ def _tokenizers(
         target_words=_vector_words(options.target_vectors, choice.target_vocab_size),
     )
     listener(Stage("learning the vocabulary", len(sample), len(sample)))
-    sizes = f"{both[0].vocab_size:,}" + ("" if both[0] is both[1] else f" and {both[1].vocab_size:,}")
+    sizes = f"{both[0].vocab_size:,}" + ("" if both[0].shares_vocabulary(both[1]) else f" and {both[1].vocab_size:,}")
     listener(Note(f"vocabulary: {sizes} tokens"))
     return both
 

@@ -106,7 +106,7 @@ def _summary(
         pairs=len(prepared.train),
         kind="symbols" if prepared.kind == "symbols" else "text",
         unspaced=prepared.writing == "unspaced",
-        shared_vocabulary=prepared.source_tokenizer is prepared.target_tokenizer,
+        shared_vocabulary=prepared.source_tokenizer.shares_vocabulary(prepared.target_tokenizer),
         target_tokens=float(np.mean(prepared.train.target_lengths)),
         target_words=float(np.mean([len(target.split()) for _, target in prepared.dev_part.pairs()])),
         longer_tokens=float(np.mean(np.maximum(prepared.train.source_lengths, prepared.train.target_lengths + 1))),

@@ -1,0 +1,75 @@
+"""Small letters or capitals: how a column is written, and a text written so; knows no tokenizers and no files.
+
+A model knows the letters that it saw. Where sources have small letters only, a capital is a letter it never saw, and a line
+in capitals is one everywhere. So what is typed is brought into the form of the training data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import assert_never
+
+from dragoman.config import Case
+
+_FEW = 0.001
+"""Share of sentences that may be written otherwise where all are said to be written alike: slips and acronyms."""
+_SOME = 0.01
+"""Share of sentences in capitals from which a model learns to read them."""
+_SHOUTED = 4
+"""Capitals of the shortest text that is taken for a shouted one: STOP, but not USA."""
+
+
+def in_case(text: str, case: Case) -> str:
+    """`text` with its letters in this case, character by character; what has no such form stays (`ß` in capitals).
+
+    `sentence` changes only a text all in capitals, of four or more: `I AM HERE.` -> `I am here.`
+    """
+    match case:
+        case "keep":
+            return text
+        case "lower":
+            return _each(text, str.lower)
+        case "upper":
+            return _each(text, str.upper)
+        case "sentence":
+            if not is_shouted(text):
+                return text
+            small = _each(text, str.lower)
+            first = next(place for place, character in enumerate(text) if character.isupper())
+            return small[:first] + text[first] + small[first + 1 :]
+        case _ as never:
+            assert_never(never)
+
+
+def is_shouted(text: str) -> bool:
+    """Whether a text is all in capitals: at least four, and no small letter."""
+    return text.isupper() and sum(map(str.isupper, text)) >= _SHOUTED
+
+
+def usual_case(texts: Sequence[str], *, sentences: bool) -> tuple[Case, str]:
+    """The case in which a column like `texts` is to be read, and why."""
+    few = _FEW * len(texts) if sentences else 0
+    small, capital = (_count(texts, has) for has in (str.islower, str.isupper))
+    if small == capital == 0:
+        return "keep", "no letters that have capitals"
+    if capital <= few:
+        return "lower", "sources have small letters only"
+    if small <= few:
+        return "upper", "sources have capitals only"
+    if not sentences:
+        return "keep", "sources have small letters and capitals"
+    if sum(map(is_shouted, texts)) > _SOME * len(texts):
+        return "keep", "some sources are all in capitals"
+    return "sentence", "hardly a source is all in capitals: one that is will be read in small letters"
+
+
+def _count(texts: Iterable[str], has: Callable[[str], bool]) -> int:
+    return sum(any(map(has, text)) for text in texts)
+
+
+def _each(text: str, change: Callable[[str], str]) -> str:
+    """`text`, changed as one, or character by character where that is longer."""
+    changed = change(text)
+    if len(changed) == len(text):
+        return changed
+    return "".join(new if len(new := change(character)) == 1 else character for character in text)

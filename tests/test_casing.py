@@ -1,0 +1,170 @@
+"""Sources are read in the case that the training data is written in: what is typed otherwise means the same."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import TINY
+
+import dragoman
+from dragoman.cli import main
+from dragoman.config import Case, TrainOptions
+from dragoman.corpus.casing import in_case, is_shouted, usual_case
+from dragoman.corpus.tokenization import UNK, Tokenizer
+from dragoman.corpus.tokenizer_choice import choose_tokenization
+from dragoman.corpus.tokenizer_learning import learn_tokenizers
+from dragoman.errors import StorageError
+
+CASES: tuple[Case, ...] = get_args(Case)
+MIXED = [(f"The {n} dogs of Ann saw me.", f"Les {n} chiens d'Anne m'ont vu.") for n in range(100)]
+SMALL = [(source.lower(), target) for source, target in MIXED]
+CAPITALS = [(source.upper(), target) for source, target in MIXED]
+
+
+def cases(pairs: list[tuple[str, str]], **options: object) -> tuple[Case, ...]:
+    """The cases that are chosen for the sources of some pairs."""
+    return choose_tokenization(pairs, pairs=len(pairs), options=TrainOptions(**options)).source_case  # type: ignore[arg-type]
+
+
+@given(st.text(), st.sampled_from(CASES))
+def test_a_case_changes_letters_and_nothing_else(text: str, case: Case) -> None:
+    read = in_case(text, case)
+    assert len(read) == len(text)
+    assert read.casefold() == text.casefold() or any(len(c.lower()) > 1 or len(c.upper()) > 1 for c in text)
+    assert in_case(read, case) == read or case != "sentence"
+    if case == "keep" or (case == "sentence" and not is_shouted(text)):
+        assert read == text
+
+
+@pytest.mark.parametrize(
+    ("case", "typed", "read"),
+    [
+        ("lower", "Hello IRMA", "hello irma"),
+        ("lower", "İZMİR", "İzmİr"),  # its small letter is two characters
+        ("upper", "Straße 5", "STRAßE 5"),
+        ("sentence", "¡I AM HERE, ANN!", "¡I am here, ann!"),
+        ("sentence", "STOP", "Stop"),
+        ("sentence", "USA!", "USA!"),
+        ("sentence", "I am HERE.", "I am HERE."),
+        ("sentence", "Ich HABE", "Ich HABE"),
+        ("sentence", "서울 3", "서울 3"),
+    ],
+)
+def test_texts_in_a_case(case: Case, typed: str, read: str) -> None:
+    assert in_case(typed, case) == read
+
+
+def test_the_case_is_that_of_the_data() -> None:
+    assert cases(MIXED) == ("sentence",)
+    assert cases(SMALL) == ("lower",)
+    assert cases(CAPITALS) == ("upper",)
+    assert cases([*MIXED, *CAPITALS[:10]]) == ("keep",)
+    assert cases([(f"가나 {n}다.", target) for n, (_, target) in enumerate(MIXED)]) == ("keep",)
+    assert cases(MIXED, source_case="lower") == ("lower",)
+    assert cases([(source.replace(" ", ""), source) for source, _ in MIXED]) == ("keep",)
+    assert cases([(source.rstrip("."), source) for source, _ in MIXED]) == ("keep",)  # full stops put back
+    # One slip in a thousand sentences is none; one in a thousand symbols may be a symbol of its own.
+    assert usual_case(["I am here."] + ["i am here."] * 1000, sentences=True)[0] == "lower"
+    assert usual_case(["t S"] + ["t s"] * 1000, sentences=False)[0] == "keep"
+
+
+def test_each_column_has_its_own() -> None:
+    rows = [
+        (f"{verb}\tV;{tense}", f"{verb}ed") for verb in ("walk", "jump", "bark", "talk") for tense in ("PST", "PRS")
+    ]
+    rows *= 20
+    assert cases(rows) == ("lower", "upper")
+    source, _ = learn_tokenizers(rows, choose_tokenization(rows, pairs=len(rows), options=TrainOptions()))
+    assert source.encode("Walk\tv;pst") == source.encode("walk\tV;PST")
+    assert UNK not in source.encode("Walk\tv;pst")
+
+
+@pytest.mark.parametrize("pairs", [MIXED, SMALL, CAPITALS])
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_source_in_another_case_has_the_same_tokens(pairs: list[tuple[str, str]], shared: bool) -> None:
+    options = TrainOptions(shared_vocabulary=shared, vocab_size=120)
+    choice = choose_tokenization(pairs, pairs=len(pairs), options=options)
+    source, target = learn_tokenizers(pairs, choice)
+    assert source.shares_vocabulary(target) == shared
+    for text, right in pairs[:5]:
+        if choice.source_case != ("sentence",):
+            assert source.encode(text.swapcase()) == source.encode(text)
+        assert source.encode(text.upper()) == source.encode(in_case(text.upper(), choice.source_case[0]))
+        # What is learned to be said is not touched.
+        for said in (right, right.upper()):
+            assert UNK in target.encode(said) or target.decode(target.encode(said)) == said
+        assert [begin for begin, _ in source.spans(text.upper())] == sorted(b for b, _ in source.spans(text.upper()))
+        assert source.spans(text.upper())[-1][1] == len(text)
+
+
+def test_capitals_and_small_letters_are_learned_as_one() -> None:
+    source, target = learn_tokenizers(
+        MIXED, choose_tokenization(MIXED, pairs=100, options=TrainOptions(source_case="lower", shared_vocabulary=False))
+    )
+    assert not any(re.search("[A-Z]", token) for token in source.tokens(range(4, source.vocab_size)))
+    assert any(re.search("[A-Z]", token) for token in target.tokens(range(4, target.vocab_size)))
+
+
+def test_files_keep_the_case() -> None:
+    source, target = learn_tokenizers(SMALL, choose_tokenization(SMALL, pairs=100, options=TrainOptions()))
+    files = source.files() | target.files()
+    again = Tokenizer.from_files(source.config(), files.__getitem__)
+    assert again.encode("The DOGS") == source.encode("the dogs")
+    with pytest.raises(StorageError, match="the tokenizer's case 'loud' is not known to this version"):
+        Tokenizer.from_files(source.config() | {"case": ["loud"]}, files.__getitem__)
+
+
+@pytest.fixture(scope="module")
+def spelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a model whose sources are in capitals, as the words of CMUdict are."""
+    folder = tmp_path_factory.mktemp("spelled")
+    words = [(f"{a}{b}{c}", f"{a} {b} {c}") for a in "KLMN" for b in "AEIO" for c in "RST"]
+    (folder / "words.tsv").write_text("".join(f"{word}\t{sounds}\n" for word, sounds in words), encoding="utf-8")
+    assert main(["train", str(folder / "words.tsv"), "--out", str(folder / "model"), *TINY]) == 0
+    return folder / "model"
+
+
+def test_words_are_pronounced_in_any_case(spelled: Path) -> None:
+    translator = dragoman.load(spelled)
+    loud, small = translator.translate(["KAR", "kar"])
+    assert small.source_tokens == loud.source_tokens == ("K", "A", "R")
+    assert [c.ids for c in small.candidates] == [c.ids for c in loud.candidates]
+    assert small.source == "kar"
+
+
+def test_a_model_that_goes_on_keeps_the_case(spelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pairs.tsv").write_text("".join(f"k{a}r\tK {a} R\n" for a in "aeio" * 5), encoding="utf-8")
+    asked = ["train", str(tmp_path / "pairs.tsv"), "--out", str(tmp_path / "model"), "--from", str(spelled)]
+    asked += ["--max-steps", "1", "--dev", "1"]
+    assert main([*asked, "--source-case", "keep"]) == 2
+    assert "--source-case was given, but a model that goes on" in capsys.readouterr().err
+    assert main(asked) == 0
+    assert dragoman.load(tmp_path / "model").source_tokenizer.encode("kar") == dragoman.load(
+        spelled
+    ).source_tokenizer.encode("KAR")
+
+
+def test_models_of_before_read_what_is_typed(trained: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(trained, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    for side in ("source", "target"):
+        del config["tokenizer"][side]["case"]
+    (model / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    translator = dragoman.load(model)
+    assert translator.source_tokenizer.config()["case"] == ["keep"]
+
+
+def test_the_case_suits_real_data() -> None:
+    samples = Path(dragoman.__file__).parent / "samples"
+    for file in ("eng-fra.tsv.gz", "eng-kor.tsv.gz"):
+        with gzip.open(samples / file, "rt", encoding="utf-8") as lines:
+            rows = [line.rstrip("\n").split("\t")[:2] for line in lines]
+        assert cases([(source, target) for source, target in rows]) == ("sentence",), file
