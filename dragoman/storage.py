@@ -459,6 +459,10 @@ def _parse_config(path: Path, file: str, content: bytes) -> dict[str, Any]:
         )
     if not isinstance(config["data"]["read"], dict) or not isinstance(config["data"]["read"].get("name"), str):
         raise StorageError(f"{file} is damaged: data.read must name the file that was read")
+    for side in ("source", "target"):
+        of = config["tokenizer"][side]
+        if not isinstance(of, dict) or not all(isinstance(of.get(name), list) for name in ("files", "methods", "jamo")):
+            raise StorageError(f"{file} is damaged: tokenizer.{side} must have lists of files, methods and jamo")
     files = config["tokenizer"]["files"]
     if not isinstance(files, list) or not all(map(is_plain_name, files)):
         raise StorageError(f"{file} is damaged: tokenizer.files must be names of files, but is {files!r:.80}")
@@ -472,6 +476,20 @@ def _lists_graphs(precisions: Any, default: Any) -> bool:
         and all(map(is_plain_name, [default, *precisions]))
         and all(isinstance(known, dict) and isinstance(known.get("files"), dict) for known in precisions.values())
     )
+
+
+def sides_of(config: dict[str, Any]) -> list[tuple[str, str]]:
+    """How a model's source and target are split, in words: `char in lower case + features in upper case`."""
+    sides = []
+    for side in ("source", "target"):
+        of = config["tokenizer"][side]
+        cases = of.get("case", ["keep"] * len(of["methods"]))  # older models keep what is typed
+        columns = [
+            f"{method}{' of jamo' if jamo else ''}{'' if case == 'keep' else f' in {case} case'}"
+            for method, jamo, case in zip(of["methods"], of["jamo"], cases, strict=False)
+        ]
+        sides.append((side, " + ".join(columns)))
+    return sides
 
 
 def graph_names(precision: str) -> tuple[str, str]:

@@ -234,7 +234,10 @@ def test_a_file_that_is_read_is_not_written_over(trained: Path, tmp_path: Path) 
         assert file.read_text(encoding="utf-8") == "source 3\tcible 3\n"
 
 
-def test_info_tells_sizes_options_data_and_scores(trained: Path, out: Any) -> None:
+def test_info_tells_sizes_options_data_and_scores(trained: Path, inflecting: Path, out: Any) -> None:
+    assert re.search(
+        r"\nsource +char in lower case \+ features in upper case\ntarget +char\nnorm", out("info", inflecting)
+    )
     shown = out("info", trained)
     for text in ("parameters", "hidden_size=8", "fingerprint", "36 pairs", "bleu", "dragoman train"):
         assert text in shown

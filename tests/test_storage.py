@@ -25,9 +25,10 @@ from dragoman.files import atomic, clear_leftovers, write_text
 from dragoman.places import claim, copy_model, locate, placed
 from dragoman.storage import FORMAT_VERSION, ModelDirectory, check_safetensors
 
+SIDE = {"files": ["tokenizer.json"], "methods": ["bpe"], "jamo": [False]}
 CONFIG: dict[str, Any] = {
     "format_version": FORMAT_VERSION,
-    "tokenizer": {"files": ["tokenizer.json"], "source": {}, "target": {}},
+    "tokenizer": {"files": ["tokenizer.json"], "source": SIDE, "target": SIDE},
     "parameters": 7,
     **dict.fromkeys(("name", "dragoman_version", "writing"), "text"),
     "normalization": "nfc",
@@ -118,6 +119,13 @@ def test_tokenizers_stand_in_the_model_directory(model: Path, files: object) -> 
     (model.parent / "tokenizer.json").write_text("{}")
     (model / "config.json").write_text(json.dumps({**CONFIG, "tokenizer": {**CONFIG["tokenizer"], "files": files}}))
     with pytest.raises(StorageError, match=r"config\.json is damaged: tokenizer\.files must be names of files"):
+        ModelDirectory.open(model)
+
+
+@pytest.mark.parametrize("side", [7, {}, {"files": [], "methods": []}, {"files": [], "methods": "bpe", "jamo": []}])
+def test_a_side_says_how_it_is_split(model: Path, side: object) -> None:
+    (model / "config.json").write_text(json.dumps({**CONFIG, "tokenizer": {**CONFIG["tokenizer"], "source": side}}))
+    with pytest.raises(StorageError, match=r"tokenizer\.source must have lists of files, methods and jamo$"):
         ModelDirectory.open(model)
 
 

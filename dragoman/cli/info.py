@@ -33,6 +33,8 @@ def info(model: ModelPath, /, *, as_json: AsJson = False) -> None:
 
 def _facts(config: dict[str, Any]) -> list[tuple[str, str]]:
     """What is worth a line each."""
+    from dragoman.storage import sides_of
+
     data, run, options = config["data"], config["run"], config["options"]
     given = ", ".join(f"{name}={value}" for name, value in options.items())
     rows = [
@@ -40,6 +42,8 @@ def _facts(config: dict[str, Any]) -> list[tuple[str, str]]:
         ("made by", f"dragoman {config['dragoman_version']}, preset {options.get('preset', 'default')}"),
         ("parameters", f"{config['parameters']:,}"),
         ("architecture", ", ".join(f"{name} {value}" for name, value in config["architecture"].items() if value)),
+        *sides_of(config),
+        ("normalization", config["normalization"]),
         ("options given", given or "none"),
         ("data", f"{data['read']['name'] or 'pairs given in Python'}, fingerprint {data['fingerprint']}"),
     ]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dragoman.errors import at_most, counted, duration
+from dragoman.storage import sides_of
 from dragoman.training.recipe import PARTS_OF
 
 
@@ -69,7 +70,7 @@ def _model(config: dict[str, Any]) -> str:
     architecture = config["architecture"]
     same = architecture["encoder_layers"] == architecture["decoder_layers"]
     bridge = "the identity: each layer's last state is copied" if same else "learned, since the depths differ"
-    rows = [f"- {name}: {value}" for name, value in architecture.items()]
+    rows = [f"- {name}: {value}" for name, value in [*sides_of(config), *architecture.items()]]
     if config.get("onnx"):
         onnx = config["onnx"]
         rows.append(f"- ONNX graphs: opset {onnx['opset']}; {onnx['default']} runs by default")
