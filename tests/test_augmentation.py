@@ -162,8 +162,10 @@ def test_a_pair_follows_another_one_with_the_probability_asked_for() -> None:
     joined = augmented(pairs, numbers(), numbers(), concatenate=0.2, seed=1)(0)
     sizes = joined.lengths(joined.indices())[0]
     assert abs(sizes.mean() - 1 / 0.8) < 0.02
-    counts = np.bincount(sizes)[1:4] / len(sizes)
-    assert np.abs(counts - 0.8 * 0.2 ** np.arange(3)).max() < 0.01
+    # Most texts are of one sentence or two, and some are long: with one probability for all, not one in 10,000 rows would be.
+    shares = [sizes[sizes >= least].sum() / sizes.sum() for least in (2, 8)]
+    assert 0.25 < shares[0] < 0.35
+    assert 0.05 < shares[1] < 0.1
 
 
 def test_a_row_gets_no_longer_than_what_is_learned_from() -> None:
@@ -277,12 +279,12 @@ def test_what_cannot_be_typed_otherwise_stays() -> None:
 
 def test_sources_typed_in_haste_are_joined_as_others_are() -> None:
     tokenizer = Tokenizer([learn(["Go home!", "go home"], method="char")])
-    pairs = encoded(["Go home!"] * 400, tokenizer)
+    pairs = encoded(["Go home!"] * 2_000, tokenizer)
     found = rows(augmented(pairs, tokenizer, tokenizer, concatenate=0.5, source_noise=0.5)(0))
     said = {tokenizer.decode(source) for source, _ in found}
     assert {"go home Go home!", "Go home go home!"} <= said
     assert all(text.lower().replace("go home", "").strip(" !") == "" for text in said)
-    assert sum(len(target) for _, target in found) == 400 * 8 + (400 - len(found))  # a space between two
+    assert sum(len(target) for _, target in found) == 2_000 * 8 + (2_000 - len(found))  # a space between two
 
 
 PAIRS = [(f"turn {i} left, then right", f"tourne {i} fois à droite") for i in range(40)]

@@ -30,6 +30,8 @@ _BLOCK = 1 << 14
 """Rows that are gathered together to know their lengths."""
 _MOST = 16
 """Pairs in a row at most."""
+_OFTEN = 0.9
+"""Probability of a pair to follow another one in a stretch of long rows."""
 _ROUNDS = 4
 """Times that all rows and columns of an order are shifted."""
 _APOSTROPHES = str.maketrans("'\u2019", "\u2019'")
@@ -109,7 +111,7 @@ class Augmented:
         seed: int,
         split: Callable[[int], EncodedPairs] | None = None,
     ) -> None:
-        """A pair follows another one with probability `concatenate`, so that a row has 1 / (1 - it) pairs in the mean.
+        """A pair follows another one with probability `concatenate` in the mean, so that a row has 1 / (1 - it) pairs.
 
         A source is changed by one of `HASTY` with probability `source_noise`. `split` gives the pairs of an epoch, in the same
         order; without it they are `pairs` in every one.
@@ -129,7 +131,7 @@ class Augmented:
         marks = np.ones(len(pairs) + _MOST, np.uint8)
         for begin in range(0, len(pairs), _CHUNK):
             places = np.arange(begin, min(begin + _CHUNK, len(pairs)))
-            first = random.random(len(places), np.float32) >= self._concatenate
+            first = random.random(len(places), np.float32) >= self._shares(len(places), random)
             first[0] = True
             starts = np.flatnonzero(first)
             rows = np.cumsum(first) - 1
@@ -141,6 +143,17 @@ class Augmented:
             kinds = random.integers(1, len(HASTY) + 1, len(places), np.uint8) * noisy
             marks[places] = first + 2 * kinds
         return AugmentedPairs(pairs, order, marks, self._source, self._followers)
+
+    def _shares(self, count: int, random: np.random.Generator) -> NDArray[np.float32]:
+        """(count,): with which probability each pair follows the one before it: in most stretches seldom, in some nearly always.
+
+        With the same one everywhere hardly a row would be a long text.
+        """
+        long = self._concatenate / 2  # the share of the stretches of long rows
+        seldom = (self._concatenate - long * _OFTEN) / (1 - long)
+        stretches = random.random(-(-count // _MOST), np.float32) < long
+        shares: NDArray[np.float32] = np.where(stretches, _OFTEN, seldom).astype(np.float32)
+        return shares.repeat(_MOST)[:count]
 
 
 class RandomOrder:
