@@ -87,6 +87,16 @@ def test_each_column_has_its_own() -> None:
     assert UNK not in source.encode("Walk\tv;pst")
 
 
+@pytest.mark.parametrize("tag_first", [True, False])
+def test_a_column_that_is_the_same_text_as_the_target_keeps_its_capitals(tag_first: bool) -> None:
+    texts = [(source, source.replace("saw", "has seen")) for source, _ in MIXED]
+    rows = [(f"polite\t{text}" if tag_first else f"{text}\tpolite", target) for text, target in texts]
+    assert cases(rows) == (("lower", "keep") if tag_first else ("keep", "lower"))
+    choice = choose_tokenization(rows, pairs=len(rows), options=TrainOptions())
+    source, _ = learn_tokenizers(rows, choice)
+    assert UNK not in source.encode(rows[0][0])
+
+
 @pytest.mark.parametrize("pairs", [MIXED, SMALL, CAPITALS])
 @pytest.mark.parametrize("shared", [True, False])
 def test_a_source_in_another_case_has_the_same_tokens(pairs: list[tuple[str, str]], shared: bool) -> None:
