@@ -56,6 +56,7 @@ def test_a_case_changes_letters_and_nothing_else(text: str, case: Case) -> None:
         ("sentence", "I am HERE.", "I am HERE."),
         ("sentence", "Ich HABE", "Ich HABE"),
         ("sentence", "서울 3", "서울 3"),
+        ("sentence", "FIFA에 의해", "FIFA에 의해"),
     ],
 )
 def test_texts_in_a_case(case: Case, typed: str, read: str) -> None:

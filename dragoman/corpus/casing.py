@@ -6,6 +6,7 @@ in capitals is one everywhere. So what is typed is brought into the form of the 
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import assert_never
 
@@ -42,8 +43,8 @@ def in_case(text: str, case: Case) -> str:
 
 
 def is_shouted(text: str) -> bool:
-    """Whether a text is all in capitals: at least four, and no small letter."""
-    return text.isupper() and sum(map(str.isupper, text)) >= _SHOUTED
+    """Whether a text is all in capitals: at least four, no small letter, and none of a script without (`FIFA에 의해`)."""
+    return text.isupper() and sum(map(str.isupper, text)) >= _SHOUTED and not any(map(_is_of_neither, text))
 
 
 def usual_case(texts: Sequence[str], *, sentences: bool) -> tuple[Case, str]:
@@ -61,6 +62,11 @@ def usual_case(texts: Sequence[str], *, sentences: bool) -> tuple[Case, str]:
     if sum(map(is_shouted, texts)) > _SOME * len(texts):
         return "keep", "some sources are all in capitals"
     return "sentence", "hardly a source is all in capitals: one that is will be read in small letters"
+
+
+def _is_of_neither(character: str) -> bool:
+    """A letter that is neither small nor a capital, as those of Hangul, Han and Arabic."""
+    return unicodedata.category(character) == "Lo" and not character.islower()
 
 
 def _count(texts: Iterable[str], has: Callable[[str], bool]) -> int:
