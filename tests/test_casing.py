@@ -75,6 +75,14 @@ def test_the_case_is_that_of_the_data() -> None:
     # One slip in a thousand sentences is none; one in a thousand symbols may be a symbol of its own.
     assert usual_case(["I am here."] + ["i am here."] * 1000, sentences=True)[0] == "lower"
     assert usual_case(["t S"] + ["t s"] * 1000, sentences=False)[0] == "keep"
+    assert usual_case(["\u01c5ep", "\u01c6ep"], sentences=False)[0] == "keep"
+
+
+def test_few_letters_with_capitals_among_others_keep_theirs() -> None:
+    plain = [f"저는 {n}번 학생입니다." for n in range(5000)]
+    named = ["Firefox를 써요.", "YouTube에서 봤어요.", "TV를 봐요.", "CD를 샀어요."]
+    assert in_case(named[0], usual_case([*plain, *named], sentences=True)[0]) == named[0]
+    assert usual_case([*plain, *named[2:]], sentences=True)[0] == "upper"
 
 
 def test_each_column_has_its_own() -> None:

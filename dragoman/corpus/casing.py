@@ -13,7 +13,8 @@ from typing import assert_never
 from dragoman.config import Case
 
 _FEW = 0.001
-"""Share of sentences that may be written otherwise where all are said to be written alike: slips and acronyms."""
+"""Share of sentences with letters of either case that may be written otherwise where all are said to be written alike:
+slips and acronyms."""
 _SOME = 0.01
 """Share of sentences in capitals from which a model learns to read them."""
 _SHOUTED = 4
@@ -49,9 +50,9 @@ def is_shouted(text: str) -> bool:
 
 def usual_case(texts: Sequence[str], *, sentences: bool) -> tuple[Case, str]:
     """The case in which a column like `texts` is to be read, and why."""
-    few = _FEW * len(texts) if sentences else 0
-    small, capital = (_count(texts, has) for has in (str.islower, str.isupper))
-    if small == capital == 0:
+    small, capital, cased = (_count(texts, has) for has in (str.islower, _is_capital, _has_case))
+    few = _FEW * cased if sentences else 0
+    if not cased:
         return "keep", "no letters that have capitals"
     if capital <= few:
         return "lower", "sources have small letters only"
@@ -62,6 +63,14 @@ def usual_case(texts: Sequence[str], *, sentences: bool) -> tuple[Case, str]:
     if sum(map(is_shouted, texts)) > _SOME * len(texts):
         return "keep", "some sources are all in capitals"
     return "sentence", "hardly a source is all in capitals: one that is will be read in small letters"
+
+
+def _is_capital(character: str) -> bool:
+    return character.isupper() or character.istitle()  # as U+01C5, a D with a small z
+
+
+def _has_case(character: str) -> bool:
+    return character.islower() or _is_capital(character)
 
 
 def _is_of_neither(character: str) -> bool:
