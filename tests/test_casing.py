@@ -181,6 +181,20 @@ def test_models_of_before_read_what_is_typed(trained: Path, tmp_path: Path) -> N
     assert translator.source_tokenizer.config()["case"] == ["keep"]
 
 
+def test_each_model_of_an_ensemble_reads_in_its_own_case(
+    spelled: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = shutil.copytree(spelled, tmp_path / "model")
+    config = json.loads((other / "config.json").read_text(encoding="utf-8"))
+    config["tokenizer"]["source"]["case"] = ["keep"]
+    (other / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with caplog.at_level("INFO", "dragoman"):
+        pairs = [dragoman.load(one, ensemble=[two]) for one, two in ((spelled, other), (other, spelled))]
+    assert f"the source side of {other} has another case than that of {spelled}" in caplog.text
+    outputs = [{each.text for each in pair.translate("kar", num_hypotheses=5).candidates} for pair in pairs]
+    assert outputs[0] == outputs[1]
+
+
 def test_the_case_suits_real_data() -> None:
     samples = Path(dragoman.__file__).parent / "samples"
     for file in ("eng-fra.tsv.gz", "eng-kor.tsv.gz"):
