@@ -132,6 +132,16 @@ def test_capitals_and_small_letters_are_learned_as_one() -> None:
     assert any(re.search("[A-Z]", token) for token in target.tokens(range(4, target.vocab_size)))
 
 
+@pytest.mark.parametrize("pairs", [SMALL, CAPITALS, MIXED])
+def test_words_of_vectors_are_read_as_sources_are(pairs: list[tuple[str, str]]) -> None:
+    choice = choose_tokenization(pairs, pairs=100, options=TrainOptions(tokenizer="word", shared_vocabulary=False))
+    source, _ = learn_tokenizers(pairs, choice, source_words=["London", "london", "UNESCO", "unesco"])
+    assert UNK not in source.encode("London") + source.encode("unesco")
+    if choice.source_case != ("sentence",):
+        said = in_case("london", choice.source_case[0])
+        assert [each for each in source.surfaces() if each.lower() == "london"] == [said]
+
+
 def test_files_keep_the_case() -> None:
     source, target = learn_tokenizers(SMALL, choose_tokenization(SMALL, pairs=100, options=TrainOptions()))
     files = source.files() | target.files()
