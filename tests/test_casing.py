@@ -57,6 +57,7 @@ def test_a_case_changes_letters_and_nothing_else(text: str, case: Case) -> None:
         ("sentence", "Ich HABE", "Ich HABE"),
         ("sentence", "서울 3", "서울 3"),
         ("sentence", "FIFA에 의해", "FIFA에 의해"),
+        ("sentence", "CALLE MAYOR, 3º", "Calle mayor, 3º"),
     ],
 )
 def test_texts_in_a_case(case: Case, typed: str, read: str) -> None:
@@ -75,6 +76,7 @@ def test_the_case_is_that_of_the_data() -> None:
     # One slip in a thousand sentences is none; one in a thousand symbols may be a symbol of its own.
     assert usual_case(["I am here."] + ["i am here."] * 1000, sentences=True)[0] == "lower"
     assert usual_case(["t S"] + ["t s"] * 1000, sentences=False)[0] == "keep"
+    assert usual_case(["CALLE MAYOR, 3º"] * 9, sentences=True)[0] == "upper"
     assert usual_case(["\u01c5ep", "\u01c6ep"], sentences=False)[0] == "keep"
 
 

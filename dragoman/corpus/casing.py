@@ -45,12 +45,12 @@ def in_case(text: str, case: Case) -> str:
 
 def is_shouted(text: str) -> bool:
     """Whether a text is all in capitals: at least four, no small letter, and none of a script without (`FIFA에 의해`)."""
-    return text.isupper() and sum(map(str.isupper, text)) >= _SHOUTED and not any(map(_is_of_neither, text))
+    return text == text.upper() and sum(map(str.isupper, text)) >= _SHOUTED and not any(map(_is_of_neither, text))
 
 
 def usual_case(texts: Sequence[str], *, sentences: bool) -> tuple[Case, str]:
     """The case in which a column like `texts` is to be read, and why."""
-    small, capital, cased = (_count(texts, has) for has in (str.islower, _is_capital, _has_case))
+    small, capital, cased = (_count(texts, has) for has in (_is_small, _is_capital, _has_case))
     few = _FEW * cased if sentences else 0
     if not cased:
         return "keep", "no letters that have capitals"
@@ -65,12 +65,16 @@ def usual_case(texts: Sequence[str], *, sentences: bool) -> tuple[Case, str]:
     return "sentence", "hardly a source is all in capitals: one that is will be read in small letters"
 
 
+def _is_small(character: str) -> bool:
+    return character != character.upper()  # not the ordinal º, which has no capital
+
+
 def _is_capital(character: str) -> bool:
-    return character.isupper() or character.istitle()  # as U+01C5, a D with a small z
+    return character != character.lower()  # and U+01C5, a D with a small z
 
 
 def _has_case(character: str) -> bool:
-    return character.islower() or _is_capital(character)
+    return _is_small(character) or _is_capital(character)
 
 
 def _is_of_neither(character: str) -> bool:
