@@ -48,7 +48,8 @@ def test_a_case_changes_letters_and_nothing_else(text: str, case: Case) -> None:
     ("case", "typed", "read"),
     [
         ("lower", "Hello IRMA", "hello irma"),
-        ("lower", "İZMİR", "İzmİr"),  # its small letter is two characters
+        ("lower", "İZMİR", "izmir"),  # not i and a dot, which are two characters
+        ("sentence", "İYİ GÜNLER", "İyi günler"),
         ("upper", "Straße 5", "STRAßE 5"),
         ("sentence", "¡I AM HERE, ANN!", "¡I am here, ann!"),
         ("sentence", "STOP", "Stop"),

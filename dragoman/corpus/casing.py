@@ -30,13 +30,13 @@ def in_case(text: str, case: Case) -> str:
         case "keep":
             return text
         case "lower":
-            return _each(text, str.lower)
+            return _lower(text)
         case "upper":
-            return _each(text, str.upper)
+            return _upper(text)
         case "sentence":
             if not is_shouted(text):
                 return text
-            small = _each(text, str.lower)
+            small = _lower(text)
             first = next(place for place, character in enumerate(text) if character.isupper())
             return small[:first] + text[first] + small[first + 1 :]
         case _ as never:
@@ -86,9 +86,14 @@ def _count(texts: Iterable[str], has: Callable[[str], bool]) -> int:
     return sum(any(map(has, text)) for text in texts)
 
 
-def _each(text: str, change: Callable[[str], str]) -> str:
-    """`text`, changed as one, or character by character where that is longer."""
-    changed = change(text)
+def _lower(text: str) -> str:
+    """`text` in small letters; `İ`, which alone would become two characters, is `i` as in Turkish."""
+    return text.replace("İ", "i").lower()
+
+
+def _upper(text: str) -> str:
+    """`text` in capitals, changed as one, or character by character where that is longer."""
+    changed = text.upper()
     if len(changed) == len(text):
         return changed
-    return "".join(new if len(new := change(character)) == 1 else character for character in text)
+    return "".join(new if len(new := character.upper()) == 1 else character for character in text)
