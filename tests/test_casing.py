@@ -54,6 +54,8 @@ def test_a_case_changes_letters_and_nothing_else(text: str, case: Case) -> None:
         ("sentence", "¡I AM HERE, ANN!", "¡I am here, ann!"),
         ("sentence", "STOP", "Stop"),
         ("sentence", "USA!", "USA!"),
+        ("sentence", "ABX-9931-KL", "ABX-9931-KL"),
+        ("sentence", "SHOW ME ABX-9931-KL", "Show me abx-9931-kl"),
         ("sentence", "I am HERE.", "I am HERE."),
         ("sentence", "Ich HABE", "Ich HABE"),
         ("sentence", "서울 3", "서울 3"),

@@ -44,8 +44,14 @@ def in_case(text: str, case: Case) -> str:
 
 
 def is_shouted(text: str) -> bool:
-    """Whether a text is all in capitals: at least four, no small letter, and none of a script without (`FIFA에 의해`)."""
-    return text == text.upper() and sum(map(str.isupper, text)) >= _SHOUTED and not any(map(_is_of_neither, text))
+    """Whether a text is all in capitals: no small letter, none of a script without (`FIFA에 의해`), and four capitals at least.
+
+    Words with digits do not count: `ABX-9931-KL` is a code, and its capitals are not shouted.
+    """
+    if text != text.upper() or any(map(_is_of_neither, text)):
+        return False
+    words = (word for word in text.split() if not any(map(str.isdigit, word)))
+    return sum(character.isupper() for word in words for character in word) >= _SHOUTED
 
 
 def usual_case(texts: Sequence[str], *, sentences: bool) -> tuple[Case, str]:
