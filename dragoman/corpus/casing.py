@@ -61,9 +61,9 @@ def usual_case(texts: Sequence[str], *, sentences: bool) -> tuple[Case, str]:
     if not cased:
         return "keep", "no letters that have capitals"
     if capital <= few:
-        return "lower", "sources have small letters only"
+        return "lower", "hardly a source has capitals" if capital else "sources have small letters only"
     if small <= few:
-        return "upper", "sources have capitals only"
+        return "upper", "hardly a source has small letters" if small else "sources have capitals only"
     if not sentences:
         return "keep", "sources have small letters and capitals"
     if sum(map(is_shouted, texts)) > _SOME * len(texts):
