@@ -461,8 +461,9 @@ def _parse_config(path: Path, file: str, content: bytes) -> dict[str, Any]:
         raise StorageError(f"{file} is damaged: data.read must name the file that was read")
     for side in ("source", "target"):
         of = config["tokenizer"][side]
-        if not isinstance(of, dict) or not all(isinstance(of.get(name), list) for name in ("files", "methods", "jamo")):
-            raise StorageError(f"{file} is damaged: tokenizer.{side} must have lists of files, methods and jamo")
+        given: dict[str, Any] = {"case": []} | of if isinstance(of, dict) else {}  # older models have no case
+        if not all(isinstance(given.get(name), list) for name in ("files", "methods", "jamo", "case")):
+            raise StorageError(f"{file} is damaged: tokenizer.{side} must have lists of files, methods, jamo and case")
     files = config["tokenizer"]["files"]
     if not isinstance(files, list) or not all(map(is_plain_name, files)):
         raise StorageError(f"{file} is damaged: tokenizer.files must be names of files, but is {files!r:.80}")

@@ -423,7 +423,8 @@ class Translator:
     def join(self, others: Iterable[Translator]) -> None:
         """Make an ensemble. From now on the probabilities of all models are averaged at every token.
 
-        A model with other vocabularies finds outputs of its own instead, and all models choose among the outputs of all.
+        A model with other vocabularies, or one that reads in another case, finds outputs of its own instead, and all models choose
+        among the outputs of all.
         Raises `OptionError` if it does not take the same sources, or writes another kind of text.
         """
         if not isinstance(others, Iterable):
@@ -434,7 +435,7 @@ class Translator:
                 raise OptionError(f"`others` must be models that `load` gave, but one is {other!r:.80}")
         alike, present = [], self.stepper.steppers if isinstance(self.stepper, EnsembleStepper) else (self.stepper,)
         for other in others:
-            side = next((side for side in ("source", "target") if self._files(side) != other._files(side)), None)
+            side = next((side for side in ("source", "target") if self._reading(side) != other._reading(side)), None)
             if side is None:
                 alike.append(other)
                 continue
@@ -447,9 +448,10 @@ class Translator:
                         f"the models of an ensemble must have the same {what}, but {other.directory.path} has {theirs}, and "
                         f"{self.directory.path} {mine}"
                     )
+            another = "vocabulary" if self._reading(side)[0] != other._reading(side)[0] else "case"
             _LOG.info(
-                f"the {side} side of {other.directory.path} has another vocabulary than that of {self.directory.path}, so all models "
-                "choose among whole outputs of each (models with the same --split-seed and data decide at every token)"
+                f"the {side} side of {other.directory.path} has another {another} than that of {self.directory.path}, so all models "
+                "choose among whole outputs of each (models with the same --split-seed, --source-case and data decide at every token)"
             )
             self._apart.append(other)
         self._others += alike
@@ -462,10 +464,10 @@ class Translator:
         """The other models of an ensemble."""
         return [*self._others, *self._apart]
 
-    def _files(self, side: str) -> list[bytes | str]:
-        """What the tokenisers of a side are made of."""
+    def _reading(self, side: str) -> tuple[list[str], list[str]]:
+        """What the tokenisers of a side are made of, and in which case they read texts."""
         tokenizer: Tokenizer = getattr(self.texts, f"{side}_tokenizer")
-        return list(tokenizer.files().values())
+        return list(tokenizer.files().values()), tokenizer.config()["case"]
 
 
 def _one(source: str, options: SearchOptions | None) -> SearchOptions:

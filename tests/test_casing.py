@@ -48,14 +48,19 @@ def test_a_case_changes_letters_and_nothing_else(text: str, case: Case) -> None:
     ("case", "typed", "read"),
     [
         ("lower", "Hello IRMA", "hello irma"),
-        ("lower", "İZMİR", "İzmİr"),  # its small letter is two characters
+        ("lower", "İZMİR", "izmir"),  # not i and a dot, which are two characters
+        ("sentence", "İYİ GÜNLER", "İyi günler"),
         ("upper", "Straße 5", "STRAßE 5"),
         ("sentence", "¡I AM HERE, ANN!", "¡I am here, ann!"),
         ("sentence", "STOP", "Stop"),
         ("sentence", "USA!", "USA!"),
+        ("sentence", "ABX-9931-KL", "ABX-9931-KL"),
+        ("sentence", "SHOW ME ABX-9931-KL", "Show me abx-9931-kl"),
         ("sentence", "I am HERE.", "I am HERE."),
         ("sentence", "Ich HABE", "Ich HABE"),
         ("sentence", "서울 3", "서울 3"),
+        ("sentence", "FIFA에 의해", "FIFA에 의해"),
+        ("sentence", "CALLE MAYOR, 3º", "Calle mayor, 3º"),
     ],
 )
 def test_texts_in_a_case(case: Case, typed: str, read: str) -> None:
@@ -72,8 +77,18 @@ def test_the_case_is_that_of_the_data() -> None:
     assert cases([(source.replace(" ", ""), source) for source, _ in MIXED]) == ("keep",)
     assert cases([(source.rstrip("."), source) for source, _ in MIXED]) == ("keep",)  # full stops put back
     # One slip in a thousand sentences is none; one in a thousand symbols may be a symbol of its own.
-    assert usual_case(["I am here."] + ["i am here."] * 1000, sentences=True)[0] == "lower"
+    slip = usual_case(["I am here."] + ["i am here."] * 1000, sentences=True)
+    assert slip == ("lower", "hardly a source has capitals")
     assert usual_case(["t S"] + ["t s"] * 1000, sentences=False)[0] == "keep"
+    assert usual_case(["CALLE MAYOR, 3º"] * 9, sentences=True)[0] == "upper"
+    assert usual_case(["\u01c5ep", "\u01c6ep"], sentences=False)[0] == "keep"
+
+
+def test_few_letters_with_capitals_among_others_keep_theirs() -> None:
+    plain = [f"저는 {n}번 학생입니다." for n in range(5000)]
+    named = ["Firefox를 써요.", "YouTube에서 봤어요.", "TV를 봐요.", "CD를 샀어요."]
+    assert in_case(named[0], usual_case([*plain, *named], sentences=True)[0]) == named[0]
+    assert usual_case([*plain, *named[2:]], sentences=True)[0] == "upper"
 
 
 def test_each_column_has_its_own() -> None:
@@ -85,6 +100,16 @@ def test_each_column_has_its_own() -> None:
     source, _ = learn_tokenizers(rows, choose_tokenization(rows, pairs=len(rows), options=TrainOptions()))
     assert source.encode("Walk\tv;pst") == source.encode("walk\tV;PST")
     assert UNK not in source.encode("Walk\tv;pst")
+
+
+@pytest.mark.parametrize("tag_first", [True, False])
+def test_a_column_that_is_the_same_text_as_the_target_keeps_its_capitals(tag_first: bool) -> None:
+    texts = [(source, source.replace("saw", "has seen")) for source, _ in MIXED]
+    rows = [(f"polite\t{text}" if tag_first else f"{text}\tpolite", target) for text, target in texts]
+    assert cases(rows) == (("lower", "keep") if tag_first else ("keep", "lower"))
+    choice = choose_tokenization(rows, pairs=len(rows), options=TrainOptions())
+    source, _ = learn_tokenizers(rows, choice)
+    assert UNK not in source.encode(rows[0][0])
 
 
 @pytest.mark.parametrize("pairs", [MIXED, SMALL, CAPITALS])
@@ -111,6 +136,16 @@ def test_capitals_and_small_letters_are_learned_as_one() -> None:
     )
     assert not any(re.search("[A-Z]", token) for token in source.tokens(range(4, source.vocab_size)))
     assert any(re.search("[A-Z]", token) for token in target.tokens(range(4, target.vocab_size)))
+
+
+@pytest.mark.parametrize("pairs", [SMALL, CAPITALS, MIXED])
+def test_words_of_vectors_are_read_as_sources_are(pairs: list[tuple[str, str]]) -> None:
+    choice = choose_tokenization(pairs, pairs=100, options=TrainOptions(tokenizer="word", shared_vocabulary=False))
+    source, _ = learn_tokenizers(pairs, choice, source_words=["London", "london", "UNESCO", "unesco"])
+    assert UNK not in source.encode("London") + source.encode("unesco")
+    if choice.source_case != ("sentence",):
+        said = in_case("london", choice.source_case[0])
+        assert [each for each in source.surfaces() if each.lower() == "london"] == [said]
 
 
 def test_files_keep_the_case() -> None:
@@ -160,6 +195,20 @@ def test_models_of_before_read_what_is_typed(trained: Path, tmp_path: Path) -> N
     (model / "config.json").write_text(json.dumps(config), encoding="utf-8")
     translator = dragoman.load(model)
     assert translator.source_tokenizer.config()["case"] == ["keep"]
+
+
+def test_each_model_of_an_ensemble_reads_in_its_own_case(
+    spelled: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = shutil.copytree(spelled, tmp_path / "model")
+    config = json.loads((other / "config.json").read_text(encoding="utf-8"))
+    config["tokenizer"]["source"]["case"] = ["keep"]
+    (other / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with caplog.at_level("INFO", "dragoman"):
+        pairs = [dragoman.load(one, ensemble=[two]) for one, two in ((spelled, other), (other, spelled))]
+    assert f"the source side of {other} has another case than that of {spelled}" in caplog.text
+    outputs = [{each.text for each in pair.translate("kar", num_hypotheses=5).candidates} for pair in pairs]
+    assert outputs[0] == outputs[1]
 
 
 def test_the_case_suits_real_data() -> None:

@@ -122,10 +122,19 @@ def test_tokenizers_stand_in_the_model_directory(model: Path, files: object) -> 
         ModelDirectory.open(model)
 
 
-@pytest.mark.parametrize("side", [7, {}, {"files": [], "methods": []}, {"files": [], "methods": "bpe", "jamo": []}])
+@pytest.mark.parametrize(
+    "side",
+    [
+        7,
+        {},
+        {"files": [], "methods": []},
+        {"files": [], "methods": "bpe", "jamo": []},
+        {"files": [], "methods": [], "jamo": [], "case": None},
+    ],
+)
 def test_a_side_says_how_it_is_split(model: Path, side: object) -> None:
     (model / "config.json").write_text(json.dumps({**CONFIG, "tokenizer": {**CONFIG["tokenizer"], "source": side}}))
-    with pytest.raises(StorageError, match=r"tokenizer\.source must have lists of files, methods and jamo$"):
+    with pytest.raises(StorageError, match=r"tokenizer\.source must have lists of files, methods, jamo and case$"):
         ModelDirectory.open(model)
 
 

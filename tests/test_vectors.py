@@ -65,6 +65,14 @@ def test_lower_case_is_the_second_choice_whatever_the_order(tmp_path):
     assert vectors.matrix[:, 0].tolist() == [3, 2, 1, 1]
 
 
+def test_where_texts_are_read_in_one_case_so_are_the_words(tmp_path):
+    path = tmp_path / "v.txt"
+    path.write_text("London 1 1\nThe 2 2\nthe 3 3\n")
+    assert load_vectors(path, {"london": 0, "the": 1}.items(), case="lower").matrix[:, 0].tolist() == [1, 3]
+    assert load_vectors(path, {"LONDON": 0, "THE": 1}.items(), case="upper").matrix[:, 0].tolist() == [1, 3]
+    assert load_vectors(path, {"london": 0}.items()).covered == 0
+
+
 def test_words_are_matched_composed_and_fill_every_row_that_wants_them(tmp_path):
     path = tmp_path / "v.txt"
     path.write_text("e\u0301te\u0301 1 2\nthe 3 4\n")

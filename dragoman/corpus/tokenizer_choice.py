@@ -146,9 +146,12 @@ def _source_case(
     if options.source_case is not None:
         reasons["source_case"] = "as asked"
         return (options.source_case,) * len(columns)
+    step = max(1, len(sample) // _COMPARED)
     found = [usual_case(column, sentences=profile.is_text()) for column, profile in zip(texts, columns, strict=True)]
-    if found[0][0] == "sentence" and same_text(sample[:: max(1, len(sample) // _COMPARED)]) >= SAME_TEXT:
-        found = [("keep", "both sides are one text, which keeps its capitals")]
+    for c, (case, _) in enumerate(found):
+        pairs = [(text, target) for text, (_, target) in zip(texts[c][::step], sample[::step], strict=True)]
+        if case == "sentence" and same_text(pairs) >= SAME_TEXT:
+            found[c] = ("keep", "both sides are one text, which keeps its capitals")
     reasons["source_case"] = "; ".join(reason for _, reason in found)
     return tuple(case for case, _ in found)
 

@@ -16,7 +16,7 @@ import numpy as np
 import tokenizers
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
-from dragoman.config import TokenizerMethod
+from dragoman.config import Case, TokenizerMethod
 from dragoman.corpus.casing import in_case
 from dragoman.corpus.tokenization import SPACE_MARK, SPECIAL_TOKENS, UNK, Tokenizer, TokenizerColumn, library_json
 from dragoman.corpus.tokenizer_choice import TokenizationChoice
@@ -110,7 +110,7 @@ def learn_tokenizers(
             vocab_size=choice.target_vocab_size,
             byte_fallback=choice.byte_fallback and choice.target_method in ("bpe", "unigram"),
             jamo=choice.target_jamo,
-            extra_words=chain(source_words, target_words),
+            extra_words=chain(_read_so(source_words, choice.source_case[0]), target_words),
         )
         shared = Tokenizer([column])
         return shared.reading(choice.source_case), shared
@@ -126,7 +126,7 @@ def learn_tokenizers(
                 vocab_size=choice.source_vocab_size,
                 byte_fallback=choice.byte_fallback and method in ("bpe", "unigram"),
                 jamo=jamo,
-                extra_words=source_words if method == "word" else (),
+                extra_words=_read_so(source_words, case) if method == "word" else (),
             )
         )
     target = learn(
@@ -139,6 +139,11 @@ def learn_tokenizers(
     )
     source = Tokenizer(columns, name="tokenizer.source").reading(choice.source_case)
     return source, Tokenizer([target], name="tokenizer.target")
+
+
+def _read_so(words: Iterable[str], case: Case) -> Iterable[str]:
+    """Words as they are read inside texts; only whole texts are shouted."""
+    return words if case == "sentence" else (in_case(word, case) for word in words)
 
 
 def _chain(model: models.Model, *, method: TokenizerMethod, byte_fallback: bool, jamo: bool) -> tokenizers.Tokenizer:

@@ -22,6 +22,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from dragoman.config import Case
+from dragoman.corpus.casing import in_case
 from dragoman.corpus.lines import damage_is_an_error, label, open_bytes
 from dragoman.errors import DataError
 
@@ -75,11 +77,12 @@ class VectorWords:
     """Numbers in a vector."""
 
 
-def load_vectors(path: str | Path, wanted: Iterable[tuple[str, int]]) -> Vectors:
+def load_vectors(path: str | Path, wanted: Iterable[tuple[str, int]], *, case: Case = "keep") -> Vectors:
     """Read the vectors of the `wanted` words from a file: each word with its row in the result.
 
     A word may be wanted in several rows, as where a vocabulary has it with and without a space before it. It is
-    matched exactly, else in lower case. Raises `DataError` with the line number for a damaged file.
+    matched exactly, else in lower case, else where texts are read in a `case` as that makes it. Raises `DataError` with the
+    line number for a damaged file.
     """
     wanted = list(wanted)
     exact: dict[str, list[int]] = {}
@@ -90,17 +93,17 @@ def load_vectors(path: str | Path, wanted: Iterable[tuple[str, int]]) -> Vectors
         if word.lower() != word:
             lower.setdefault(word.lower(), []).append(row)
     rows = max((row for _, row in wanted), default=-1) + 1
-    is_exact, found = np.zeros(rows, bool), np.zeros(rows, bool)
+    match = np.zeros(rows, np.int8)
     with _entries(path) as (width, entries):
         matrix = np.zeros((rows, width), np.float32)
         for _, word, vector in entries:
-            for row in exact.get(word, ()):
-                if not is_exact[row]:
-                    matrix[row], is_exact[row], found[row] = vector(), True, True
-            for row in lower.get(word, ()):
-                if not found[row]:
-                    matrix[row], found[row] = vector(), True
-    return Vectors(matrix, found, len(wanted))
+            for better, places in enumerate(
+                (exact.get(in_case(word, case)), lower.get(word), exact.get(word)), start=1
+            ):
+                for row in places or ():
+                    if match[row] < better:
+                        matrix[row], match[row] = vector(), better
+    return Vectors(matrix, match > 0, len(wanted))
 
 
 def read_vector_words(path: str | Path, *, limit: int) -> VectorWords:

@@ -100,7 +100,8 @@ def _start_from_vectors(model: Seq2Seq, options: TrainOptions, prepared: Prepare
     for side, path, embedding, tokenizer in sides:
         if path is None:
             continue
-        vectors = load_vectors(path, ((word, i) for i, word in enumerate(tokenizer.surfaces()) if i > 3))
+        (column, _), *_ = tokenizer.columns()
+        vectors = load_vectors(path, ((w, i) for i, w in enumerate(tokenizer.surfaces()) if i > 3), case=column.case)
         found = torch.from_numpy(np.flatnonzero(vectors.found))
         with torch.no_grad():
             embedding.weight[found] = torch.from_numpy(vectors.matrix)[found]
