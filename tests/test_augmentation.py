@@ -235,6 +235,9 @@ def test_texts_that_are_split_anew_are_joined_as_they_then_are() -> None:
         ),
         ("目をつぶって。ほら。", {"目をつぶって。ほら", "目をつぶって。ほら。", "目をつぶってほら"}),
         ("...", {"", "..."}),
+        ("价格是3.5元。", {"价格是3.5元", "价格是3.5元。"}),
+        ("རྡེ་ལེགས།", {"རྡེ་ལེགས", "རྡེ་ལེགས།"}),
+        ("at 9:30, -5 to 1,000.5 %", {"at 9:30, -5 to 1,000.5 %", "at 9:30 -5 to 1,000.5 %"}),
     ],
 )
 def test_what_haste_does_to_a_text(text: str, typed: set[str]) -> None:

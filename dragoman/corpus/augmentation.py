@@ -8,6 +8,7 @@ may still be larger than memory.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable
 from math import isqrt
@@ -33,6 +34,9 @@ _MOST = 16
 _ROUNDS = 4
 """Times that all rows and columns of an order are shifted."""
 _APOSTROPHES = str.maketrans("'\u2019", "\u2019'")
+_MEANT = frozenset("%\uff05\u2030\u066a&\uff06@\uff20#\uff03*/\uff0f\\\u0f0b\u0f0c\u1361")
+"""Signs that are read as words, and marks between syllables or words (Tibetan, Ethiopic): Unicode's punctuation, but nobody's to leave out."""
+_IN_NUMBERS = re.compile(r"(?<=\d)\W(?=\d)|(?<!\w)-(?=\d)")
 
 
 def without_end(text: str) -> str:
@@ -44,9 +48,9 @@ def without_end(text: str) -> str:
 
 
 def unpunctuated(text: str) -> str:
-    """Without punctuation: `I'm here, too.` -> `Im here too`."""
-    gap = " " if " " in text else ""
-    kept = (c if not _is_punctuation(c) else "" if c in "'\u2019" else gap for c in text)
+    """Without punctuation, that of numbers apart: `I'm here at 9:30, too.` -> `Im here at 9:30 too`."""
+    gap, numbers = " " if " " in text else "", {found.start() for found in _IN_NUMBERS.finditer(text)}
+    kept = (c if i in numbers or not _is_punctuation(c) else "" if c in "'\u2019" else gap for i, c in enumerate(text))
     return " ".join("".join(kept).split())
 
 
@@ -284,4 +288,4 @@ def followers(tokenizer: Tokenizer, flat: Ids, lengths: Ints) -> Followers | Non
 
 
 def _is_punctuation(character: str) -> bool:
-    return unicodedata.category(character).startswith("P")
+    return unicodedata.category(character).startswith("P") and character not in _MEANT
