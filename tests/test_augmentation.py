@@ -118,6 +118,23 @@ def test_texts_without_spaces_are_joined_without_one(method: str) -> None:
     assert sorted(whole) == sorted("".join(UNSPACED * 10))
 
 
+@pytest.mark.parametrize("method", ["word", "char", "bpe", "unigram"])
+def test_phrases_of_one_word_are_joined_by_a_space_all_the_same(method: TokenizerMethod) -> None:
+    tokenizer = Tokenizer([learn(["Hello.", "Thanks!", "Stop!", "Go home."] * 10, method=method)])
+    joined = rows(
+        augmented(
+            encoded(["Hello.", "Thanks!", "Stop!", "Go home."] * 10, tokenizer), tokenizer, tokenizer, concatenate=0.5
+        )(0)
+    )
+    said = " ".join(tokenizer.decode(source) for source, _ in joined)
+    assert sorted(said.split()) == sorted(["Hello.", "Thanks!", "Stop!", "Go", "home."] * 10)
+    mixed = [*UNSPACED, "iPhone が ほしい。"]  # some spaces in a script that has none between words
+    tokenizer = Tokenizer([learn(mixed, method=method)])
+    found = rows(augmented(encoded(mixed * 10, tokenizer), tokenizer, tokenizer, concatenate=0.5)(0))
+    if method != "word":
+        assert sum(tokenizer.decode(source).count(" ") for source, _ in found) == 20
+
+
 def test_each_side_is_joined_in_its_own_way() -> None:
     english, japanese = PLAIN["bpe"], JAPANESE["bpe"]
     texts = [SPACED[i % len(SPACED)] for i in range(len(UNSPACED))]

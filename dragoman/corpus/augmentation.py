@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dragoman.corpus.column_profile import ColumnProfile
 from dragoman.corpus.dataset import LONGEST, EncodedPairs, Ids, Lengths, index_type
 from dragoman.corpus.tokenization import UNK, Tokenizer
 from dragoman.errors import OptionError
@@ -25,6 +26,8 @@ Ints = NDArray[np.int64]
 
 _SAMPLE = 10_000
 """Pairs that tell whether a side has spaces."""
+_HARDLY = 0.05
+"""Share of the texts that may have a space inside where there is none between texts."""
 _CHUNK = 1 << 18
 """Pairs whose lengths are looked at together."""
 _BLOCK = 1 << 14
@@ -273,14 +276,19 @@ def check_augmentation(source: Tokenizer, *, concatenate: float, source_noise: f
 def followers(tokenizer: Tokenizer, flat: Ids, lengths: Ints) -> Followers | None:
     """How texts like these, (tokens,) and (texts,), follow each other; None if they stay as they are.
 
-    Where at least half of the texts have spaces inside, there is one between them.
+    Where at least half of the texts have spaces inside, there is one between them; where fewer do, unless hardly one does, or their
+    script has no spaces between words: a list of phrases has many of one word.
     """
     marked = tokenizer.begins_with_space()
     inner = marked[flat]
     firsts = np.cumsum(lengths) - lengths
     inner[firsts] = False
-    spaced = len(firsts) > 0 and np.logical_or.reduceat(inner, firsts).mean() >= 0.5
-    following = [tokenizer.after_another(i, spaced=bool(spaced)) for i in range(tokenizer.vocab_size)]
+    share = float(np.logical_or.reduceat(inner, firsts).mean()) if len(firsts) else 0.0
+    spaced = share >= 0.5
+    if not spaced and share > _HARDLY:
+        texts = [tokenizer.decode(row.tolist()) for row in np.split(flat, firsts[1:])]
+        spaced = not ColumnProfile.of(texts).is_mostly_unspaced()
+    following = [tokenizer.after_another(i, spaced=spaced) for i in range(tokenizer.vocab_size)]
     if all(ids == (i,) for i, ids in enumerate(following)):
         return None
     starts = np.cumsum([0, *map(len, following)])
