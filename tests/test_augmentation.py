@@ -227,6 +227,16 @@ def test_texts_that_are_split_anew_are_joined_as_they_then_are() -> None:
     assert len(" ".join(tokenizer.decode(row) for row in ids)) == len(" ".join(SPACED * 10))
 
 
+def test_what_haste_does_not_change_stays_split_anew() -> None:
+    tokenizer = PLAIN["bpe"]
+    pairs = encoded(["go home"] * 200, tokenizer)
+    split = SplitAnew(pairs, tokenizer, tokenizer, share=0.5, seed=1)
+    plain, hasty = (
+        rows(augmented(pairs, tokenizer, tokenizer, source_noise=noise, split=split)(0)) for noise in (0.0, 1.0)
+    )
+    assert sorted(plain) == sorted(hasty)
+
+
 @pytest.mark.parametrize(
     ("text", "typed"),
     [

@@ -245,13 +245,15 @@ class AugmentedPairs:
         What has unknown tokens, or would have, or would be empty stays.
         """
         ends = np.cumsum(lengths)
-        rows = [
-            (row, ids)
-            for row in np.flatnonzero(kinds).tolist()
-            if UNK not in (ids := flat[ends[row] - lengths[row] : ends[row]].tolist())
-        ]
-        typed = self._source.encode_batch([HASTY[kinds[row] - 1](self._source.decode(ids)) for row, ids in rows])
-        new = {row: ids for (row, _), ids in zip(rows, typed, strict=True) if ids and UNK not in ids}
+        rows, texts = [], []
+        for row in np.flatnonzero(kinds).tolist():
+            ids = flat[ends[row] - lengths[row] : ends[row]].tolist()
+            typed = HASTY[kinds[row] - 1](text := self._source.decode(ids))
+            if typed != text and UNK not in ids:  # the same text may be split anew
+                rows.append(row)
+                texts.append(typed)
+        encoded = zip(rows, self._source.encode_batch(texts), strict=True)
+        new = {row: ids for row, ids in encoded if ids and UNK not in ids}
         if not new:
             return flat, lengths
         places = list(new)
