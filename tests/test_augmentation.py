@@ -264,6 +264,7 @@ def test_what_haste_does_not_change_stays_split_anew() -> None:
         ("...", {"", "..."}),
         ("价格是3.5元。", {"价格是3.5元", "价格是3.5元。"}),
         ("རྡེ་ལེགས།", {"རྡེ་ལེགས", "རྡེ་ལེགས།"}),
+        ("İyi misin?", {"İyi misin", "iyi misin?", "iyi misin", "İyi misin?"}),
         ("at 9:30, -5 to 1,000.5 %", {"at 9:30, -5 to 1,000.5 %", "at 9:30 -5 to 1,000.5 %"}),
     ],
 )

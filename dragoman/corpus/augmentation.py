@@ -57,6 +57,11 @@ def unpunctuated(text: str) -> str:
     return " ".join("".join(kept).split())
 
 
+def in_small_letters(text: str) -> str:
+    """Without capitals: `İyi` -> `iyi`, where Unicode would leave a dot above the i that nobody types."""
+    return text.lower().replace("i\u0307", "i")
+
+
 def other_apostrophes(text: str) -> str:
     """Straight apostrophes for curly ones, and the other way round."""
     return text.translate(_APOSTROPHES)
@@ -64,9 +69,9 @@ def other_apostrophes(text: str) -> str:
 
 HASTY: tuple[Callable[[str], str], ...] = (
     without_end,
-    str.lower,
-    lambda text: without_end(text.lower()),
-    lambda text: unpunctuated(text.lower()),
+    in_small_letters,
+    lambda text: without_end(in_small_letters(text)),
+    lambda text: unpunctuated(in_small_letters(text)),
     other_apostrophes,
 )
 """What people do to a text that they type, each as often as the others."""
