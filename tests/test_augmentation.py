@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from dragoman.corpus.subword_dropout import SplitAnew
 from dragoman.corpus.tokenization import UNK, Tokenizer
 from dragoman.corpus.tokenizer_learning import learn
 from dragoman.errors import OptionError
+from dragoman.training.setting_up import _lengths_agree
 from dragoman.training.verifying import verify_resume
 
 SPACED = [text for text in TEXTS if " " in text and text.isascii()]
@@ -350,6 +352,13 @@ def test_sources_of_several_columns_are_an_error_before_anything_is_written(tmp_
         with pytest.raises(OptionError, match=f"`{name}` needs sources of one column, but they have 2"):
             dragoman.train(rows, out=tmp_path / "m", options=options(tokenizer=None, **{name: 0.1}))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lengths_that_are_all_equal_do_not_agree() -> None:
+    for source, target in ((7, 8), (8, 9), (11, 12)):
+        pairs = EncodedPairs.of([([4] * source, [4] * target)] * 10)
+        prepared = SimpleNamespace(source_tokenizer=numbers(), train=pairs)
+        assert _lengths_agree(prepared) == 0  # type: ignore[arg-type]
 
 
 def test_the_pairs_decide_what_is_changed(tmp_path: Path) -> None:
