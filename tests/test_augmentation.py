@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from dragoman.corpus.subword_dropout import SplitAnew
 from dragoman.corpus.tokenization import UNK, Tokenizer
 from dragoman.corpus.tokenizer_learning import learn
 from dragoman.errors import OptionError
+from dragoman.training.setting_up import _lengths_agree
 from dragoman.training.verifying import verify_resume
 
 SPACED = [text for text in TEXTS if " " in text and text.isascii()]
@@ -116,6 +118,23 @@ def test_texts_without_spaces_are_joined_without_one(method: str) -> None:
         whole = whole.replace(" ", "")
     assert " " not in whole
     assert sorted(whole) == sorted("".join(UNSPACED * 10))
+
+
+@pytest.mark.parametrize("method", ["word", "char", "bpe", "unigram"])
+def test_phrases_of_one_word_are_joined_by_a_space_all_the_same(method: TokenizerMethod) -> None:
+    tokenizer = Tokenizer([learn(["Hello.", "Thanks!", "Stop!", "Go home."] * 10, method=method)])
+    joined = rows(
+        augmented(
+            encoded(["Hello.", "Thanks!", "Stop!", "Go home."] * 10, tokenizer), tokenizer, tokenizer, concatenate=0.5
+        )(0)
+    )
+    said = " ".join(tokenizer.decode(source) for source, _ in joined)
+    assert sorted(said.split()) == sorted(["Hello.", "Thanks!", "Stop!", "Go", "home."] * 10)
+    mixed = [*UNSPACED, "iPhone が ほしい。"]  # some spaces in a script that has none between words
+    tokenizer = Tokenizer([learn(mixed, method=method)])
+    found = rows(augmented(encoded(mixed * 10, tokenizer), tokenizer, tokenizer, concatenate=0.5)(0))
+    if method != "word":
+        assert sum(tokenizer.decode(source).count(" ") for source, _ in found) == 20
 
 
 def test_each_side_is_joined_in_its_own_way() -> None:
@@ -212,6 +231,16 @@ def test_texts_that_are_split_anew_are_joined_as_they_then_are() -> None:
     assert len(" ".join(tokenizer.decode(row) for row in ids)) == len(" ".join(SPACED * 10))
 
 
+def test_what_haste_does_not_change_stays_split_anew() -> None:
+    tokenizer = PLAIN["bpe"]
+    pairs = encoded(["go home"] * 200, tokenizer)
+    split = SplitAnew(pairs, tokenizer, tokenizer, share=0.5, seed=1)
+    plain, hasty = (
+        rows(augmented(pairs, tokenizer, tokenizer, source_noise=noise, split=split)(0)) for noise in (0.0, 1.0)
+    )
+    assert sorted(plain) == sorted(hasty)
+
+
 @pytest.mark.parametrize(
     ("text", "typed"),
     [
@@ -237,6 +266,10 @@ def test_texts_that_are_split_anew_are_joined_as_they_then_are() -> None:
         ),
         ("目をつぶって。ほら。", {"目をつぶって。ほら", "目をつぶって。ほら。", "目をつぶってほら"}),
         ("...", {"", "..."}),
+        ("价格是3.5元。", {"价格是3.5元", "价格是3.5元。"}),
+        ("རྡེ་ལེགས།", {"རྡེ་ལེགས", "རྡེ་ལེགས།"}),
+        ("İyi misin?", {"İyi misin", "iyi misin?", "iyi misin", "İyi misin?"}),
+        ("at 9:30, -5 to 1,000.5 %", {"at 9:30, -5 to 1,000.5 %", "at 9:30 -5 to 1,000.5 %"}),
     ],
 )
 def test_what_haste_does_to_a_text(text: str, typed: set[str]) -> None:
@@ -321,6 +354,13 @@ def test_sources_of_several_columns_are_an_error_before_anything_is_written(tmp_
         with pytest.raises(OptionError, match=f"`{name}` needs sources of one column, but they have 2"):
             dragoman.train(rows, out=tmp_path / "m", options=options(tokenizer=None, **{name: 0.1}))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lengths_that_are_all_equal_do_not_agree() -> None:
+    for source, target in ((7, 8), (8, 9), (11, 12)):
+        pairs = EncodedPairs.of([([4] * source, [4] * target)] * 10)
+        prepared = SimpleNamespace(source_tokenizer=numbers(), train=pairs)
+        assert _lengths_agree(prepared) == 0  # type: ignore[arg-type]
 
 
 def test_the_pairs_decide_what_is_changed(tmp_path: Path) -> None:

@@ -226,6 +226,7 @@ def test_every_reason_is_for_a_value_that_nobody_set() -> None:
         ({"on_gpu": True, "pairs": 50_000}, {}, "batch_tokens", "50,000 pairs, and a GPU"),
         ({"pairs": 500_000, "processor_minutes": 30.0}, {}, "batch_tokens", "time is short"),
         ({"polished": 0.9}, {}, "source_noise", "sources have capitals or full stops"),
+        ({"lengths_agree": 0.8, "polished": 0.9}, {"source_noise": 0.0}, "concatenate", "without noise"),
     ],
 )
 def test_reasons_are_those_that_decided(

@@ -712,6 +712,15 @@ def test_epochs_of_fewer_batches_than_the_first_end_a_run_all_the_same() -> None
         check_new_limits(path, stored, replace(stored, max_minutes=12), run, batches_per_epoch=10)
 
 
+def test_epochs_of_more_batches_than_the_first_want_more_of_them_and_that_is_said() -> None:
+    given = options(epochs=10)
+    stored, _ = choose(given, DataSummary(60, "text", unspaced=False, shared_vocabulary=False, target_tokens=5.0))
+    run = trainer.Run(step=37, epoch=10, finished="10 epochs")  # 30 by the batches of the first
+    check_new_limits(Path("m"), stored, replace(stored, epochs=13), run, batches_per_epoch=3)
+    with pytest.raises(OptionError, match=r"`epochs` is 11, which comes to about 33 steps, .* has had 37 already"):
+        check_new_limits(Path("m"), stored, replace(stored, epochs=11), run, batches_per_epoch=3)
+
+
 def test_what_is_said_of_an_end_is_not_said_of_a_run_that_goes_on(tmp_path: Path) -> None:
     """Its scores are those of weights that are soon replaced."""
     out = tmp_path / "m"

@@ -8,6 +8,7 @@ may still be larger than memory.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable
 from math import isqrt
@@ -16,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dragoman.corpus.column_profile import ColumnProfile
 from dragoman.corpus.dataset import LONGEST, EncodedPairs, Ids, Lengths, index_type
 from dragoman.corpus.tokenization import UNK, Tokenizer
 from dragoman.errors import OptionError
@@ -24,6 +26,8 @@ Ints = NDArray[np.int64]
 
 _SAMPLE = 10_000
 """Pairs that tell whether a side has spaces."""
+_HARDLY = 0.05
+"""Share of the texts that may have a space inside where there is none between texts."""
 _CHUNK = 1 << 18
 """Pairs whose lengths are looked at together."""
 _BLOCK = 1 << 14
@@ -35,6 +39,9 @@ _OFTEN = 0.9
 _ROUNDS = 4
 """Times that all rows and columns of an order are shifted."""
 _APOSTROPHES = str.maketrans("'\u2019", "\u2019'")
+_MEANT = frozenset("%\uff05\u2030\u066a&\uff06@\uff20#\uff03*/\uff0f\\\u0f0b\u0f0c\u1361")
+"""Signs that are read as words, and marks between syllables or words (Tibetan, Ethiopic): Unicode's punctuation, but nobody's to leave out."""
+_IN_NUMBERS = re.compile(r"(?<=\d)\W(?=\d)|(?<!\w)-(?=\d)")
 
 
 def without_end(text: str) -> str:
@@ -46,10 +53,15 @@ def without_end(text: str) -> str:
 
 
 def unpunctuated(text: str) -> str:
-    """Without punctuation: `I'm here, too.` -> `Im here too`."""
-    gap = " " if " " in text else ""
-    kept = (c if not _is_punctuation(c) else "" if c in "'\u2019" else gap for c in text)
+    """Without punctuation, that of numbers apart: `I'm here at 9:30, too.` -> `Im here at 9:30 too`."""
+    gap, numbers = " " if " " in text else "", {found.start() for found in _IN_NUMBERS.finditer(text)}
+    kept = (c if i in numbers or not _is_punctuation(c) else "" if c in "'\u2019" else gap for i, c in enumerate(text))
     return " ".join("".join(kept).split())
+
+
+def in_small_letters(text: str) -> str:
+    """Without capitals: `İyi` -> `iyi`, where Unicode would leave a dot above the i that nobody types."""
+    return text.lower().replace("i\u0307", "i")
 
 
 def other_apostrophes(text: str) -> str:
@@ -59,9 +71,9 @@ def other_apostrophes(text: str) -> str:
 
 HASTY: tuple[Callable[[str], str], ...] = (
     without_end,
-    str.lower,
-    lambda text: without_end(text.lower()),
-    lambda text: unpunctuated(text.lower()),
+    in_small_letters,
+    lambda text: without_end(in_small_letters(text)),
+    lambda text: unpunctuated(in_small_letters(text)),
     other_apostrophes,
 )
 """What people do to a text that they type, each as often as the others."""
@@ -251,13 +263,15 @@ class AugmentedPairs:
         What has unknown tokens, or would have, or would be empty stays.
         """
         ends = np.cumsum(lengths)
-        rows = [
-            (row, ids)
-            for row in np.flatnonzero(kinds).tolist()
-            if UNK not in (ids := flat[ends[row] - lengths[row] : ends[row]].tolist())
-        ]
-        typed = self._source.encode_batch([HASTY[kinds[row] - 1](self._source.decode(ids)) for row, ids in rows])
-        new = {row: ids for (row, _), ids in zip(rows, typed, strict=True) if ids and UNK not in ids}
+        rows, texts = [], []
+        for row in np.flatnonzero(kinds).tolist():
+            ids = flat[ends[row] - lengths[row] : ends[row]].tolist()
+            typed = HASTY[kinds[row] - 1](text := self._source.decode(ids))
+            if typed != text and UNK not in ids:  # the same text may be split anew
+                rows.append(row)
+                texts.append(typed)
+        encoded = zip(rows, self._source.encode_batch(texts), strict=True)
+        new = {row: ids for row, ids in encoded if ids and UNK not in ids}
         if not new:
             return flat, lengths
         places = list(new)
@@ -282,14 +296,19 @@ def check_augmentation(source: Tokenizer, *, concatenate: float, source_noise: f
 def followers(tokenizer: Tokenizer, flat: Ids, lengths: Ints) -> Followers | None:
     """How texts like these, (tokens,) and (texts,), follow each other; None if they stay as they are.
 
-    Where at least half of the texts have spaces inside, there is one between them.
+    Where at least half of the texts have spaces inside, there is one between them; where fewer do, unless hardly one does, or their
+    script has no spaces between words: a list of phrases has many of one word.
     """
     marked = tokenizer.begins_with_space()
     inner = marked[flat]
     firsts = np.cumsum(lengths) - lengths
     inner[firsts] = False
-    spaced = len(firsts) > 0 and np.logical_or.reduceat(inner, firsts).mean() >= 0.5
-    following = [tokenizer.after_another(i, spaced=bool(spaced)) for i in range(tokenizer.vocab_size)]
+    share = float(np.logical_or.reduceat(inner, firsts).mean()) if len(firsts) else 0.0
+    spaced = share >= 0.5
+    if not spaced and share > _HARDLY:
+        texts = [tokenizer.decode(row.tolist()) for row in np.split(flat, firsts[1:])]
+        spaced = not ColumnProfile.of(texts).is_mostly_unspaced()
+    following = [tokenizer.after_another(i, spaced=spaced) for i in range(tokenizer.vocab_size)]
     if all(ids == (i,) for i, ids in enumerate(following)):
         return None
     starts = np.cumsum([0, *map(len, following)])
@@ -297,4 +316,4 @@ def followers(tokenizer: Tokenizer, flat: Ids, lengths: Ints) -> Followers | Non
 
 
 def _is_punctuation(character: str) -> bool:
-    return unicodedata.category(character).startswith("P")
+    return unicodedata.category(character).startswith("P") and character not in _MEANT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from dragoman.errors import OptionError
+from dragoman.errors import OptionError, counted
 from dragoman.training.recipe import Recipe
 from dragoman.training.trainer import NO_BETTER, Run, limit_in_steps
 
@@ -29,7 +29,14 @@ def check_new_limits(path: Path, stored: Recipe, given: Recipe, run: Run, *, bat
         if limit is not None and limit != getattr(stored, name) and limit < done:
             made = f"{done:,}" if isinstance(done, int) else f"{done:,.2f}"
             raise OptionError(f"`{name}` is {limit:g}, but the run at {path} has had {made} {unit} already: give more")
-    if run.finished and (name := _ending(stored, given, run, math.ceil(batches_per_epoch / given.accumulate))):
+    per_epoch = math.ceil(batches_per_epoch / given.accumulate)
+    if run.finished and (name := _ending(stored, given, run, per_epoch)):
+        # Later epochs had more batches than the first one.
+        if name == "epochs" and stored.epochs <= run.epoch < given.epochs:
+            raise OptionError(
+                f"`epochs` is {given.epochs}, which comes to about {counted(limit_in_steps(given, per_epoch), 'step')}, but the run "
+                f"at {path} has had {run.step:,} already: give more"
+            )
         raise OptionError(f"the run at {path} ended with {run.finished}: to go on, raise `{name}` too")
 
 

@@ -397,9 +397,10 @@ def _changes(data: DataSummary, options: TrainOptions) -> dict[str, tuple[float,
         if data.polished >= 0.5:
             share = 0.15 if data.pairs < 8_000 else 0.3  # benchmarks/recipes: eng-fra.md
             noise = share, "sources have capitals or full stops, which are not always typed"
-        # Without noise a model of joined pairs goes on until it reads a full stop.
-        if data.lengths_agree >= FOLLOWS and not (noise[0] and options.source_noise == 0):
+        if data.lengths_agree >= FOLLOWS:
             joined = 0.3, "a translation says all of its source: some pairs are joined, for texts of several sentences"
+            if noise[0] and options.source_noise == 0:
+                joined = 0.0, "without noise a model of joined pairs goes on until it reads a full stop"
     return {"concatenate": joined, "source_noise": noise}
 
 

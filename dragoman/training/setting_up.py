@@ -129,10 +129,10 @@ def _lengths_agree(prepared: Prepared) -> float:
     if len(prepared.source_tokenizer.methods) > 1:
         return 0.0
     sample = np.unique(np.linspace(0, len(prepared.train) - 1, LENGTHS_SAMPLE).astype(np.int64))
-    source, target = (np.log(lengths) for lengths in prepared.train.lengths(sample))
-    if source.std() == 0 or target.std() == 0:
+    source, target = prepared.train.lengths(sample)
+    if np.ptp(source) == 0 or np.ptp(target) == 0:  # their logarithms' deviation may be what was rounded off
         return 0.0
-    return float(np.corrcoef(source, target)[0, 1])
+    return float(np.corrcoef(np.log(source), np.log(target))[0, 1])
 
 
 def _polished(prepared: Prepared) -> float:
