@@ -330,7 +330,7 @@ def test_a_model_beside_itself_changes_nothing(
     folder: Path, translator: Translator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beside = dragoman.load(folder / "one", device="cpu", threads=1)
-    monkeypatch.setattr(Translator, "_files", lambda self, side: [side, id(self)])
+    monkeypatch.setattr(Translator, "_reading", lambda self, side: ([side, id(self)], []))
     beside.join([dragoman.load(folder / "one", device="cpu", threads=1)])
     sources, options, some = [*SOURCES, "", "x" * 2000], SearchOptions(num_hypotheses=5, max_length=3), 0
     alone, both = (each.translate(sources, options=options) for each in (translator, beside))
