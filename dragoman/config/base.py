@@ -29,7 +29,7 @@ def option(name: str, **limits: Any) -> Any:
 TokenizerMethod = Literal["word", "char", "bpe", "unigram", "symbols", "features"]
 """How a text is split into tokens."""
 Case = Literal["keep", "lower", "upper", "sentence"]
-"""What is done to the letters of a source: nothing, small ones, capitals, or a sentence that is all in capitals made small."""
+"""What is done to the letters of a source: nothing, small ones, capitals, or what is shouted in sentences made small."""
 
 
 class Options(BaseModel):

@@ -92,7 +92,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         Case | None,
         option(
             "Tokenisation",
-            description="How sources are read, in training and ever after: as they are (keep), in small letters, in capitals, or small only if all is in capitals (sentence). Default: as the data is written.",
+            description="How sources are read, in training and ever after: as they are (keep), in small letters, in capitals, or small where they are shouted (sentence). Default: as the data is written.",
         ),
     ] = None
     subword_dropout: Annotated[

@@ -6,8 +6,9 @@ in capitals is one everywhere. So what is typed is brought into the form of the 
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import assert_never
 
 from dragoman.config import Case
@@ -19,12 +20,16 @@ _SOME = 0.01
 """Share of sentences in capitals from which a model learns to read them."""
 _SHOUTED = 4
 """Capitals of the shortest text that is taken for a shouted one: STOP, but not USA."""
+_RUN = 3
+"""Words in capitals, one after the other, that are shouted in a text that is not: it may have a name of two."""
+_BEGINNING = re.compile(r"(?:^|[.!?\u2026]\W*\s)\W*(\w)")
+"""The first letter of a sentence."""
 
 
 def in_case(text: str, case: Case) -> str:
     """`text` with its letters in this case, character by character; what has no such form stays (`ß` in capitals).
 
-    `sentence` changes only a text all in capitals, of four or more: `I AM HERE.` -> `I am here.`
+    `sentence` changes only what is shouted: `I AM HERE.` -> `I am here.`, `Go. WHERE IS ANN? Go.` -> `Go. Where is ann? Go.`
     """
     match case:
         case "keep":
@@ -34,24 +39,49 @@ def in_case(text: str, case: Case) -> str:
         case "upper":
             return _upper(text)
         case "sentence":
-            if not is_shouted(text):
-                return text
-            small = _lower(text)
-            first = next(place for place, character in enumerate(text) if character.isupper())
-            return small[:first] + text[first] + small[first + 1 :]
+            return _spoken(text)
         case _ as never:
             assert_never(never)
 
 
-def is_shouted(text: str) -> bool:
-    """Whether a text is all in capitals: no small letter, none of a script without (`FIFA에 의해`), and four capitals at least.
+def _spoken(text: str) -> str:
+    """`text` with what is shouted in small letters, after the first of a sentence."""
+    if sum(map(str.isupper, text)) < _SHOUTED:
+        return text
+    characters, small = list(text), _lower(text)
+    for begin, end in _shouted(text):
+        characters[begin:end] = small[begin:end]
+    for first in _BEGINNING.finditer(text):
+        characters[first.start(1)] = text[first.start(1)]
+    return "".join(characters)
 
-    Words with digits do not count: `ABX-9931-KL` is a code, and its capitals are not shouted.
+
+def _shouted(text: str) -> Iterator[tuple[int, int]]:
+    """Where a text is shouted: as a whole, or in `_RUN` words or more without a comma; four capitals at least.
+
+    Words with digits do not count (`ABX-9931-KL` is a code), nor do those with letters of a script without capitals (`FIFA에`). Nor
+    is a list of names (`IBM, NASA, ESA`) shouted.
     """
-    if text != text.upper() or any(map(_is_of_neither, text)):
-        return False
-    words = (word for word in text.split() if not any(map(str.isdigit, word)))
-    return sum(character.isupper() for word in words for character in word) >= _SHOUTED
+    if text == text.upper() and not any(map(_is_of_neither, text)):
+        if _capitals(text.split()) >= _SHOUTED:
+            yield 0, len(text)
+        return
+    run: list[re.Match[str]] = []
+    for word in [*re.finditer(r"[^\s,]+|,", text), None]:
+        if word and _is_loud(word[0]):
+            run.append(word)
+        elif word is None or word[0] == "," or any(_has_case(c) or _is_of_neither(c) for c in word[0]):
+            if len(run) >= _RUN and _capitals(each[0] for each in run) >= _SHOUTED:
+                yield run[0].start(), run[-1].end()
+            run = []
+
+
+def _capitals(words: Iterable[str]) -> int:
+    return sum(c.isupper() for word in words if not any(map(str.isdigit, word)) for c in word)
+
+
+def _is_loud(word: str) -> bool:
+    return word.lower() != word == word.upper() and not any(c.isdigit() or _is_of_neither(c) for c in word)
 
 
 def usual_case(texts: Sequence[str], *, sentences: bool) -> tuple[Case, str]:
@@ -66,9 +96,9 @@ def usual_case(texts: Sequence[str], *, sentences: bool) -> tuple[Case, str]:
         return "upper", "hardly a source has small letters" if small else "sources have capitals only"
     if not sentences:
         return "keep", "sources have small letters and capitals"
-    if sum(map(is_shouted, texts)) > _SOME * len(texts):
+    if sum(_spoken(text) != text for text in texts) > _SOME * len(texts):
         return "keep", "some sources are all in capitals"
-    return "sentence", "hardly a source is all in capitals: one that is will be read in small letters"
+    return "sentence", "hardly a source is all in capitals: what is will be read in small letters"
 
 
 def _is_small(character: str) -> bool:
