@@ -4,8 +4,8 @@
     python benchmarks/corpus_memory.py --pairs 20000 --epochs 8
     python benchmarks/corpus_memory.py FILE.tsv ...
 
-Each file is trained on in a process of its own, with the default recipe and one thread, but with the same vocabulary and width
-for all files. `--pairs` makes such files as read_memory.py does. Twenty times a second the memory of the process is read, and
+Each file is trained on in a process of its own, with the default recipe of translations and one thread, but with the same
+vocabulary and width for all files. `--pairs` makes such files as read_memory.py does. Twenty times a second the memory of the process is read, and
 its peak in each stage is printed: the anonymous memory, which the process needs, and the resident pages of mapped files, which
 the system may reclaim at any time. The last line compares the peaks of anonymous memory.
 """
@@ -54,7 +54,10 @@ def train(file: Path, steps: int | None, epochs: int | None) -> None:
 
     # A larger corpus would get a larger model, whose memory is not the question.
     sizes: dict[str, Any] = {"vocab_size": 8_000, "hidden_size": 256, "batch_tokens": 750}
-    options = TrainOptions(max_steps=steps, epochs=epochs, threads=1, device="cpu", seed=1, patience=0, **sizes)
+    changes: Any = {"concatenate": 0.3, "source_noise": 0.3}  # as translations have
+    options = TrainOptions(
+        max_steps=steps, epochs=epochs, threads=1, device="cpu", seed=1, patience=0, **sizes, **changes
+    )
     with tempfile.TemporaryDirectory() as folder:
         dragoman.train(file, out=Path(folder) / "model", options=options, listener=listen)
 
