@@ -75,6 +75,11 @@ def test_texts_in_a_case(case: Case, typed: str, read: str) -> None:
     assert in_case(typed, case) == read
 
 
+def test_a_line_of_signs_takes_no_time() -> None:
+    line = "STOP IT NOW " + ". " * 100_000 + "GO"
+    assert in_case(line, "sentence") == "Stop it now " + ". " * 100_000 + "Go"
+
+
 def test_the_case_is_that_of_the_data() -> None:
     assert cases(MIXED) == ("sentence",)
     assert cases(SMALL) == ("lower",)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dragoman.corpus.casing import in_case
 from dragoman.corpus.column_profile import ColumnProfile
 from dragoman.corpus.dataset import LONGEST, EncodedPairs, Ids, Lengths, index_type
 from dragoman.corpus.tokenization import UNK, Tokenizer
@@ -59,11 +60,6 @@ def unpunctuated(text: str) -> str:
     return " ".join("".join(kept).split())
 
 
-def in_small_letters(text: str) -> str:
-    """Without capitals: `İyi` -> `iyi`, where Unicode would leave a dot above the i that nobody types."""
-    return text.lower().replace("i\u0307", "i")
-
-
 def other_apostrophes(text: str) -> str:
     """Straight apostrophes for curly ones, and the other way round."""
     return text.translate(_APOSTROPHES)
@@ -71,9 +67,9 @@ def other_apostrophes(text: str) -> str:
 
 HASTY: tuple[Callable[[str], str], ...] = (
     without_end,
-    in_small_letters,
-    lambda text: without_end(in_small_letters(text)),
-    lambda text: unpunctuated(in_small_letters(text)),
+    lambda text: in_case(text, "lower"),
+    lambda text: without_end(in_case(text, "lower")),
+    lambda text: unpunctuated(in_case(text, "lower")),
     other_apostrophes,
 )
 """What people do to a text that they type, each as often as the others."""

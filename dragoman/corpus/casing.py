@@ -22,8 +22,8 @@ _SHOUTED = 4
 """Capitals of the shortest text that is taken for a shouted one: STOP, but not USA."""
 _RUN = 3
 """Words in capitals, one after the other, that are shouted in a text that is not: it may have a name of two."""
-_BEGINNING = re.compile(r"(?:^|[.!?\u2026]\W*\s)\W*(\w)")
-"""The first letter of a sentence."""
+_ENDS = ".!?\u2026"
+"""Signs at the end of a sentence."""
 
 
 def in_case(text: str, case: Case) -> str:
@@ -51,16 +51,30 @@ def _spoken(text: str) -> str:
     characters, small = list(text), _lower(text)
     for begin, end in _shouted(text):
         characters[begin:end] = small[begin:end]
-    for first in _BEGINNING.finditer(text):
-        characters[first.start(1)] = text[first.start(1)]
+    for first in _beginnings(text):
+        characters[first] = text[first]
     return "".join(characters)
+
+
+def _beginnings(text: str) -> Iterator[int]:
+    """Where each sentence has its first letter or digit."""
+    begins, ended = True, False
+    for place, character in enumerate(text):
+        if character.isalnum():
+            if begins:
+                yield place
+            begins = ended = False
+        elif character in _ENDS:
+            ended = True
+        elif character.isspace() and ended:
+            begins = True
 
 
 def _shouted(text: str) -> Iterator[tuple[int, int]]:
     """Where a text is shouted: as a whole, or in `_RUN` words or more without a comma; four capitals at least.
 
     Words with digits do not count (`ABX-9931-KL` is a code), nor do those with letters of a script without capitals (`FIFA에`). Nor
-    is a list of names (`IBM, NASA, ESA`) shouted.
+    is a list of names in a text (`at IBM, NASA, ESA`) shouted.
     """
     if text == text.upper() and not any(map(_is_of_neither, text)):
         if _capitals(text.split()) >= _SHOUTED:
