@@ -40,6 +40,7 @@ _PLAIN: Mapping[str, Any] = {
     "layer_norm": False,
     "residual": False,
     "dropout": 0.0,
+    "recurrent_dropout": 0.0,
     "word_dropout": 0.0,
     "label_smoothing": 0.0,
     "average_decay": 0.0,

@@ -195,7 +195,7 @@ def gradient_of(**more: bool) -> Tensor:
 
 
 @pytest.mark.parametrize("more", [{}, {"input_feeding": True}])
-@pytest.mark.parametrize("kind", ["dropout", "word_dropout"])
+@pytest.mark.parametrize("kind", ["dropout", "recurrent_dropout", "word_dropout"])
 def test_under_dropout_the_outputs_of_a_source_are_compared_under_one_model(kind: str, more: dict[str, bool]) -> None:
     model, batch = build(**{kind: 0.5}, **more), batch_of(pairs(), [3])
     pool = risk_of().find(model, batch)

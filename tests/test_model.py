@@ -163,7 +163,7 @@ def test_law_10_the_float32_fused_path_agrees_with_float64(shape: str, cell: str
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_dropout_masks_are_one_per_sequence_in_both_paths(shape: str) -> None:
-    model = build(shape, "lstm", dropout=0.5, word_dropout=0.0).train()
+    model = build(shape, "lstm", dropout=0.5, recurrent_dropout=0.5, word_dropout=0.0).train()
     decoder = model.decoder
     memory, state = model.encode(*sources())
     masks = decoder.masks(memory.context)
@@ -175,7 +175,9 @@ def test_dropout_masks_are_one_per_sequence_in_both_paths(shape: str) -> None:
         features.append(feature)
     forced, _, _ = decoder(TARGET, memory, state, masks=masks)
     torch.testing.assert_close(forced, torch.stack(features, dim=1), atol=1e-10, rtol=0)
-    assert not torch.equal(masks.layers[0], decoder.masks(memory.context).layers[0])  # type: ignore[arg-type]
+    other = decoder.masks(memory.context)
+    assert not torch.equal(masks.layers[0], other.layers[0])  # type: ignore[arg-type]
+    assert not torch.equal(masks.states[0], other.states[0])  # type: ignore[arg-type]
 
 
 def test_dropout_stands_after_both_embeddings_and_every_layer_keeps_the_mean_and_ends_with_training() -> None:
@@ -205,6 +207,52 @@ def test_dropout_stands_after_both_embeddings_and_every_layer_keeps_the_mean_and
             assert {round(float(value), 6) for value in mask.unique()} == {0.0, round(4 / 3, 6)}
             assert float(mask.mean()) == pytest.approx(1, abs=0.2)
             assert not torch.equal(mask[0], mask[1])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_recurrent_dropout_leaves_out_weights_from_the_state_for_a_whole_pass_keeps_their_mean_and_ends_with_training(
+    cell: str,
+) -> None:
+    torch.manual_seed(2)
+    layer = RecurrentLayer(cell, 3, 20, recurrent_dropout=0.25).double()
+    mask, weights = layer.mask(), layer.weights
+    assert mask is not None
+    assert mask.shape == weights[1].shape
+    assert {round(float(value), 6) for value in mask.unique()} == {0.0, round(4 / 3, 6)}
+    assert float(mask.mean()) == pytest.approx(1, abs=0.1)
+    assert not torch.equal(mask, layer.mask())  # type: ignore[arg-type]
+    plain = RecurrentLayer(cell, 3, 20).double()
+    plain.load_state_dict(layer.state_dict())
+    with torch.no_grad():
+        plain.weights[1].mul_(mask)
+    inputs, lengths = torch.randn(2, 5, 3, dtype=torch.float64), torch.tensor([5, 3])
+    for given in (None, lengths):
+        outputs, final = layer(inputs, lengths=given, mask=mask)
+        expected, state = plain(inputs, lengths=given)
+        torch.testing.assert_close((outputs, final), (expected, state), atol=1e-12, rtol=0)
+    layer.zero_grad(set_to_none=True)
+    outputs.sum().backward()
+    gradient = weights[1].grad
+    assert gradient is not None
+    assert not gradient[mask == 0].any()  # what is left out learns nothing
+    assert gradient[mask != 0].any()
+    torch.testing.assert_close(layer.step(inputs[:, 0], final, mask=mask), plain.step(inputs[:, 0], final))
+    assert layer.eval().mask() is None
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_recurrent_dropout_is_of_every_layer_and_both_directions(shape: str) -> None:
+    """With nearly all of these weights left out, nearly no layer learns how to read its last state."""
+    model = build(shape, "lstm", recurrent_dropout=0.9).train()
+    torch.manual_seed(4)
+    objective(model).backward()
+    layers = [part for part in model.modules() if isinstance(part, RecurrentLayer)]
+    for layer in layers:
+        gradient = layer.weights[1].grad
+        assert gradient is not None
+        assert float((gradient == 0).double().mean()) > 0.6
+    with torch.no_grad():
+        assert torch.equal(objective(model.eval()), objective(build(shape, "lstm").eval()))
 
 
 def test_a_residual_connection_is_never_dropped() -> None:

@@ -17,7 +17,7 @@ from dragoman.training.objective import Objective, batch_loss
 @pytest.mark.parametrize("more", [{}, {"bptt": 3}, {"own_share": 0.5}, {"r_drop": 1.0}], ids=str)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_gradients_are_the_same_with_dropout_too(shape: str, more: dict[str, float]) -> None:
-    model = build(**SHAPES[shape], dropout=0.3, word_dropout=0.1)
+    model = build(**SHAPES[shape], dropout=0.3, recurrent_dropout=0.3, word_dropout=0.1)
     batches = [batch_of(pairs(), range(6)), batch_of(pairs(), range(6, 12))]
     held, again = (
         gradients(model, batches, Objective(label_smoothing=0.1, recompute=recompute, **more))  # type: ignore[arg-type]

@@ -44,7 +44,7 @@ def test_the_loss_is_the_same_wherever_the_target_is_cut(shape: str) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_gradient_is_that_of_a_graph_cut_at_the_borders(shape: str) -> None:
     """Against the plain way: one graph over all chunks, under one dropout mask, with the state detached between them."""
-    model, data = build(**SHAPES[shape], dropout=0.2), pairs()
+    model, data = build(**SHAPES[shape], dropout=0.2, recurrent_dropout=0.2), pairs()
     batch = batch_of(data, range(12))
     tensors = Tensors.of(batch, CPU)
     model.train().zero_grad(set_to_none=True)

@@ -27,7 +27,9 @@ def options(**more: object) -> TrainOptions:
 
 
 def test_a_run_that_resumes_exactly_is_proved_so() -> None:
-    proof = verify_resume(iter(ROWS), options(dropout=0.3, word_dropout=0.1), listener=ignore, steps=6)
+    proof = verify_resume(
+        iter(ROWS), options(dropout=0.3, recurrent_dropout=0.3, word_dropout=0.1), listener=ignore, steps=6
+    )
     assert (proof.steps, proof.stopped_at) == (6, 3)
     assert proof.tensors > 30
     assert proof.values > 1000

@@ -236,6 +236,15 @@ class TrainOptions(ReadOptions, MachineOptions):
             lt=1,
         ),
     ] = None
+    recurrent_dropout: Annotated[
+        float | None,
+        option(
+            "Model",
+            description="Share of the weights from a layer's last state dropped in training, others in every batch. Default: 0.",
+            ge=0,
+            lt=1,
+        ),
+    ] = None
     word_dropout: Annotated[
         float | None,
         option(

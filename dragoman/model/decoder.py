@@ -6,7 +6,7 @@ Under teacher forcing every input is known beforehand, so the recurrent layers r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,8 @@ class Masks:
     """(batch, embedding_size)."""
     layers: tuple[Tensor | None, ...]
     """(batch, hidden_size) per layer."""
+    states: tuple[Tensor | None, ...]
+    """(gates · hidden_size, hidden_size) per layer: of the weights from the state, which all rows share."""
     words: Tensor | None = None
     """(batch, target_length): which words are dropped, if rows are to agree on that; None: drawn as they are read."""
 
@@ -56,7 +58,8 @@ class Masks:
         def pick(part: Tensor | None) -> Tensor | None:
             return None if part is None else part.index_select(0, rows)
 
-        return Masks(pick(self.embedding), tuple(pick(mask) for mask in self.layers), pick(self.words))
+        layers = tuple(pick(mask) for mask in self.layers)
+        return replace(self, embedding=pick(self.embedding), layers=layers, words=pick(self.words))
 
 
 class Bridge(nn.Module):
@@ -106,6 +109,7 @@ class Decoder(nn.Module):
         copying: bool = False,
         tied: bool = False,
         dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
         word_dropout: float = 0.0,
         layer_norm: bool = False,
         residual: bool = False,
@@ -126,7 +130,9 @@ class Decoder(nn.Module):
         first = embedding_size + hidden_size * (peek + self.inside) + self.feature_size * input_feeding
         self.early = attends and not self.inside and not input_feeding
         sizes = [first] + [hidden_size * (2 if self.early else 1)] * (layers - 1)
-        self.layers = typed_list(RecurrentLayer(cell, size, hidden_size) for size in sizes)
+        self.layers = typed_list(
+            RecurrentLayer(cell, size, hidden_size, recurrent_dropout=recurrent_dropout) for size in sizes
+        )
         self.seams = typed_list(
             Seam(
                 size if index == 0 else hidden_size,
@@ -169,7 +175,8 @@ class Decoder(nn.Module):
         embedding = None
         if self.training and self.dropout > 0:
             embedding = dropout_mask(like, self.embedding.weight.size(1), share=self.dropout)
-        return Masks(embedding, tuple(seam.mask(like) for seam in self.seams))
+        layers = tuple(seam.mask(like) for seam in self.seams)
+        return Masks(embedding, layers, tuple(layer.mask() for layer in self.layers))
 
     def forward(
         self,
@@ -271,8 +278,7 @@ class Decoder(nn.Module):
         attended = weights = None
         finals: list[LayerState] = []
         for index, start in enumerate(state.layers):
-            mask = masks.layers[index]
-            inputs, final = run(self._layer, index, inputs, attended, start, mask, recompute=recompute)
+            inputs, final = run(self._layer, index, inputs, attended, start, masks, recompute=recompute)
             finals.append(final)
             if index == 0 and self.attention is not None:
                 attended, weights = run(self.attention, inputs, memory, recompute=recompute)
@@ -280,12 +286,12 @@ class Decoder(nn.Module):
         return features, weights, DecoderState(tuple(finals), None)
 
     def _layer(
-        self, index: int, inputs: Tensor, attended: Tensor | None, state: LayerState, mask: Tensor | None
+        self, index: int, inputs: Tensor, attended: Tensor | None, state: LayerState, masks: Masks
     ) -> tuple[Tensor, LayerState]:
         """One layer over the whole target, and the seam after it."""
         read = inputs if attended is None else torch.cat([inputs, attended], dim=2)
-        outputs, final = self.layers[index](read, state)
-        return self.seams[index](inputs, outputs, mask), final
+        outputs, final = self.layers[index](read, state, mask=masks.states[index])
+        return self.seams[index](inputs, outputs, masks.layers[index]), final
 
     def _step(
         self, embedded: Tensor, memory: Memory, state: DecoderState, masks: Masks
@@ -304,7 +310,7 @@ class Decoder(nn.Module):
         finals: list[LayerState] = []
         for index, (layer, seam) in enumerate(zip(self.layers, self.seams, strict=True)):
             read = inputs if attended is None or index == 0 or not self.early else torch.cat([inputs, attended], dim=1)
-            final = layer.step(read, state.layers[index])
+            final = layer.step(read, state.layers[index], mask=masks.states[index])
             finals.append(final)
             inputs = seam(inputs, final[0], masks.layers[index])
             if index == 0 and self.early:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,6 +44,7 @@ class Encoder(nn.Module):
         bidirectional: bool = False,
         reverse_source: bool = False,
         dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
         word_dropout: float = 0.0,
         layer_norm: bool = False,
         residual: bool = False,
@@ -54,10 +56,12 @@ class Encoder(nn.Module):
         self.dropout = dropout
         width = hidden_size // 2 if bidirectional else hidden_size
         sizes = [embedding_size] + [hidden_size] * (layers - 1)
-        self.forward_layers = typed_list(RecurrentLayer(cell, size, width) for size in sizes)
-        self.backward_layers = typed_list(
-            RecurrentLayer(cell, size, width) for size in (sizes if bidirectional else [])
-        )
+
+        def layers_of(sizes: list[int]) -> Sequence[RecurrentLayer]:
+            return typed_list(RecurrentLayer(cell, size, width, recurrent_dropout=recurrent_dropout) for size in sizes)
+
+        self.forward_layers = layers_of(sizes)
+        self.backward_layers = layers_of(sizes if bidirectional else [])
         self.seams = typed_list(
             # Without attention nothing reads the top layer's outputs, so a norm there would never learn.
             Seam(
@@ -86,9 +90,9 @@ class Encoder(nn.Module):
         """
         inputs = self.embed(source_ids, source_lengths)
         finals: list[LayerState] = []
-        for index, seam in enumerate(self.seams):
-            mask = seam.mask(inputs)
-            inputs, final = run(self._layer, index, inputs, source_lengths, mask, recompute=recompute)
+        for index in range(len(self.seams)):
+            masks = self._masks(index, inputs)
+            inputs, final = run(self._layer, index, inputs, source_lengths, masks, recompute=recompute)
             finals.append(final)
         position = torch.arange(source_ids.size(1), device=source_ids.device)
         mask = position < source_lengths.unsqueeze(1)
@@ -98,25 +102,34 @@ class Encoder(nn.Module):
             states = states.masked_fill(~mask.unsqueeze(2), 0)
         return Encoded(Memory(states, mask, context=finals[-1][0]), tuple(finals))
 
+    def _masks(self, index: int, like: Tensor) -> list[Tensor | None]:
+        """This pass's dropout masks of a layer: of its outputs, and of the weights from the state in each direction."""
+        directions = (self.forward_layers, self.backward_layers) if self.backward_layers else (self.forward_layers,)
+        return [self.seams[index].mask(like), *(layers[index].mask() for layers in directions)]
+
     def _layer(
-        self, index: int, inputs: Tensor, source_lengths: Tensor, mask: Tensor | None
+        self, index: int, inputs: Tensor, source_lengths: Tensor, masks: Sequence[Tensor | None]
     ) -> tuple[Tensor, LayerState]:
         """One layer, in both directions where there are two, and the seam after it."""
+        dropped, *states = masks
         if self.backward_layers:
-            outputs, final = self._both_directions(index, inputs, source_lengths)
+            outputs, final = self._both_directions(index, inputs, source_lengths, states)
         else:
-            outputs, final = self.forward_layers[index](inputs, lengths=source_lengths)
-        return self.seams[index](inputs, outputs, mask), final
+            outputs, final = self.forward_layers[index](inputs, lengths=source_lengths, mask=states[0])
+        return self.seams[index](inputs, outputs, dropped), final
 
-    def _both_directions(self, index: int, inputs: Tensor, source_lengths: Tensor) -> tuple[Tensor, LayerState]:
+    def _both_directions(
+        self, index: int, inputs: Tensor, source_lengths: Tensor, masks: Sequence[Tensor | None]
+    ) -> tuple[Tensor, LayerState]:
         """The outputs side by side, and so the states: forwards first."""
         forward, backward = self.forward_layers[index], self.backward_layers[index]
         if takes_whole(inputs) and forward.cell in HELD:
             start = [torch.stack([part, part]) for part in forward.zero_state(inputs)]
-            both = [forward.weights, backward.weights]
+            both = [layer.dropped(mask) for layer, mask in zip((forward, backward), masks, strict=True)]
             outputs, finals = run_whole(forward.cell, both, inputs, start, lengths=source_lengths)
             return outputs, tuple(torch.cat([*part], dim=1) for part in finals)
-        ahead, ahead_final = forward(inputs, lengths=source_lengths)
-        back, back_final = backward(reverse_within_length(inputs, source_lengths), lengths=source_lengths)
+        ahead, ahead_final = forward(inputs, lengths=source_lengths, mask=masks[0])
+        turned = reverse_within_length(inputs, source_lengths)
+        back, back_final = backward(turned, lengths=source_lengths, mask=masks[1])
         outputs = torch.cat([ahead, reverse_within_length(back, source_lengths)], dim=2)
         return outputs, tuple(torch.cat(pair, dim=1) for pair in zip(ahead_final, back_final, strict=True))

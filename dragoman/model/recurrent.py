@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dragoman.model.gpu_layer import Weights, run_whole, takes_whole
+from dragoman.model.layers import dropout_mask
 from dragoman.model.padding import flag_columns, last_real, with_flags
 
 LayerState = tuple[Tensor, ...]
@@ -41,14 +42,16 @@ def reverse_within_length(sequence: Tensor, lengths: Tensor) -> Tensor:
 class RecurrentLayer(nn.Module):
     """A tanh or relu RNN (Elman 1990), GRU (Cho et al. 2014) or LSTM (Hochreiter and Schmidhuber 1997) layer.
 
-    The GRU is torch's: its reset gate acts after the matrix product, as in cuDNN; Cho et al. apply it before.
+    The GRU is torch's: its reset gate acts after the matrix product, as in cuDNN; Cho et al. apply it before. In training
+    `recurrent_dropout` is the share of the weights from the state that a pass leaves out.
     """
 
-    def __init__(self, cell: str, input_size: int, hidden_size: int) -> None:
+    def __init__(self, cell: str, input_size: int, hidden_size: int, *, recurrent_dropout: float = 0.0) -> None:
         super().__init__()
         self.cell = cell
         self.input_size = input_size
         self.hidden_size = hidden_size
+        self.recurrent_dropout = recurrent_dropout
         self.rnn = _module(cell, input_size, hidden_size)
         self.reset_parameters()
 
@@ -63,6 +66,20 @@ class RecurrentLayer(nn.Module):
         rnn = self.rnn
         names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
         return cast("Weights", tuple(getattr(rnn, name) for name in names))
+
+    def mask(self) -> Tensor | None:
+        """A pass's mask of the weights from the state, (gates · hidden_size, hidden_size); None outside training.
+
+        It is the same at every step and for every row (DropConnect, Merity et al. 2018), so that layers stay one call.
+        """
+        if not self.training or self.recurrent_dropout == 0:
+            return None
+        return dropout_mask(self.weights[1], self.hidden_size, share=self.recurrent_dropout)
+
+    def dropped(self, mask: Tensor | None) -> Weights:
+        """The weights under a mask of `mask()`."""
+        from_input, from_state, input_bias, state_bias = self.weights
+        return from_input, from_state if mask is None else from_state * mask, input_bias, state_bias
 
     def reset_parameters(self) -> None:
         """Glorot weights from the input, orthogonal ones in the recurrence, a forget gate that starts open."""
@@ -83,52 +100,64 @@ class RecurrentLayer(nn.Module):
         return (zeros,) * self.state_count
 
     def forward(
-        self, inputs: Tensor, state: LayerState | None = None, *, lengths: Tensor | None = None
+        self,
+        inputs: Tensor,
+        state: LayerState | None = None,
+        *,
+        lengths: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> tuple[Tensor, LayerState]:
         """Run over a whole sequence in one fused call.
 
         `inputs` is (batch, time, input_size); `lengths`, (batch,), says where right padding starts (None: no
-        padding). Returns the outputs, (batch, time, hidden_size), and the state after each row's last real token.
-        What stands at padding positions of the outputs means nothing, and influences nothing else.
+        padding); `mask` is one of `mask()`. Returns the outputs, (batch, time, hidden_size), and the state after each row's
+        last real token. What stands at padding positions of the outputs means nothing, and influences nothing else.
         """
         state = self.zero_state(inputs) if state is None else state
+        weights = self.dropped(mask)
         if takes_whole(inputs):
             start = [part.unsqueeze(0) for part in state]
-            outputs, final = run_whole(self.cell, [self.weights], inputs, start, lengths=lengths)
+            outputs, final = run_whole(self.cell, [weights], inputs, start, lengths=lengths)
             return outputs, tuple(part.squeeze(0) for part in final)
         if lengths is None or self.cell != "lstm":
-            outputs, final = self._run(inputs, state)
+            outputs, final = self._run(inputs, state, weights)
             if lengths is not None:
                 final = (last_real(outputs, lengths),)
             return outputs, final
-        outputs, (_, c) = self._run_holding_cell(inputs, state, lengths)
+        outputs, (_, c) = self._run_holding_cell(inputs, state, lengths, weights)
         return outputs, (last_real(outputs, lengths), c)
 
-    def step(self, inputs: Tensor, state: LayerState) -> LayerState:
+    def step(self, inputs: Tensor, state: LayerState, *, mask: Tensor | None = None) -> LayerState:
         """Run one step: (batch, input_size) and a state in, the next state out; its first tensor is the output."""
+        weights = self.dropped(mask)
         if self.cell == "lstm":
-            return torch.lstm_cell(inputs, state, *self.weights)
+            return torch.lstm_cell(inputs, state, *weights)
         if self.cell == "gru":
-            return (torch.gru_cell(inputs, state[0], *self.weights),)
+            return (torch.gru_cell(inputs, state[0], *weights),)
         run = torch.rnn_tanh_cell if self.cell == "rnn_tanh" else torch.rnn_relu_cell
-        return (run(inputs, state[0], *self.weights),)
+        return (run(inputs, state[0], *weights),)
 
-    def _run(self, inputs: Tensor, state: LayerState) -> tuple[Tensor, LayerState]:
-        start = tuple(part.unsqueeze(0).contiguous() for part in state)  # (batch, hidden) -> (1, batch, hidden)
+    def _run(self, inputs: Tensor, state: LayerState, weights: Weights) -> tuple[Tensor, LayerState]:
+        start = [part.unsqueeze(0).contiguous() for part in state]  # (batch, hidden) -> (1, batch, hidden)
+        # Biases, one layer, no dropout, in training or not, one direction, batch first.
+        fixed = (True, 1, 0.0, self.training, False, True)
         if self.cell == "lstm":
-            outputs, (h, c) = self.rnn(inputs, start)
+            outputs, h, c = torch.lstm(inputs, start, weights, *fixed)
             return outputs, (h.squeeze(0), c.squeeze(0))
-        outputs, h = self.rnn(inputs, start[0])
+        run = {"gru": torch.gru, "rnn_tanh": torch.rnn_tanh, "rnn_relu": torch.rnn_relu}[self.cell]
+        outputs, h = run(inputs, start[0], weights, *fixed)
         return outputs, (h.squeeze(0),)
 
-    def _run_holding_cell(self, inputs: Tensor, state: LayerState, lengths: Tensor) -> tuple[Tensor, LayerState]:
+    def _run_holding_cell(
+        self, inputs: Tensor, state: LayerState, lengths: Tensor, weights: Weights
+    ) -> tuple[Tensor, LayerState]:
         """An LSTM over padded rows whose final c is the one after the last real token, in the same fused call.
 
         The fused call gives every h but only the last c. One more input feature, 1 at padding, shuts the input gate
         and opens the forget gate wide, so that c is carried through padding exactly.
         """
         flagged = with_flags(inputs, lengths)
-        from_input, *rest = self.weights
+        from_input, *rest = weights
         flat = [torch.cat([from_input, flag_columns("lstm", from_input)], dim=1), *rest]
         start = [part.unsqueeze(0).contiguous() for part in state]
         outputs, h, c = torch.lstm(flagged, start, flat, True, 1, 0.0, self.training, False, True)

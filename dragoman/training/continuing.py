@@ -17,7 +17,7 @@ from dragoman.storage import ModelDirectory
 from dragoman.training.checkpoint import load_tensors, load_weights
 from dragoman.training.recipe import MODEL_FIELDS
 
-_FREE = ("dropout", "word_dropout")
+_FREE = ("dropout", "recurrent_dropout", "word_dropout")
 """Options of the model that shape no weight."""
 _KEPT = (
     "tokenizer",
@@ -83,7 +83,7 @@ class Earlier:
     @property
     def _recipe(self) -> dict[str, Any]:
         recipe: dict[str, Any] = self.directory.config["recipe"]
-        return {"copying": False} | recipe  # models of an earlier version do not copy
+        return {"copying": False, "recurrent_dropout": 0.0} | recipe  # which models of an earlier version lack
 
     def _shape(self) -> dict[str, Any]:
         return {name: self._recipe[name] for name in MODEL_FIELDS if name in self._recipe and name not in _FREE}

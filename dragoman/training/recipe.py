@@ -143,6 +143,7 @@ class Recipe:
     embedding_rate: float = 1.0
     concatenate: float = 0.0
     source_noise: float = 0.0
+    recurrent_dropout: float = 0.0
 
     def model_arguments(self) -> dict[str, Any]:
         """Keyword arguments of `Seq2Seq`, vocabularies apart."""
@@ -159,7 +160,7 @@ class Recipe:
         return cls(**{name: value for name, value in stored.items() if name in names})
 
 
-MODEL_FIELDS = (*(field.name for field in fields(Recipe)[:17]), "copying")
+MODEL_FIELDS = (*(field.name for field in fields(Recipe)[:17]), "copying", "recurrent_dropout")
 """The part of a recipe that makes the model."""
 
 
@@ -314,6 +315,7 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
         "layer_norm": (True, "steadier training"),
         "residual": (True, "steadier training"),
         "dropout": (dropout, masked),
+        "recurrent_dropout": (0.0, ""),
         "word_dropout": (words, "targets are symbols" if symbols else masked),
         "epochs": (epochs, f"at most; {room if wide and dictionary else size}"),
         "batch_tokens": (batch, room if wide or pairs >= 400_000 else size),
