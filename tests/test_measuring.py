@@ -6,6 +6,7 @@ import gc
 import json
 import math
 import shutil
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from dragoman.evaluation import metrics
 from dragoman.evaluation.forcing import force
 from dragoman.training.seen import seen_in_training, words_in_training
 from dragoman.translation.scoring import perplexity_of
-from dragoman.translator import ScoredPair, Translator
+from dragoman.translator import Candidate, ScoredPair, Translation, Translator
 
 SHORT = ["--max-length", "6", "--beam-size", "2"]
 
@@ -445,6 +446,20 @@ def test_the_gap_is_shown_drawn_and_told_to_programs(trained: Path, tmp_path: Pa
     assert facts["forced_accuracy"][0] == facts["free_accuracy"][0]  # before the first word there is nothing to be fed
     assert facts["gap"] == pytest.approx(facts["forced_total"] - facts["free_total"])
     assert "--horizon must be at least 1, but is 0" in run("gap", trained, path, "--horizon", 0, code=2)[1]
+
+
+def test_right_answers_are_right_in_any_unicode_form(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `score` and `gap` read them: no output has the letters and accents apart that a file, or a Mac, may have."""
+    model = dragoman.load(shutil.copytree(trained, tmp_path / "model"), device="cpu", threads=1)
+    sources = [f"source {i}" for i in range(40)]
+    found = [Candidate("été là", -0.1 - i / 9, -0.1, (), (-0.1,), None, True) for i in range(40)]
+    said = [Translation(source, (each,)) for source, each in zip(sources, found, strict=True)]
+    monkeypatch.setattr(Translator, "translate_many", lambda *_, **__: iter(said))
+    answers = [[unicodedata.normalize("NFD", "\ufeffété  là" if i % 2 else "hiver")] for i in range(40)]
+    assert model.evaluate(sources, answers)[0].exact_match == 50
+    assert model.calibrate(sources, answers).right == 20
 
 
 def test_of_several_right_answers_the_closest_counts(translator: Translator) -> None:
