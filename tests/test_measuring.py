@@ -493,6 +493,21 @@ def test_the_test_part_keeps_the_form_that_training_left_it_in(trained: Path, tm
     assert all(text.startswith(decomposed) for texts in references for text in texts)
 
 
+def test_training_and_evaluate_give_a_test_part_with_repeated_rows_the_same_scores(tmp_path: Path, run: Any) -> None:
+    """The card, the configuration and the signature say how many references there are: a repeated target is one."""
+    held_out = tmp_path / "test.tsv"
+    held_out.write_text(
+        "source 1 and\tcible 1\nsource 1 and\tcible 1\nand 2\tcible 2\nand 2\tcible 2\n", encoding="utf-8"
+    )
+    (tmp_path / "pairs.tsv").write_text(PAIRS, encoding="utf-8")
+    run("train", tmp_path / "pairs.tsv", "--out", tmp_path / "model", *TINY, "--test", held_out)
+    given = dragoman.load(tmp_path / "model").config["scores"]["test"]
+    found = json.loads(run("evaluate", tmp_path / "model", "--engine", "torch", "--json")[0])
+    assert (given["items"], given["references"]) == (found["items"], found["references"]) == (2, 2)
+    assert given["signatures"]["bleu"] == found["signatures"]["bleu"]
+    assert found["rows"] == 4
+
+
 def test_a_damaged_test_part_is_an_error(inflecting: Path, tmp_path: Path, run: Any) -> None:
     shutil.copytree(inflecting, tmp_path / "model")
     (tmp_path / "model" / "test.jsonl").write_text('{"source": "a\\tb"}\n', encoding="utf-8")
