@@ -462,6 +462,14 @@ def test_right_answers_are_right_in_any_unicode_form(
     assert model.calibrate(sources, answers).right == 20
 
 
+def test_a_file_is_measured_in_the_form_of_the_model_however_it_is_read(translator: Translator, tmp_path: Path) -> None:
+    """Or some numbers of a report are of other texts than others, and what was trained on is not known again."""
+    apart = unicodedata.normalize("NFD", "où est l'été\tla clé\noù est l'été\tla cl\u00e9\n")
+    (tmp_path / "apart.tsv").write_text(apart, encoding="utf-8")
+    found = read_items(translator, [str(tmp_path / "apart.tsv")], ReadOptions(normalization="none"))
+    assert found == (["où est l'été"], [["la clé"]])
+
+
 def test_of_several_right_answers_the_closest_counts(translator: Translator) -> None:
     sources = [f"source {i} of many" for i in range(5)]
     outputs = [found.text for found in translator.translate(sources, beam_size=1)]
