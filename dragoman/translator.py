@@ -309,7 +309,7 @@ class Translator:
         options: SearchOptions | None = None,
         listener: Counter = uncounted,
     ) -> tuple[Scores, list[Translation]]:
-        """Translate sources and score the outputs against one or more references each.
+        """Translate sources and score the outputs against one or more references each, which are cleaned as targets were.
 
         `listener` is told how many more sources are translated.
         """
@@ -318,10 +318,13 @@ class Translator:
         check_references(sources, references, each="source")
         translations = list(self.translate_many(sources, options=options, listener=listener))
         writing = self.config["writing"]
-        scores = score(
-            [translation.text for translation in translations], references, writing=writing, primary=self.leading_metric
-        )
+        outputs, references = [translation.text for translation in translations], self._cleaned(references)
+        scores = score(outputs, references, writing=writing, primary=self.leading_metric)
         return scores, translations
+
+    def _cleaned(self, references: Sequence[Sequence[str]]) -> list[list[str]]:
+        """References as the training data had its targets: in another Unicode form no output would equal them."""
+        return [[self.texts.clean_target(text) for text in texts] for texts in references]
 
     @property
     def scores_pairs(self) -> bool:
@@ -379,7 +382,7 @@ class Translator:
     ) -> Calibration:
         """Fit the calibrator that makes scores confidences, and keep it in the model's configuration.
 
-        An output is right if it equals one of its references. Fitted on a half of the outputs that `seed` draws and judged on the
+        An output is right if it equals one of its references, which are cleaned as targets were. Fitted on a half of the outputs that `seed` draws and judged on the
         other. `listener` is told how many more sources are translated.
         """
         from dragoman.evaluation.metrics import is_exact
@@ -395,7 +398,8 @@ class Translator:
             raise OptionError("an ensemble cannot be calibrated: what is kept with a model is of its own scores")
         self.directory.require_folder("calibrating")
         translations = list(self.translate_many(sources, options=options, listener=listener))
-        correct = [is_exact(found.text, texts) for found, texts in zip(translations, references, strict=True)]
+        answers = self._cleaned(references)
+        correct = [is_exact(found.text, texts) for found, texts in zip(translations, answers, strict=True)]
         calibration = calibrate(translations, correct, seed=seed)
         of = {"weights": self.directory.weights_sum, "seed": seed, "search": options.model_dump()}
         self.config["calibration"] = calibration.facts() | of

@@ -6,6 +6,7 @@ import gc
 import json
 import math
 import shutil
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from dragoman.evaluation import metrics
 from dragoman.evaluation.forcing import force
 from dragoman.training.seen import seen_in_training, words_in_training
 from dragoman.translation.scoring import perplexity_of
-from dragoman.translator import ScoredPair, Translator
+from dragoman.translator import Candidate, ScoredPair, Translation, Translator
 
 SHORT = ["--max-length", "6", "--beam-size", "2"]
 
@@ -447,6 +448,28 @@ def test_the_gap_is_shown_drawn_and_told_to_programs(trained: Path, tmp_path: Pa
     assert "--horizon must be at least 1, but is 0" in run("gap", trained, path, "--horizon", 0, code=2)[1]
 
 
+def test_right_answers_are_right_in_any_unicode_form(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `score` and `gap` read them: no output has the letters and accents apart that a file, or a Mac, may have."""
+    model = dragoman.load(shutil.copytree(trained, tmp_path / "model"), device="cpu", threads=1)
+    sources = [f"source {i}" for i in range(40)]
+    found = [Candidate("été là", -0.1 - i / 9, -0.1, (), (-0.1,), None, True) for i in range(40)]
+    said = [Translation(source, (each,)) for source, each in zip(sources, found, strict=True)]
+    monkeypatch.setattr(Translator, "translate_many", lambda *_, **__: iter(said))
+    answers = [[unicodedata.normalize("NFD", "\ufeffété  là" if i % 2 else "hiver")] for i in range(40)]
+    assert model.evaluate(sources, answers)[0].exact_match == 50
+    assert model.calibrate(sources, answers).right == 20
+
+
+def test_a_file_is_measured_in_the_form_of_the_model_however_it_is_read(translator: Translator, tmp_path: Path) -> None:
+    """Or some numbers of a report are of other texts than others, and what was trained on is not known again."""
+    apart = unicodedata.normalize("NFD", "où est l'été\tla clé\noù est l'été\tla cl\u00e9\n")
+    (tmp_path / "apart.tsv").write_text(apart, encoding="utf-8")
+    found = read_items(translator, [str(tmp_path / "apart.tsv")], ReadOptions(normalization="none"))
+    assert found == (["où est l'été"], [["la clé"]])
+
+
 def test_of_several_right_answers_the_closest_counts(translator: Translator) -> None:
     sources = [f"source {i} of many" for i in range(5)]
     outputs = [found.text for found in translator.translate(sources, beam_size=1)]
@@ -476,6 +499,21 @@ def test_the_test_part_keeps_the_form_that_training_left_it_in(trained: Path, tm
     translator = dragoman.load(tmp_path / "model")
     _, references = read_items(translator, [], ReadOptions())
     assert all(text.startswith(decomposed) for texts in references for text in texts)
+
+
+def test_training_and_evaluate_give_a_test_part_with_repeated_rows_the_same_scores(tmp_path: Path, run: Any) -> None:
+    """The card, the configuration and the signature say how many references there are: a repeated target is one."""
+    held_out = tmp_path / "test.tsv"
+    held_out.write_text(
+        "source 1 and\tcible 1\nsource 1 and\tcible 1\nand 2\tcible 2\nand 2\tcible 2\n", encoding="utf-8"
+    )
+    (tmp_path / "pairs.tsv").write_text(PAIRS, encoding="utf-8")
+    run("train", tmp_path / "pairs.tsv", "--out", tmp_path / "model", *TINY, "--test", held_out)
+    given = dragoman.load(tmp_path / "model").config["scores"]["test"]
+    found = json.loads(run("evaluate", tmp_path / "model", "--engine", "torch", "--json")[0])
+    assert (given["items"], given["references"]) == (found["items"], found["references"]) == (2, 2)
+    assert given["signatures"]["bleu"] == found["signatures"]["bleu"]
+    assert found["rows"] == 4
 
 
 def test_a_damaged_test_part_is_an_error(inflecting: Path, tmp_path: Path, run: Any) -> None:

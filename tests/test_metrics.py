@@ -169,6 +169,9 @@ def test_rows_with_one_source_become_one_item() -> None:
     rows = [Row("go", "va"), Row("stop", "arrête"), Row("go ", "vas-y"), Row("go", "va"), Row("Go", "Va")]
     assert group_references(rows) == (["go", "stop", "Go"], [["va", "vas-y"], ["arrête"], ["Va"]])
     assert group_references([Row("cafe\u0301", "1"), Row("café", "2")])[1] == [["1", "2"]]
+    columns = [Row("sich freuen\tV", "1"), Row("sich\tfreuen V", "2"), Row("oui\t", "3"), Row("\toui", "4")]
+    assert group_references(columns) == ([row.source for row in columns], [["1"], ["2"], ["3"], ["4"]])
+    assert group_references([Row("sich  freuen\tV ", "1"), columns[0]])[0] == ["sich  freuen\tV "]
 
 
 def test_only_what_is_asked_for_is_computed_and_the_first_leads() -> None:

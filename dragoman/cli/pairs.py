@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -80,7 +81,7 @@ def read_items(
 def read_rows(
     translator: Translator, pairs: Sequence[str], reading: ReadOptions, *, name: str = "the model"
 ) -> tuple[list[str], list[list[str]], list[list[int]]]:
-    """The same, and in how many rows each right answer stands."""
+    """The same, and in how many rows each right answer stands; all in the Unicode form that the model reads and writes."""
     from dragoman.corpus.reading import ReadReport, pairs_from_rows, read_pairs, require_usable
     from dragoman.evaluation.references import group_rows
     from dragoman.storage import TEST
@@ -98,7 +99,10 @@ def read_rows(
             )
         clean = ReadOptions(normalization="none")
         rows = pairs_from_rows(held_out, clean, report=report, name=str(directory.path / TEST))
-    found = group_rows(rows)
+    texts = translator.texts
+    found = group_rows(
+        replace(row, source=texts.clean_source(row.source), target=texts.clean_target(row.target)) for row in rows
+    )
     require_usable(report)
     (warn if report.unusable else notice)(report.summary())
     if pairs:

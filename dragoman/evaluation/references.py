@@ -29,16 +29,17 @@ def source_key(source: str) -> str:
 def group_references(pairs: Iterable[SourceAndTarget]) -> tuple[list[str], list[list[str]]]:
     """Make one item of all rows with the same source: `(sources, references)`, in the order first seen.
 
-    Sources are the same if their `source_key` is. A target that is repeated is one reference, not two.
+    Sources are the same if the `source_key` of each of their columns, which TAB joins, is. A target that is repeated is one reference, not two.
     """
     return group_rows(pairs)[:2]
 
 
 def group_rows(pairs: Iterable[SourceAndTarget]) -> tuple[list[str], list[list[str]], list[list[int]]]:
     """What `group_references` gives, and in how many rows each reference stands."""
-    items: dict[str, tuple[str, dict[str, int]]] = {}
+    items: dict[tuple[str, ...], tuple[str, dict[str, int]]] = {}
     for pair in pairs:
-        counts = items.setdefault(source_key(pair.source), (pair.source, {}))[1]
+        key = tuple(map(source_key, pair.source.split("\t")))
+        counts = items.setdefault(key, (pair.source, {}))[1]
         counts[pair.target] = counts.get(pair.target, 0) + 1
     sources = [source for source, _ in items.values()]
     return (

@@ -104,4 +104,5 @@ def decode(
     metrics: Any = [primary]
     if options.beam_size > 1:
         metrics = fitting(["bleu", "chrf", "exact_match", "cer", "wer"], writing)
-    return score(outputs, part.references, writing=writing, primary=primary, metrics=metrics), outputs
+    references = [list(dict.fromkeys(texts)) for texts in part.references]  # rows may repeat
+    return score(outputs, references, writing=writing, primary=primary, metrics=metrics), outputs

@@ -75,6 +75,10 @@ class Texts:
         cells = source.split("\t") if self.source_columns > 1 else [source]
         return join_columns([clean(cell, self.normalization) for cell in cells])
 
+    def clean_target(self, target: str) -> str:
+        """A target as the training data had it: what outputs are like."""
+        return clean(target, self.normalization)
+
     def encode_sources(self, sources: Sequence[str]) -> Encoded:
         """Sources in ids; one that cannot be used has a fault instead."""
         faults = {place: fault for place, source in enumerate(sources) if (fault := self._fault_in(source))}
@@ -99,7 +103,7 @@ class Texts:
 
     def encode_targets(self, targets: Sequence[str]) -> list[list[int]]:
         """Targets in ids, cleaned as the training data was, without `<s>` and `</s>`."""
-        return self.target_tokenizer.encode_batch([clean(text, self.normalization) for text in targets])
+        return self.target_tokenizer.encode_batch([self.clean_target(text) for text in targets])
 
     def translation(
         self, source: str, ids: list[int], hypotheses: Sequence[Hypothesis], options: SearchOptions
