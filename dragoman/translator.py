@@ -382,8 +382,8 @@ class Translator:
     ) -> Calibration:
         """Fit the calibrator that makes scores confidences, and keep it in the model's configuration.
 
-        An output is right if it equals one of its references, which are cleaned as targets were. Fitted on a half of the outputs that `seed` draws and judged on the
-        other. `listener` is told how many more sources are translated.
+        An output is right if it equals one of its references, which are cleaned as targets were. Fitted on a half of the
+        outputs that `seed` draws and judged on the other. `listener` is told how many more sources are translated.
         """
         from dragoman.evaluation.metrics import is_exact
         from dragoman.translation.calibrating import calibrate

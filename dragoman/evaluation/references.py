@@ -29,7 +29,8 @@ def source_key(source: str) -> str:
 def group_references(pairs: Iterable[SourceAndTarget]) -> tuple[list[str], list[list[str]]]:
     """Make one item of all rows with the same source: `(sources, references)`, in the order first seen.
 
-    Sources are the same if the `source_key` of each of their columns, which TAB joins, is. A target that is repeated is one reference, not two.
+    Sources are the same if the `source_key` of each of their columns, which TAB joins, is. A target that is repeated is one
+    reference, not two.
     """
     return group_rows(pairs)[:2]
 
