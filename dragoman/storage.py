@@ -30,7 +30,7 @@ from typing import Any, Final, get_args
 
 from dragoman.bundle import Bundle, write_bundle
 from dragoman.corpus.cleaning import Normalization
-from dragoman.errors import StorageError, nearest
+from dragoman.errors import StorageError, counted, nearest
 from dragoman.files import as_word, atomic, checksum, checksum_of, is_plain_name, parse_json, through_link, write_json
 
 FORMAT_VERSION = 1
@@ -491,6 +491,12 @@ def sides_of(config: dict[str, Any]) -> list[tuple[str, str]]:
         ]
         sides.append((side, " + ".join(columns)))
     return sides
+
+
+def part_size(config: dict[str, Any], part: str) -> str:
+    """How large a part of the data is, in words; where rows were kept together by a column, its values are counted."""
+    size, kind = config["data"][part], "group" if config["options"].get("group_by") else "source"
+    return f"{counted(size['pairs'], 'pair')}, {counted(size['sources'], kind)}"
 
 
 def graph_names(precision: str) -> tuple[str, str]:

@@ -507,6 +507,8 @@ def test_sources_that_groups_share_are_warned_of(dev: str, pairs: int, tmp_path:
     dragoman.train(tmp_path / "talks.tsv", out=tmp_path / "m", options=run, listener=told.append)
     texts = [note.text for note in told if isinstance(note, Note) and note.warning]
     assert f"in 2 of {pairs} dev pairs the source is also in train" in texts
+    card = (tmp_path / "m" / "README.md").read_text(encoding="utf-8")
+    assert f"- dev: {pairs} pairs, 2 groups" in card  # "talk 1" and "b", or two of the talks
 
 
 def test_a_column_of_ids_is_warned_of_before_training(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def info(model: ModelPath, /, *, as_json: AsJson = False) -> None:
 
 def _facts(config: dict[str, Any]) -> list[tuple[str, str]]:
     """What is worth a line each."""
-    from dragoman.storage import sides_of
+    from dragoman.storage import part_size, sides_of
 
     data, run, options = config["data"], config["run"], config["options"]
     given = ", ".join(f"{name}={value}" for name, value in options.items())
@@ -47,11 +47,7 @@ def _facts(config: dict[str, Any]) -> list[tuple[str, str]]:
         ("options given", given or "none"),
         ("data", f"{data['read']['name'] or 'pairs given in Python'}, fingerprint {data['fingerprint']}"),
     ]
-    rows += [
-        (part, f"{counted(data[part]['pairs'], 'pair')}, {counted(data[part]['sources'], 'source')}")
-        for part in ("train", "dev", "test")
-        if data.get(part)
-    ]
+    rows += [(part, part_size(config, part)) for part in ("train", "dev", "test") if data.get(part)]
     rows.append(("split", data["split"]))
     if run:
         rows.append(

@@ -6,20 +6,20 @@ from collections.abc import Iterable
 from typing import Any
 
 from dragoman.errors import at_most, counted, duration
-from dragoman.storage import sides_of
+from dragoman.storage import part_size, sides_of
 from dragoman.training.recipe import PARTS_OF
 
 
 def model_card(config: dict[str, Any]) -> str:
     """The card of a model directory, from its configuration."""
-    data, scores, run = config["data"], config.get("scores", {}), config.get("run", {})
+    scores, run = config.get("scores", {}), config.get("run", {})
     parts = [
         "---\nlibrary_name: dragoman\ntags: [sequence-to-sequence, recurrent]\n---",
         f"# {config['name']}",
         "A recurrent sequence-to-sequence model, trained with dragoman "
         f"{config['dragoman_version']} (preset `{config['options'].get('preset', 'default')}`).",
         "## Scores\n\n" + _scores(scores),
-        "## Data\n\n" + _data(data),
+        "## Data\n\n" + _data(config),
         "## Model\n\n" + _model(config),
         "## Training\n\n" + _run(run, config),
     ]
@@ -38,7 +38,8 @@ def _scores(scores: dict[str, Any]) -> str:
     return "\n".join(rows) if len(rows) > 2 else "None yet: training was stopped before it was scored."
 
 
-def _data(data: dict[str, Any]) -> str:
+def _data(config: dict[str, Any]) -> str:
+    data = config["data"]
     read = data["read"]
     unusable = sum(reason["count"] for reason in read["unusable"].values())
     rows = [
@@ -49,9 +50,7 @@ def _data(data: dict[str, Any]) -> str:
     for part in ("train", "dev", "test"):
         if data[part]:
             files = f" ({', '.join(data[part]['files'])})" if data[part].get("files") else ""
-            rows.append(
-                f"- {part}: {counted(data[part]['pairs'], 'pair')}, {counted(data[part]['sources'], 'source')}{files}"
-            )
+            rows.append(f"- {part}: {part_size(config, part)}{files}")
     if data.get("remade"):
         rows.append(f"- {_remade(data['remade'])}")
     return "\n".join(rows)
