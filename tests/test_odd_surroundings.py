@@ -353,3 +353,15 @@ def test_a_disk_that_is_full_of_pairs_is_said_in_our_words(tmp_path: Path, monke
     monkeypatch.setattr(pyarrow, "OSFile", lambda _, mode: opened("/dev/full", mode))
     with pytest.raises(StorageError, match=r"a\.arrow cannot be written: there is no space left on the disk$"):
         PairStore.write(tmp_path / "a.arrow", [Pair("a", "b", None, 1)])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_disk_that_is_full_names_the_model_and_no_hidden_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = pyarrow.OSFile
+    monkeypatch.setattr(pyarrow, "OSFile", lambda _, mode: opened("/dev/full", mode))
+    with pytest.raises(StorageError, match=r"m/training/data/pairs\.arrow cannot be written") as caught:
+        dragoman.train(PAIRS, out=tmp_path / "m", options=TrainOptions(max_steps=1))
+    assert str(caught.value).startswith(str(tmp_path / "m"))
+    assert list(tmp_path.iterdir()) == []
