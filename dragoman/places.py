@@ -189,6 +189,8 @@ def placed(out: Path, *, overwrite: bool) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, OSError) and error.errno in NO_SPACE:
                 raise StorageError(f"{out} cannot be made: there is no space left on the disk") from None
+            if isinstance(error, StorageError):  # it may name a file in the folder, which is gone
+                raise StorageError(str(error).replace(str(folder), str(out))) from None
             raise
 
 

@@ -51,6 +51,10 @@ def test_commands_take_a_bundle_without_the_training_extra(bundle: Path, tmp_pat
     ):
         done = run_without_extra(*words)
         assert (done.returncode, done.stdout.strip()) == (0, expected), done.stderr
+    (tmp_path / "pairs.tsv").write_text("source 3 of many\tcible 3\n", encoding="utf-8")
+    done = run_without_extra("score", str(bundle), str(tmp_path / "pairs.tsv"))
+    assert done.returncode == 0, done.stderr
+    assert "perplexity" in done.stderr
     done = run_without_extra("info", str(bundle))
     assert done.returncode == 0
     assert "int8" in done.stdout

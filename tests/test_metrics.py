@@ -34,6 +34,7 @@ from dragoman.evaluation.metrics import (
     exact_match_of_several,
     score,
 )
+from dragoman.evaluation.perplexity import perplexity
 from dragoman.evaluation.references import group_references, group_rows, reference_streams
 
 FRENCH = ["Ça va bien.", "Il n'est pas là.", "Va-t'en !", "Je suis fatigué et j'ai faim ."]
@@ -152,7 +153,7 @@ def test_distinct_and_repeated_by_hand() -> None:
 
 
 def test_perplexity_by_hand() -> None:
-    result = metrics.perplexity([([math.log(0.5), math.log(0.25)], "ab"), ([math.log(0.125)], "")])
+    result = perplexity([([math.log(0.5), math.log(0.25)], "ab"), ([math.log(0.125)], "")])
     assert result.pairs == 2
     assert result.per_token == pytest.approx(2**2)
     assert result.bits_per_character == pytest.approx(6 / 4)  # a, b and two ends of text
@@ -250,7 +251,7 @@ def test_own_metrics_refuse_empty_sets_too() -> None:
     with pytest.raises(OptionError, match="nothing to score"):
         metrics.distinct_n([], 1)
     with pytest.raises(OptionError, match="nothing to score"):
-        metrics.perplexity([])
+        perplexity([])
     with pytest.raises(OptionError, match="at least 1"):
         metrics.distinct_n(["a"], 0)
 

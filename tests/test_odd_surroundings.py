@@ -10,11 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow
+import pyarrow.parquet
 import pytest
 from tiny import PAIRS, TINY
 
@@ -353,3 +355,29 @@ def test_a_disk_that_is_full_of_pairs_is_said_in_our_words(tmp_path: Path, monke
     monkeypatch.setattr(pyarrow, "OSFile", lambda _, mode: opened("/dev/full", mode))
     with pytest.raises(StorageError, match=r"a\.arrow cannot be written: there is no space left on the disk$"):
         PairStore.write(tmp_path / "a.arrow", [Pair("a", "b", None, 1)])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_disk_that_is_full_names_the_model_and_no_hidden_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = pyarrow.OSFile
+    monkeypatch.setattr(pyarrow, "OSFile", lambda _, mode: opened("/dev/full", mode))
+    with pytest.raises(StorageError, match=r"m/training/data/pairs\.arrow cannot be written") as caught:
+        dragoman.train(PAIRS, out=tmp_path / "m", options=TrainOptions(max_steps=1))
+    assert str(caught.value).startswith(str(tmp_path / "m"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_parquet_that_cannot_be_copied_is_not_called_unreadable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Law: a message names the disk that is full, not the file that was read."""
+    pyarrow.parquet.write_table(pyarrow.table({"a": ["x"], "b": ["y"]}), tmp_path / "rows.parquet")
+    packed = tmp_path / "rows.parquet.gz"
+    packed.write_bytes(gzip.compress((tmp_path / "rows.parquet").read_bytes()))
+    with Path("/dev/full").open("r+b", buffering=0) as full:
+        monkeypatch.setattr(tempfile, "TemporaryFile", lambda: full)
+        with pytest.raises(StorageError, match=r"no space left for a copy of .*rows\.parquet\.gz; set TMPDIR"):
+            list(read_pairs([packed]))

@@ -511,6 +511,15 @@ def test_graphs_of_other_weights_are_refused_and_auto_goes_on_with_torch(
     assert dragoman.load(model).engine == "onnx"
 
 
+def test_graphs_that_find_no_memory_are_not_called_unusable(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("Exception during initialization: std::bad_alloc")
+
+    monkeypatch.setattr("onnxruntime.InferenceSession", fail)
+    with pytest.raises(MemoryError, match="bad_alloc"):
+        dragoman.load(model, engine="onnx")
+
+
 def test_graphs_that_onnx_runtime_cannot_run_are_a_named_error(model: Path) -> None:
     directory = ModelDirectory.open(model)
     directory.write_graphs({"int8": (b"no graph", b"no graph")}, default=lambda _: "int8", facts={"int8": {}})

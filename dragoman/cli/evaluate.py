@@ -22,7 +22,8 @@ from dragoman.errors import counted
 
 if TYPE_CHECKING:
     from dragoman.evaluation.breakdown import Part, Sentence, WordPart
-    from dragoman.evaluation.metrics import Perplexity, Scores
+    from dragoman.evaluation.metrics import Scores
+    from dragoman.evaluation.perplexity import Perplexity
     from dragoman.translator import ScoredPair, Translation, Translator
 
 _SCORED_AT_ONCE = 2_000

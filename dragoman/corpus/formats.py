@@ -31,7 +31,8 @@ from dragoman.corpus.report import (
     TOO_MANY,
     Fault,
 )
-from dragoman.errors import DataError, MissingExtraError, counted
+from dragoman.errors import DataError, MissingExtraError, StorageError, counted
+from dragoman.files import NO_SPACE
 
 MAX_CELL_LINES = 200
 """Most lines in one quoted cell; a quote still open then is one that nobody closed."""
@@ -320,7 +321,14 @@ def parquet(stream: io.BufferedReader, *, name: str, stack: ExitStack) -> Table:
     if not (isinstance(stream.raw, io.FileIO) and stream.seekable()):
         with damage_is_an_error(name):
             seekable = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-            shutil.copyfileobj(stream, seekable)
+            try:
+                shutil.copyfileobj(stream, seekable)
+                seekable.flush()
+            except OSError as error:
+                if error.errno not in NO_SPACE:
+                    raise
+                full = f"{tempfile.gettempdir()} has no space left for a copy of {name}"
+                raise StorageError(f"{full}; set TMPDIR to a folder on a larger disk") from None
     try:
         file = pyarrow.parquet.ParquetFile(seekable)
     except pyarrow.ArrowInvalid as error:

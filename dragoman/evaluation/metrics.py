@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -19,7 +19,7 @@ from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.metrics.ter import TER
 
 from dragoman.errors import OptionError, nearest
-from dragoman.evaluation.references import check_references, check_texts, reference_streams
+from dragoman.evaluation.references import characters, check_references, check_texts, reference_streams
 
 Writing = Literal["spaced", "unspaced", "symbols"]
 """How targets are written: words with spaces between them; text without spaces (Japanese, Chinese, Thai); or
@@ -282,11 +282,6 @@ def error_rate(statistics: NDArray[np.float64]) -> NDArray[np.float64]:
     return 100.0 * np.where(length > 0, edits / np.where(length > 0, length, 1), edits > 0)
 
 
-def characters(text: str) -> str:
-    """The characters that the character error rate counts: white space as single spaces, none at the ends."""
-    return " ".join(text.split())
-
-
 def exact_match(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """Percent of the outputs that equal one of their references, up to white space."""
     check_references(hypotheses, references)
@@ -353,34 +348,3 @@ def repeated_outputs(hypotheses: Sequence[str]) -> float:
     """Percent of the outputs that an earlier source already got."""
     check_texts("hypotheses", hypotheses)
     return 100.0 * (1 - len({" ".join(text.split()) for text in hypotheses}) / len(hypotheses))
-
-
-@dataclass(frozen=True)
-class Perplexity:
-    """How surprised a model is by given targets (teacher-forced)."""
-
-    pairs: int
-    """Number of targets."""
-    per_token: float
-    """exp of the mean negative log-probability per predicted token, `</s>` included; depends on the tokeniser."""
-    per_character: float
-    """The same per character of the target's text, comparable between tokenisers."""
-    bits_per_character: float
-    """log2 of `per_character`."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
-
-
-def perplexity(targets: Iterable[tuple[Sequence[float], str]]) -> Perplexity:
-    """Perplexity from each target's token log-probabilities, `</s>` included, and its text; of any number none is held."""
-    total, pairs, tokens, count = 0.0, 0, 0, 0
-    for log_probs, text in targets:
-        total, pairs, tokens = total + float(np.sum(log_probs)), pairs + 1, tokens + len(log_probs)
-        count += len(characters(text)) + 1  # + 1: the end of the text is predicted too
-    if not tokens:
-        raise OptionError("`targets` must not be empty: there is nothing to score")
-    with np.errstate(over="ignore"):
-        per_token, per_character = np.exp(-total / tokens), np.exp(-total / count)
-    return Perplexity(pairs, float(per_token), float(per_character), -total / count / float(np.log(2)))

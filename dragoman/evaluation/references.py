@@ -90,3 +90,8 @@ def reference_streams(references: Sequence[Sequence[str]]) -> list[list[str | No
     """
     most = max(len(alternatives) for alternatives in references)
     return [[texts[k] if k < len(texts) else None for texts in references] for k in range(most)]
+
+
+def characters(text: str) -> str:
+    """The characters that the character error rate counts: white space as single spaces, none at the ends."""
+    return " ".join(text.split())

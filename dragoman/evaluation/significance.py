@@ -19,7 +19,6 @@ from dragoman.evaluation.metrics import (
     PRIMARY,
     MetricName,
     Writing,
-    characters,
     check_names,
     edit_statistics,
     error_rate,
@@ -27,7 +26,7 @@ from dragoman.evaluation.metrics import (
     sacrebleu_metrics,
     tokens_of,
 )
-from dragoman.evaluation.references import check_references, reference_streams
+from dragoman.evaluation.references import characters, check_references, reference_streams
 
 Floats = NDArray[np.float64]
 

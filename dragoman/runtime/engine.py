@@ -93,6 +93,8 @@ class OnnxStepper:
         except OptionError:
             raise
         except Exception as error:  # ONNX Runtime's errors have no base of their own
+            if "bad_alloc" in str(error):
+                raise MemoryError(str(error)) from None
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise StorageError(
                 f"onnxruntime {onnxruntime.__version__} cannot run the graphs in {directory.graphs} ({reason}); "

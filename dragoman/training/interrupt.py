@@ -1,4 +1,7 @@
-"""Ctrl-C during training: the first asks for a clean stop, the second stops at once. SIGTERM does what Ctrl-C does."""
+"""Ctrl-C during training: the first asks for a clean stop, the second stops at once.
+
+SIGTERM, and SIGHUP of a terminal that is closed, do what Ctrl-C does; under `nohup` SIGHUP stays ignored.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, Final
+
+_ENDING: Final = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]  # not on Windows
 
 
 class StopRequest:
@@ -23,7 +28,7 @@ class StopRequest:
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[StopRequest]:
-    """Turn the first SIGINT or SIGTERM into a request; a second one acts as it would outside this block.
+    """Turn the first SIGINT, SIGTERM or SIGHUP into a request; a second one acts as it would outside this block.
 
     Signals are only seen in the main thread; elsewhere the request is never made.
     """
@@ -42,8 +47,9 @@ def stop_on_interrupt() -> Iterator[StopRequest]:
         request.asked = True
         restore()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        previous[number] = signal.signal(number, ask)
+    for number in (signal.SIGINT, *_ENDING):
+        if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
+            previous[number] = signal.signal(number, ask)
     try:
         yield request
     finally:
@@ -52,13 +58,13 @@ def stop_on_interrupt() -> Iterator[StopRequest]:
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM raises `KeyboardInterrupt`, as Ctrl-C does, so that what is half made is put away and a last word is said."""
+    """SIGTERM and SIGHUP raise `KeyboardInterrupt`, as Ctrl-C does, so that what is half made is put away and a last word is said."""
     main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    numbers = [number for number in _ENDING if main and signal.getsignal(number) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)

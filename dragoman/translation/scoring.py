@@ -16,7 +16,7 @@ from dragoman.translation.outputs import ScoredPair
 from dragoman.translation.texts import Texts
 
 if TYPE_CHECKING:
-    from dragoman.evaluation.metrics import Perplexity
+    from dragoman.evaluation.perplexity import Perplexity
 
 
 def score_pairs(stepper: Stepper, texts: Texts, sources: Sequence[str], targets: Sequence[str]) -> list[ScoredPair]:
@@ -70,7 +70,7 @@ def _without_score(source: str, target: str, fault: str) -> ScoredPair:
 
 def perplexity_of(pairs: Iterable[ScoredPair]) -> Perplexity | None:
     """The perplexity of all pairs that have a score together, none of which is held; None if there are none."""
-    from dragoman.evaluation.metrics import perplexity
+    from dragoman.evaluation.perplexity import perplexity
 
     usable = ((pair.token_scores, pair.target) for pair in pairs if pair.token_scores)
     first = next(usable, None)
