@@ -47,6 +47,7 @@ _PLAIN: Mapping[str, Any] = {
     "embedding_rate": 1.0,
     "concatenate": 0.0,
     "source_noise": 0.0,
+    "other_names": 0.0,
 }
 
 PRESETS: Mapping[str, Preset] = {

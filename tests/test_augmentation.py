@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,11 +51,13 @@ def augmented(
     *,
     concatenate: float = 0.0,
     source_noise: float = 0.0,
+    other_names: float = 0.0,
     seed: int = 1,
     split: SplitAnew | None = None,
 ) -> Augmented:
-    """Pairs that are only joined, or only typed in haste."""
-    return Augmented(pairs, source, target, concatenate=concatenate, source_noise=source_noise, seed=seed, split=split)
+    """Pairs that are only joined, only typed in haste, or only have other names."""
+    shares = {"concatenate": concatenate, "source_noise": source_noise, "other_names": other_names}
+    return Augmented(pairs, source, target, **shares, seed=seed, split=split)
 
 
 def rows(joined: AugmentedPairs) -> list[tuple[list[int], list[int]]]:
@@ -320,6 +323,63 @@ def test_sources_typed_in_haste_are_joined_as_others_are() -> None:
     assert sum(len(target) for _, target in found) == 2_000 * 8 + (2_000 - len(found))  # a space between two
 
 
+NAMED = [
+    ("I saw Tom in Boston, and he saw 25 men.", "J'ai vu Tom à Boston, et il a vu 25 hommes."),
+    ("Is Alice home?", "Est-ce qu'Alice est là ?"),
+    ("Who is it?", "Qui est-ce ?"),
+    ("these small houses often bring someone luck.", "ces petites maisons portent souvent chance."),
+]
+
+
+LETTERS = Tokenizer(
+    [learn(["0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", *(text for pair in NAMED for text in pair)], method="char")]
+)
+
+
+def named(times: int, target: Tokenizer = LETTERS) -> EncodedPairs:
+    sides = zip(*(NAMED * times), strict=True)
+    ids = (tokenizer.encode_batch(texts) for tokenizer, texts in zip((LETTERS, target), sides, strict=True))
+    return EncodedPairs.of(zip(*ids, strict=True))
+
+
+def test_both_sides_get_the_same_other_names() -> None:
+    found = rows(augmented(named(200), LETTERS, LETTERS, other_names=0.5)(0))
+    texts = [(LETTERS.decode(source), LETTERS.decode(target)) for source, target in found]
+    assert all(sum(pair == plain for pair in texts) == 200 for plain in NAMED[2:])
+    changed = 0
+    for source, target in texts:
+        names = re.findall(r"(?:I saw|Is) (\w+)", source)
+        assert all(name in target for name in names)
+        changed += not {"Tom", "Alice"}.issuperset(names)
+        assert any(re.sub(r"[A-Z]\w+|\d+", "_", source) == re.sub(r"[A-Z]\w+|\d+", "_", plain) for plain, _ in NAMED)
+    assert 0.4 < changed / 400 < 0.6
+
+
+def test_names_are_other_ones_in_every_epoch_and_the_same_however_rows_are_asked_for() -> None:
+    def epoch(number: int) -> AugmentedPairs:
+        rates = {"concatenate": 0.3, "source_noise": 0.3, "other_names": 0.9}
+        return augmented(named(50), LETTERS, LETTERS, **rates)(number)
+
+    whole = rows(epoch(0))
+    assert whole == rows(epoch(0))
+    names = [
+        {name for source, _ in rows(epoch(i)) for name in re.findall(r"I saw (\w+)", LETTERS.decode(source))}
+        for i in (0, 1)
+    ]
+    assert len(names[0] - names[1]) > 5
+    single = epoch(0)
+    for place, index in reversed([*enumerate(single.indices())]):  # the last first, and the target before the source
+        target, source = (side(np.array([index]))[0].tolist() for side in (single.targets, single.sources))
+        assert (source, target) == whole[place]
+
+
+def test_a_pair_whose_other_name_one_side_cannot_spell_stays() -> None:
+    words = Tokenizer([learn([text for _, text in NAMED], method="word")])
+    pairs = named(50, words)
+    found = rows(augmented(pairs, LETTERS, words, other_names=1.0)(0))
+    assert sorted(found) == sorted((pairs.source(i).tolist(), pairs.target(i).tolist()) for i in range(len(pairs)))
+
+
 PAIRS = [(f"turn {i} left, then right", f"tourne {i} fois à droite") for i in range(40)]
 
 
@@ -330,14 +390,17 @@ def options(**more: object) -> TrainOptions:
 
 def test_law_6_a_run_with_it_resumes_exactly() -> None:
     proof = verify_resume(
-        PAIRS, options(concatenate=0.3, source_noise=0.3, subword_dropout=0.1), listener=lambda _: None, steps=6
+        PAIRS,
+        options(concatenate=0.3, source_noise=0.3, other_names=0.5, subword_dropout=0.1),
+        listener=lambda _: None,
+        steps=6,
     )
     assert (proof.steps, proof.stopped_at) == (6, 3)
 
 
-@pytest.mark.parametrize("option", ["concatenate", "source_noise"])
+@pytest.mark.parametrize("option", ["concatenate", "source_noise", "other_names"])
 def test_training_sees_it_and_nothing_else_does(option: str, tmp_path: Path) -> None:
-    off = {"concatenate": 0.0, "source_noise": 0.0}
+    off = {"concatenate": 0.0, "source_noise": 0.0, "other_names": 0.0}
     for name, share in (("with", 0.5), ("without", 0.0)):
         dragoman.train(PAIRS, out=tmp_path / name, options=options(**{**off, option: share, "max_steps": 3}))
     one, other = (load_file(tmp_path / name / "training/last.safetensors") for name in ("with", "without"))
@@ -348,9 +411,9 @@ def test_training_sees_it_and_nothing_else_does(option: str, tmp_path: Path) -> 
 
 
 def test_sources_of_several_columns_are_an_error_before_anything_is_written(tmp_path: Path) -> None:
-    check_augmentation(PLAIN["bpe"], concatenate=0.2, source_noise=0.2)
+    check_augmentation(PLAIN["bpe"], concatenate=0.2, source_noise=0.2, other_names=0.2)
     rows = [(f"walk\tV;{i}", f"walked {i}") for i in range(40)]
-    for name in ("concatenate", "source_noise"):
+    for name in ("concatenate", "source_noise", "other_names"):
         with pytest.raises(OptionError, match=f"`{name}` needs sources of one column, but they have 2"):
             dragoman.train(rows, out=tmp_path / "m", options=options(tokenizer=None, **{name: 0.1}))
     assert list(tmp_path.iterdir()) == []
@@ -383,5 +446,10 @@ def test_the_pairs_decide_what_is_changed(tmp_path: Path) -> None:
     found = {}
     for name, pairs in data.items():
         recipe = dragoman.train(pairs, out=tmp_path / name, options=options(max_steps=2)).config["recipe"]
-        found[name] = recipe["concatenate"], recipe["source_noise"]
-    assert found == {"translation": (0.3, 0.15), "answers": (0.0, 0.15), "lower": (0.3, 0.0), "edited": (0.0, 0.0)}
+        found[name] = recipe["concatenate"], recipe["source_noise"], recipe["other_names"]
+    assert found == {
+        "translation": (0.3, 0.15, 0.3),  # its numbers stand on both sides
+        "answers": (0.0, 0.15, 0.0),
+        "lower": (0.3, 0.0, 0.3),
+        "edited": (0.0, 0.0, 0.0),
+    }

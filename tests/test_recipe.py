@@ -226,6 +226,7 @@ def test_every_reason_is_for_a_value_that_nobody_set() -> None:
         ({"on_gpu": True, "pairs": 50_000}, {}, "batch_tokens", "50,000 pairs, and a GPU"),
         ({"pairs": 500_000, "processor_minutes": 30.0}, {}, "batch_tokens", "time is short"),
         ({"polished": 0.9}, {}, "source_noise", "sources have capitals or full stops"),
+        ({"named": 0.05, "lengths_agree": 0.8}, {}, "other_names", "names and numbers stand on both sides"),
         ({"lengths_agree": 0.8, "polished": 0.9}, {"source_noise": 0.0}, "concatenate", "without noise"),
     ],
 )
@@ -251,6 +252,16 @@ def test_pairs_are_joined_and_sources_typed_in_haste_where_that_is_what_users_gi
     assert shares(kind="symbols") == (0.0, 0.0)
     assert shares({"preset": "textbook"}) == (0.0, 0.0)
     assert shares({"minimum_risk": 0.5}) == (0.0, 0.0)
+
+
+def test_names_are_others_in_translations_whose_sides_share_some() -> None:
+    def share(options: dict[str, object] | None = None, **more: object) -> float:
+        return recipe(data(**{"named": 0.05, "lengths_agree": 0.8, **more}), **(options or {})).other_names
+
+    assert share() == share(polished=0.9) == 0.3
+    assert share(lengths_agree=0.3) == 0  # an answer may be true of one name only
+    assert share(named=0.001) == share(edited=True) == share(kind="symbols") == 0
+    assert share({"preset": "textbook"}) == share({"minimum_risk": 0.5}) == share({"other_names": 0.0}) == 0
 
 
 def test_the_textbook_model_is_the_textbooks() -> None:
@@ -280,6 +291,7 @@ CONTRADICTIONS: list[tuple[dict[str, object], str]] = [
     ({"r_drop": 1.0, "scheduled_sampling": 0.5}, "`r_drop` and `scheduled_sampling` exclude each other"),
     ({"concatenate": 0.2, "minimum_risk": 0.5}, "`concatenate` and `minimum_risk` exclude each other"),
     ({"source_noise": 0.2, "minimum_risk": 0.5}, "`source_noise` and `minimum_risk` exclude each other"),
+    ({"other_names": 0.2, "minimum_risk": 0.5}, "`other_names` and `minimum_risk` exclude each other"),
     ({"hidden_size": 33, "bidirectional": True}, "`hidden_size` must be even"),
     ({"attention": "multihead", "attention_heads": 5, "hidden_size": 64}, "`attention_heads` must divide"),
     ({"preset": "defautl"}, 'there is no preset "defautl"; did you mean "default"'),

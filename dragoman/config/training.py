@@ -394,6 +394,15 @@ class TrainOptions(ReadOptions, MachineOptions):
             le=1,
         ),
     ] = None
+    other_names: Annotated[
+        float | None,
+        option(
+            "Training",
+            description="Probability that names and numbers which both sides of a training pair have are replaced by others, anew in every epoch, so that those never seen are carried over. Default: 0.3 for translations whose sides share some, otherwise 0.",
+            ge=0,
+            le=1,
+        ),
+    ] = None
     r_drop: Annotated[
         float | None,
         option(

@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from math import isqrt
+from random import Random
 from typing import NamedTuple
 
 import numpy as np
@@ -20,10 +21,13 @@ from numpy.typing import NDArray
 from dragoman.corpus.casing import in_case
 from dragoman.corpus.column_profile import ColumnProfile
 from dragoman.corpus.dataset import LONGEST, EncodedPairs, Ids, Lengths, index_type
+from dragoman.corpus.names import OtherNames
 from dragoman.corpus.tokenization import UNK, Tokenizer
 from dragoman.errors import OptionError
 
 Ints = NDArray[np.int64]
+Replaced = tuple[list[int], list[int]]
+"""The ids of a source and of its target."""
 
 _SAMPLE = 10_000
 """Pairs that tell whether a side has spaces."""
@@ -37,6 +41,8 @@ _MOST = 16
 """Pairs in a row at most."""
 _OFTEN = 0.9
 """Probability of a pair to follow another one in a stretch of long rows."""
+_RENAMED = 16
+"""Mark of a pair with other names and numbers; below it there is room for the first pair of a row and for `HASTY`."""
 _ROUNDS = 4
 """Times that all rows and columns of an order are shifted."""
 _APOSTROPHES = str.maketrans("'\u2019", "\u2019'")
@@ -116,19 +122,25 @@ class Augmented:
         *,
         concatenate: float,
         source_noise: float,
+        other_names: float,
         seed: int,
         split: Callable[[int], EncodedPairs] | None = None,
     ) -> None:
         """A pair follows another one with probability `concatenate` in the mean, so that a row has 1 / (1 - it) pairs.
 
-        A source is changed by one of `HASTY` with probability `source_noise`. `split` gives the pairs of an epoch, in the same
-        order; without it they are `pairs` in every one.
+        A source is changed by one of `HASTY` with probability `source_noise`, and a pair has the names and numbers that its sides
+        share replaced with probability `other_names`. `split` gives the pairs of an epoch, in the same order; without it they are
+        `pairs` in every one.
         """
-        check_augmentation(source, concatenate=concatenate, source_noise=source_noise)
-        self._pairs, self._split, self._source = pairs, split, source
-        self._concatenate, self._noise, self._seed = concatenate, source_noise, seed
+        check_augmentation(source, concatenate=concatenate, source_noise=source_noise, other_names=other_names)
+        self._pairs, self._split, self._sides = pairs, split, (source, target)
+        self._concatenate, self._noise, self._renamed, self._seed = concatenate, source_noise, other_names, seed
         sample = np.unique(np.linspace(0, len(pairs) - 1, _SAMPLE).astype(np.int64))
-        self._followers = (followers(source, *pairs.sources(sample)), followers(target, *pairs.targets(sample)))
+        found = (pairs.sources(sample), pairs.targets(sample))
+        self._followers = (followers(source, *found[0]), followers(target, *found[1]))
+        texts = (text for side, read in zip(self._sides, found, strict=True) for text in decoded(side, *read))
+        self._names = OtherNames(texts) if other_names else None
+        self._capitals = tuple(np.array([_capital(name) for name in side.surfaces()]) for side in self._sides)
 
     def __call__(self, epoch: int) -> AugmentedPairs:
         """The rows of an epoch."""
@@ -150,7 +162,23 @@ class Augmented:
             noisy = random.random(len(places), np.float32) < self._noise
             kinds = random.integers(1, len(HASTY) + 1, len(places), np.uint8) * noisy
             marks[places] = first + 2 * kinds
-        return AugmentedPairs(pairs, order, marks, self._source, self._followers)
+            if self._names:
+                chosen = places[random.random(len(places), np.float32) < self._renamed]
+                marks[chosen[self._may_share_names(pairs, order(chosen))]] += _RENAMED
+        salt = int(random.integers(1 << 32)) if self._names else 0
+        return AugmentedPairs(pairs, order, marks, self._sides, self._followers, self._names, salt)
+
+    def _may_share_names(self, pairs: EncodedPairs, numbers: Ints) -> NDArray[np.bool_]:
+        """Which of some pairs have a capital letter or a digit on both sides: to write out all would take too long."""
+        keys = []
+        for capitals, (flat, lengths) in zip(
+            self._capitals, (pairs.sources(numbers), pairs.targets(numbers)), strict=True
+        ):
+            found = capitals[flat]
+            keys.append((np.repeat(np.arange(len(numbers)) << 32, lengths) + found)[found > 0])
+        share = np.zeros(len(numbers), bool)
+        share[keys[0][np.isin(*keys)] >> 32] = True
+        return share
 
     def _shares(self, count: int, random: np.random.Generator) -> NDArray[np.float32]:
         """(count,): with which probability each pair follows the one before it: in most stretches seldom, in some nearly always.
@@ -205,12 +233,17 @@ class AugmentedPairs:
         pairs: EncodedPairs,
         order: RandomOrder,
         marks: NDArray[np.uint8],
-        source: Tokenizer,
+        sides: tuple[Tokenizer, Tokenizer],
         followers: tuple[Followers | None, Followers | None],
+        names: OtherNames | None = None,
+        salt: int = 0,
     ) -> None:
-        """`marks` has for each place in the order 1 if a row begins there, and twice the number of what is done to its source."""
+        """`marks` has for each place in the order 1 if a row begins there, twice the number of what is done to its source, and
+        `_RENAMED` if names are replaced, by what `salt` and the place say.
+        """
         self._pairs, self._order, self._marks = pairs, order, marks
-        self._source, self._followers = source, followers
+        self._sides, self._followers, self._names, self._salt = sides, followers, names, salt
+        self._last: tuple[bytes, list[tuple[int, Replaced]]] = (b"", [])
 
     def indices(self) -> Ids:
         """The index of each row."""
@@ -229,13 +262,13 @@ class AugmentedPairs:
     def sources(self, indices: Ids) -> tuple[Ids, Ints]:
         """The source ids of several rows, one after the other, and their lengths."""
         places, firsts = self._places(indices)
-        flat, lengths = self._pairs.sources(self._order(places))
-        return self._joined(0, *self._hasty(flat, lengths, self._marks[places] >> 1), firsts)
+        flat, lengths = self._renamed(0, places, *self._pairs.sources(self._order(places)))
+        return self._joined(0, *self._hasty(flat, lengths, self._marks[places] % _RENAMED >> 1), firsts)
 
     def targets(self, indices: Ids) -> tuple[Ids, Ints]:
         """The target ids of several rows, one after the other, and their lengths."""
         places, firsts = self._places(indices)
-        return self._joined(1, *self._pairs.targets(self._order(places)), firsts)
+        return self._joined(1, *self._renamed(1, places, *self._pairs.targets(self._order(places))), firsts)
 
     def _places(self, indices: Ids) -> tuple[Ints, Ints]:
         """The places of all pairs of some rows, one after the other, and where those of each row begin."""
@@ -253,6 +286,36 @@ class AugmentedPairs:
             flat, lengths = known.apply(flat, lengths, follow)
         return flat, np.add.reduceat(lengths, firsts) if len(firsts) else lengths
 
+    def _renamed(self, side: int, places: Ints, flat: Ids, lengths: Ints) -> tuple[Ids, Ints]:
+        """One side of the pairs at some places, (tokens,) and (texts,), with other names and numbers."""
+        if self._names is None:
+            return flat, lengths
+        rows = np.flatnonzero(self._marks[places] >= _RENAMED)
+        if not len(rows):
+            return flat, lengths
+        chosen = places[rows]
+        if self._last[0] != (key := chosen.tobytes()):  # the other side was asked for just before
+            self._last = (key, self._with_other_names(self._names, chosen))
+        return replaced(flat, lengths, {int(rows[i]): pair[side] for i, pair in self._last[1]})
+
+    def _with_other_names(self, names: OtherNames, places: Ints) -> list[tuple[int, Replaced]]:
+        """For those of some places whose pairs share names or numbers: which it is, and the ids of both sides with others."""
+        numbers = self._order(places)
+        ids = [split_flat(*self._pairs.sources(numbers)), split_flat(*self._pairs.targets(numbers))]
+        found = []
+        for i, pair in enumerate(zip(*ids, strict=True)):
+            source, target = (side.decode(part) for side, part in zip(self._sides, pair, strict=True))
+            new = names(source, target, Random(self._salt << 32 | int(places[i])))
+            if new != (source, target):
+                found.append((i, new))
+        encoded = [side.encode_batch([new[k] for _, new in found]) for k, side in enumerate(self._sides)]
+        pairs = zip(*encoded, strict=True)
+        return [
+            (i, pair)
+            for (i, _), pair in zip(found, pairs, strict=True)
+            if all(part and UNK not in part for part in pair)
+        ]
+
     def _hasty(self, flat: Ids, lengths: Ints, kinds: Ids) -> tuple[Ids, Ints]:
         """Sources, (tokens,) and (texts,), changed in the way that `kinds`, (texts,), says.
 
@@ -262,29 +325,44 @@ class AugmentedPairs:
         rows, texts = [], []
         for row in np.flatnonzero(kinds).tolist():
             ids = flat[ends[row] - lengths[row] : ends[row]].tolist()
-            typed = HASTY[kinds[row] - 1](text := self._source.decode(ids))
+            typed = HASTY[kinds[row] - 1](text := self._sides[0].decode(ids))
             if typed != text and UNK not in ids:  # the same text may be split anew
                 rows.append(row)
                 texts.append(typed)
-        encoded = zip(rows, self._source.encode_batch(texts), strict=True)
-        new = {row: ids for row, ids in encoded if ids and UNK not in ids}
-        if not new:
-            return flat, lengths
-        places = list(new)
-        stays = np.ones(len(lengths), bool)
-        stays[places] = False
-        sizes = lengths.copy()
-        sizes[places] = [len(ids) for ids in new.values()]
-        kept = np.repeat(stays, sizes)
-        changed = np.empty(len(kept), flat.dtype)
-        changed[kept] = flat[np.repeat(stays, lengths)]
-        changed[~kept] = [i for ids in new.values() for i in ids]
-        return changed, sizes
+        encoded = zip(rows, self._sides[0].encode_batch(texts), strict=True)
+        return replaced(flat, lengths, {row: ids for row, ids in encoded if ids and UNK not in ids})
 
 
-def check_augmentation(source: Tokenizer, *, concatenate: float, source_noise: float) -> None:
+def split_flat(flat: Ids, lengths: Ints) -> list[list[int]]:
+    """Texts, (tokens,) and (texts,), one by one."""
+    return [part.tolist() for part in np.split(flat, np.cumsum(lengths)[:-1])]
+
+
+def decoded(tokenizer: Tokenizer, flat: Ids, lengths: Ints) -> list[str]:
+    """Texts, (tokens,) and (texts,), as they are written."""
+    return [tokenizer.decode(ids) for ids in split_flat(flat, lengths)]
+
+
+def replaced(flat: Ids, lengths: Ints, new: dict[int, list[int]]) -> tuple[Ids, Ints]:
+    """Texts, (tokens,) and (texts,), some of which are `new`; these are in the order of the texts."""
+    if not new:
+        return flat, lengths
+    places = list(new)
+    stays = np.ones(len(lengths), bool)
+    stays[places] = False
+    sizes = lengths.copy()
+    sizes[places] = [len(ids) for ids in new.values()]
+    kept = np.repeat(stays, sizes)
+    changed = np.empty(len(kept), flat.dtype)
+    changed[kept] = flat[np.repeat(stays, lengths)]
+    changed[~kept] = [i for ids in new.values() for i in ids]
+    return changed, sizes
+
+
+def check_augmentation(source: Tokenizer, *, concatenate: float, source_noise: float, other_names: float) -> None:
     """Raise `OptionError` if pairs are to be changed whose sources have several columns."""
-    for name, share in (("concatenate", concatenate), ("source_noise", source_noise)):
+    shares = {"concatenate": concatenate, "source_noise": source_noise, "other_names": other_names}
+    for name, share in shares.items():
         if share and len(source.methods) > 1:
             raise OptionError(f"`{name}` needs sources of one column, but they have {len(source.methods)}")
 
@@ -302,13 +380,17 @@ def followers(tokenizer: Tokenizer, flat: Ids, lengths: Ints) -> Followers | Non
     share = float(np.logical_or.reduceat(inner, firsts).mean()) if len(firsts) else 0.0
     spaced = share >= 0.5
     if not spaced and share > _HARDLY:
-        texts = [tokenizer.decode(row.tolist()) for row in np.split(flat, firsts[1:])]
-        spaced = not ColumnProfile.of(texts).is_mostly_unspaced()
+        spaced = not ColumnProfile.of(decoded(tokenizer, flat, lengths)).is_mostly_unspaced()
     following = [tokenizer.after_another(i, spaced=spaced) for i in range(tokenizer.vocab_size)]
     if all(ids == (i,) for i, ids in enumerate(following)):
         return None
     starts = np.cumsum([0, *map(len, following)])
     return Followers(np.array([i for ids in following for i in ids], flat.dtype), starts)
+
+
+def _capital(token: str) -> int:
+    """The code of the first capital letter or digit in a token; 0 if it has none."""
+    return next((ord(c) for c in token if c.isupper() or c.isdecimal()), 0)
 
 
 def _is_punctuation(character: str) -> bool:

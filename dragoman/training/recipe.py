@@ -36,6 +36,9 @@ batches do not take long either, and teach more in as many passes (benchmarks/re
 FOLLOWS = 0.5
 """From here on lengths agree (translations have 0.76 to 0.93, questions and answers -0.02 to 0.26)."""
 
+NAMED = 0.002
+"""Share of the pairs from which on it teaches something that names and numbers are others in every epoch."""
+
 FEW = 8
 """Passes over the data in which nothing can be learned by heart that should not (benchmarks/recipes: eng-fra.md, symbols.md)."""
 
@@ -68,6 +71,8 @@ class DataSummary:
     """Whether both sides are one text, edited, where characters count."""
     polished: float = 0.0
     """Share of the sources that have punctuation at their end, or a capital letter; 0 for several columns."""
+    named: float = 0.0
+    """Share of the pairs whose sides share names or numbers; 0 for several columns."""
     copied_share: float = 0.0
     """Share of the target tokens that stand in their source too."""
     commands: bool = False
@@ -144,6 +149,7 @@ class Recipe:
     concatenate: float = 0.0
     source_noise: float = 0.0
     recurrent_dropout: float = 0.0
+    other_names: float = 0.0
 
     def model_arguments(self) -> dict[str, Any]:
         """Keyword arguments of `Seq2Seq`, vocabularies apart."""
@@ -393,17 +399,19 @@ def _copying(data: DataSummary) -> tuple[bool, str]:
 
 
 def _changes(data: DataSummary, options: TrainOptions) -> dict[str, tuple[float, str]]:
-    """How often pairs are joined and sources are written in haste, and why."""
-    joined, noise = (0.0, ""), (0.0, "")
+    """How often pairs are joined, sources are written in haste, and names are others, and why."""
+    joined, noise, names = (0.0, ""), (0.0, ""), (0.0, "")
     if data.kind == "text" and not data.edited and not options.minimum_risk:
         if data.polished >= 0.5:
             share = 0.15 if data.pairs < 8_000 else 0.3  # benchmarks/recipes: eng-fra.md
             noise = share, "sources have capitals or full stops, which are not always typed"
         if data.lengths_agree >= FOLLOWS:
             joined = 0.3, "a translation says all of its source: some pairs are joined, for texts of several sentences"
+            if data.named >= NAMED:
+                names = 0.3, "names and numbers stand on both sides: those never seen are to be carried over"
             if noise[0] and options.source_noise == 0:
                 joined = 0.0, "without noise a model of joined pairs goes on until it reads a full stop"
-    return {"concatenate": joined, "source_noise": noise}
+    return {"concatenate": joined, "source_noise": noise, "other_names": names}
 
 
 def _as_in_bfloat16(data: DataSummary) -> float | None:
@@ -437,7 +445,7 @@ def _check(values: dict[str, Any], data: DataSummary) -> None:
         raise OptionError("`r_drop` compares two passes with dropout, but `dropout` and `word_dropout` are 0")
     if values["r_drop"] and values["scheduled_sampling"]:  # it would compare what is said after different words
         raise OptionError("`r_drop` and `scheduled_sampling` exclude each other; choose one")
-    for name in ("concatenate", "source_noise"):
+    for name in ("concatenate", "source_noise", "other_names"):
         if values[name] and values["minimum_risk"]:
             raise OptionError(
                 f"`{name}` and `minimum_risk` exclude each other: references are those of unchanged pairs"

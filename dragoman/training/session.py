@@ -282,9 +282,9 @@ def _batch_plan(prepared: Prepared, recipe: Recipe) -> BatchPlan:
     pairs, sides, seed = prepared.train, (prepared.source_tokenizer, prepared.target_tokenizer), recipe.seed
     split = SplitAnew(pairs, *sides, share=recipe.subword_dropout, seed=seed) if recipe.subword_dropout else None
     rows: Rows | Callable[[int], Rows] = split or pairs
-    if recipe.concatenate or recipe.source_noise:
-        joined, noise = recipe.concatenate, recipe.source_noise
-        rows = Augmented(pairs, *sides, concatenate=joined, source_noise=noise, seed=seed, split=split)
+    changes = {name: getattr(recipe, name) for name in ("concatenate", "source_noise", "other_names")}
+    if any(changes.values()):
+        rows = Augmented(pairs, *sides, **changes, seed=seed, split=split)
     return BatchPlan(rows, batch_tokens=recipe.batch_tokens, seed=seed)
 
 

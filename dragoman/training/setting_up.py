@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ import torch
 
 import dragoman
 from dragoman.config import TrainOptions
-from dragoman.corpus.augmentation import HASTY, check_augmentation
+from dragoman.corpus.augmentation import HASTY, check_augmentation, decoded
+from dragoman.corpus.names import OtherNames
 from dragoman.corpus.subword_dropout import check_subword_dropout
 from dragoman.corpus.tokenization import SPECIAL_TOKENS
 from dragoman.corpus.tokenizer_choice import SAME_TEXT, same_text
@@ -34,6 +36,8 @@ from dragoman.training.recipe import DataSummary, Recipe, choose
 
 LENGTHS_SAMPLE = 20_000
 """Pairs whose lengths are compared at most."""
+NAMES_SAMPLE = 5_000
+"""Training pairs that tell whether both sides have names."""
 TEXTS_SAMPLE = 500
 """Texts that are compared at most."""
 MOST_WORDS = 300
@@ -69,7 +73,12 @@ def set_up(
             "are one table"
         )
     check_subword_dropout(prepared.source_tokenizer, prepared.target_tokenizer, recipe.subword_dropout)
-    check_augmentation(prepared.source_tokenizer, concatenate=recipe.concatenate, source_noise=recipe.source_noise)
+    check_augmentation(
+        prepared.source_tokenizer,
+        concatenate=recipe.concatenate,
+        source_noise=recipe.source_noise,
+        other_names=recipe.other_names,
+    )
     for reason in reasons:
         listener(Note(f"{reason.name} = {reason.value}: {reason.why}"))
     architecture = recipe.model_arguments() | {
@@ -113,6 +122,7 @@ def _summary(
         lengths_agree=_lengths_agree(prepared),
         edited=same_text(list(prepared.dev_part.first(TEXTS_SAMPLE).pairs())) >= SAME_TEXT,
         polished=_polished(prepared),
+        named=_named(prepared),
         copied_share=_copied_share(prepared),
         commands=_are_commands(prepared),
         with_features="features" in prepared.source_tokenizer.methods,
@@ -141,6 +151,18 @@ def _polished(prepared: Prepared) -> float:
         return 0.0
     sources = prepared.dev_part.first(TEXTS_SAMPLE).sources
     return float(np.mean([any(hasty(source) != source for hasty in HASTY[:2]) for source in sources]))
+
+
+def _named(prepared: Prepared) -> float:
+    """The share of the training pairs whose sides share names or numbers."""
+    if len(prepared.source_tokenizer.methods) > 1 or prepared.kind == "symbols":
+        return 0.0
+    sample = np.unique(np.linspace(0, len(prepared.train) - 1, NAMES_SAMPLE).astype(np.int64))
+    sources = decoded(prepared.source_tokenizer, *prepared.train.sources(sample))
+    targets = decoded(prepared.target_tokenizer, *prepared.train.targets(sample))
+    names = OtherNames([*sources, *targets])
+    pairs = zip(sources, targets, strict=True)
+    return float(np.mean([names(*pair, Random(0)) != pair for pair in pairs]))
 
 
 def _are_commands(prepared: Prepared) -> bool:
