@@ -159,7 +159,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         int | None,
         option(
             "Model",
-            description="Width of the embeddings. Default: 256 (128 below 2000 pairs), or the width of the vectors file.",
+            description="Width of the embeddings. Default: 256 (128 below 2000 pairs). A file of vectors sets that of its side.",
             ge=1,
             le=16384,
         ),
