@@ -1,9 +1,11 @@
-"""What the README shows works: its dragoman commands and its Python, with a tiny model in place of a trained one."""
+"""What the README shows works: its dragoman commands and its Python, with a tiny model in place of a trained one; and the examples."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ import pytest
 from dragoman.cli import main
 from dragoman.config import TrainOptions
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHOWN = [line.removeprefix("$ dragoman ") for line in README.splitlines() if line.startswith("$ dragoman ")]
 COMMANDS = [shlex.split(line, comments=True) for line in SHOWN]
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -63,3 +66,17 @@ def test_the_readme_shows_the_result_before_the_theory() -> None:
         README.index(text) for text in ("dragoman translate", "## The two commands", "## How the pieces fit")
     )
     assert shown < commands < fit < README.index("## Read on")
+
+
+@pytest.mark.parametrize("name", ["inflect", "pronounce-wiktionary"])
+def test_an_example_reads_the_same_files_whatever_language_a_desktop_speaks(name: str, tmp_path: Path) -> None:
+    (tmp_path / "dragoman").write_text('#!/bin/sh\necho "$@"\n', encoding="utf-8")
+    (tmp_path / "dragoman").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    shown = [
+        subprocess.check_output(
+            ["bash", str(ROOT / "examples" / f"{name}.sh"), "--data", "DIR"], env={"PATH": path, **spoken}
+        )
+        for spoken in ({}, {"LANGUAGE": "en_US:en"})
+    ]
+    assert shown[0] == shown[1] != b""

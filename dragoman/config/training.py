@@ -159,7 +159,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         int | None,
         option(
             "Model",
-            description="Width of the embeddings. Default: 256 (128 below 2000 pairs), or the width of the vectors file.",
+            description="Width of the embeddings. Default: 256 (128 below 2000 pairs). A file of vectors sets that of its side.",
             ge=1,
             le=16384,
         ),
@@ -249,7 +249,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         float | None,
         option(
             "Model",
-            description="Share of whole input tokens dropped in training. Default: 0.1 below 8000 pairs of text, else 0.",
+            description="Share of whole input tokens dropped in training. Default: 0.1 below 8000 pairs of text (0 in runs of few epochs), else 0.",
             ge=0,
             lt=1,
         ),
@@ -311,7 +311,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         # Less is a rate of its own, given by mistake.
         option(
             "Training",
-            description="Learning rate of the embeddings, as a multiple of `learning_rate`. Default: 4 or 8, which makes 0.008 (1 for sgd).",
+            description="Learning rate of the embeddings, as a multiple of `learning_rate`. Default: 4 or 8, which makes 0.008 of the default rate (1 for sgd, for vectors from a file, and with `from_model`).",
             ge=0.05,
             le=1000,
         ),

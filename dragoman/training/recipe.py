@@ -16,7 +16,7 @@ Kind = Literal["symbols", "text"]
 
 
 EMBEDDINGS_LEARN = 8e-3
-"""The embeddings' learning rate at its peak, whatever that of the layers is (benchmarks/recipes: eng-fra.md, symbols.md)."""
+"""The embeddings' learning rate at its peak, whichever default that of the layers has (benchmarks/recipes: eng-fra.md, symbols.md)."""
 
 COPYING_PAYS = 20_000
 """Inflected forms below which a model should be able to copy,"""
