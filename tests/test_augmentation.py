@@ -348,7 +348,7 @@ def test_training_sees_it_and_nothing_else_does(option: str, tmp_path: Path) -> 
 
 
 def test_sources_of_several_columns_are_an_error_before_anything_is_written(tmp_path: Path) -> None:
-    check_augmentation(PLAIN["bpe"], concatenate=0.2, source_noise=0.2)
+    check_augmentation(1, concatenate=0.2, source_noise=0.2)
     rows = [(f"walk\tV;{i}", f"walked {i}") for i in range(40)]
     for name in ("concatenate", "source_noise"):
         with pytest.raises(OptionError, match=f"`{name}` needs sources of one column, but they have 2"):

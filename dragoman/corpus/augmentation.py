@@ -124,7 +124,7 @@ class Augmented:
         A source is changed by one of `HASTY` with probability `source_noise`. `split` gives the pairs of an epoch, in the same
         order; without it they are `pairs` in every one.
         """
-        check_augmentation(source, concatenate=concatenate, source_noise=source_noise)
+        check_augmentation(len(source.methods), concatenate=concatenate, source_noise=source_noise)
         self._pairs, self._split, self._source = pairs, split, source
         self._concatenate, self._noise, self._seed = concatenate, source_noise, seed
         sample = np.unique(np.linspace(0, len(pairs) - 1, _SAMPLE).astype(np.int64))
@@ -282,11 +282,11 @@ class AugmentedPairs:
         return changed, sizes
 
 
-def check_augmentation(source: Tokenizer, *, concatenate: float, source_noise: float) -> None:
+def check_augmentation(columns: int, *, concatenate: float, source_noise: float) -> None:
     """Raise `OptionError` if pairs are to be changed whose sources have several columns."""
     for name, share in (("concatenate", concatenate), ("source_noise", source_noise)):
-        if share and len(source.methods) > 1:
-            raise OptionError(f"`{name}` needs sources of one column, but they have {len(source.methods)}")
+        if share and columns > 1:
+            raise OptionError(f"`{name}` needs sources of one column, but they have {columns}")
 
 
 def followers(tokenizer: Tokenizer, flat: Ids, lengths: Ints) -> Followers | None:

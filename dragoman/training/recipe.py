@@ -225,10 +225,11 @@ def choose(options: TrainOptions, data: DataSummary) -> tuple[Recipe, list[Reaso
 def check_before_data(options: TrainOptions) -> None:
     """Raise `OptionError` for options that contradict each other whatever the data are: before hours of reading, not after."""
     kinds: tuple[Kind, ...] = ("text", "symbols")
+    shared = options.shared_vocabulary is not False
     error = None
     for kind, pairs in itertools.product(kinds, (1_000, 10_000, 50_000, 1_000_000)):
         try:
-            choose(options, DataSummary(pairs, kind, unspaced=False, shared_vocabulary=True, target_tokens=10))
+            choose(options, DataSummary(pairs, kind, unspaced=False, shared_vocabulary=shared, target_tokens=10))
         except OptionError as found:
             error = error or found
         else:
