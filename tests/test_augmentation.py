@@ -19,7 +19,14 @@ from test_tokenization import METHODS, PLAIN, TEXTS
 import dragoman
 from dragoman.config import TokenizerMethod, TrainOptions
 from dragoman.corpus import augmentation
-from dragoman.corpus.augmentation import HASTY, Augmented, AugmentedPairs, RandomOrder, check_augmentation
+from dragoman.corpus.augmentation import (
+    AUGMENTATIONS,
+    HASTY,
+    Augmented,
+    AugmentedPairs,
+    RandomOrder,
+    check_augmentation,
+)
 from dragoman.corpus.batching import BatchPlan
 from dragoman.corpus.dataset import LONGEST, EncodedPairs
 from dragoman.corpus.subword_dropout import SplitAnew
@@ -398,9 +405,9 @@ def test_law_6_a_run_with_it_resumes_exactly() -> None:
     assert (proof.steps, proof.stopped_at) == (6, 3)
 
 
-@pytest.mark.parametrize("option", ["concatenate", "source_noise", "other_names"])
+@pytest.mark.parametrize("option", AUGMENTATIONS)
 def test_training_sees_it_and_nothing_else_does(option: str, tmp_path: Path) -> None:
-    off = {"concatenate": 0.0, "source_noise": 0.0, "other_names": 0.0}
+    off = dict.fromkeys(AUGMENTATIONS, 0.0)
     for name, share in (("with", 0.5), ("without", 0.0)):
         dragoman.train(PAIRS, out=tmp_path / name, options=options(**{**off, option: share, "max_steps": 3}))
     one, other = (load_file(tmp_path / name / "training/last.safetensors") for name in ("with", "without"))
@@ -411,9 +418,9 @@ def test_training_sees_it_and_nothing_else_does(option: str, tmp_path: Path) -> 
 
 
 def test_sources_of_several_columns_are_an_error_before_anything_is_written(tmp_path: Path) -> None:
-    check_augmentation(PLAIN["bpe"], concatenate=0.2, source_noise=0.2, other_names=0.2)
+    check_augmentation(1, dict.fromkeys(AUGMENTATIONS, 0.2))
     rows = [(f"walk\tV;{i}", f"walked {i}") for i in range(40)]
-    for name in ("concatenate", "source_noise", "other_names"):
+    for name in AUGMENTATIONS:
         with pytest.raises(OptionError, match=f"`{name}` needs sources of one column, but they have 2"):
             dragoman.train(rows, out=tmp_path / "m", options=options(tokenizer=None, **{name: 0.1}))
     assert list(tmp_path.iterdir()) == []

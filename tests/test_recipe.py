@@ -329,6 +329,11 @@ def test_they_are_found_before_any_data_is_read(options: dict[str, object], mess
         dragoman.train(tmp_path / "missing.tsv", options=TrainOptions(**options))  # type: ignore[arg-type]
 
 
+def test_one_table_for_two_vocabularies_is_refused_before_any_data_are_read() -> None:
+    with pytest.raises(OptionError, match="`tie_embeddings` all needs one vocabulary for both sides"):
+        check_before_data(TrainOptions(tie_embeddings="all", shared_vocabulary=False))
+
+
 @pytest.mark.parametrize("options", [{"attention_heads": 3}, {"r_drop": 1.0}, {"tie_embeddings": "all"}])
 def test_what_some_data_allow_is_not_refused_before_they_are_read(options: dict[str, object]) -> None:
     check_before_data(TrainOptions(**options))  # type: ignore[arg-type]

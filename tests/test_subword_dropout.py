@@ -165,10 +165,10 @@ def test_only_columns_of_bpe_are_split_anew() -> None:
 
 
 def test_it_needs_bpe() -> None:
-    check_subword_dropout(PLAIN["char"], PLAIN["char"], 0.0)
-    check_subword_dropout(PLAIN["char"], PLAIN["bpe"], 0.1)
+    check_subword_dropout(["char", "char"], 0.0)
+    check_subword_dropout(["char", "bpe"], 0.1)
     with pytest.raises(OptionError, match=r"`subword_dropout` needs the tokenizer bpe on a side at least, .* unigram"):
-        check_subword_dropout(PLAIN["unigram"], PLAIN["unigram"], 0.1)
+        check_subword_dropout(["unigram", "unigram"], 0.1)
     with pytest.raises(OptionError, match="`subword_dropout` must be less than 1, but is 1"):
         TrainOptions(subword_dropout=1.0)
 

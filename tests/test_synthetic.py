@@ -283,6 +283,15 @@ def test_sampled_back_translations_follow_the_seed(place: Path, tmp_path: Path) 
             ["distill", "{}/teacher", "{}/pairs.tsv", "--write", "{}/pairs.tsv"],
             "pairs.tsv exists, and is not what these",
         ),
+        *(
+            (["distill", "{}/teacher", "{}/pairs.tsv", "--out", "{}/m", *words], message)
+            for words, message in (
+                (["--jamo"], "--jamo needs Hangul"),
+                (["--tokenizer", "char", "--subword-dropout", "0.1"], "--subword-dropout needs the tokenizer bpe"),
+                (["--shared-vocabulary", "--target-tokenizer", "features"], "--shared-vocabulary needs one source"),
+                (["--no-shared-vocabulary", "--tie-embeddings", "all"], "--tie-embeddings all needs one vocabulary"),
+            )
+        ),
         (["distill", "{}/teacher", "{}/pairs.tsv", "--write", "{}/no/made.tsv"], "there is no directory .*no"),
         (["distill", "{}/teacher", "{}/pairs.tsv", "--out", "{}/reverse"], "reverse exists; choose another --out"),
         (

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import isqrt
 from random import Random
 from typing import NamedTuple
@@ -29,6 +29,8 @@ Ints = NDArray[np.int64]
 Replaced = tuple[list[int], list[int]]
 """The ids of a source and of its target."""
 
+AUGMENTATIONS = ("concatenate", "source_noise", "other_names")
+"""Options for how many pairs are changed."""
 _SAMPLE = 10_000
 """Pairs that tell whether a side has spaces."""
 _HARDLY = 0.05
@@ -132,7 +134,8 @@ class Augmented:
         share replaced with probability `other_names`. `split` gives the pairs of an epoch, in the same order; without it they are
         `pairs` in every one.
         """
-        check_augmentation(source, concatenate=concatenate, source_noise=source_noise, other_names=other_names)
+        shares = (concatenate, source_noise, other_names)
+        check_augmentation(len(source.methods), dict(zip(AUGMENTATIONS, shares, strict=True)))
         self._pairs, self._split, self._sides = pairs, split, (source, target)
         self._concatenate, self._noise, self._renamed, self._seed = concatenate, source_noise, other_names, seed
         sample = np.unique(np.linspace(0, len(pairs) - 1, _SAMPLE).astype(np.int64))
@@ -359,12 +362,11 @@ def replaced(flat: Ids, lengths: Ints, new: dict[int, list[int]]) -> tuple[Ids, 
     return changed, sizes
 
 
-def check_augmentation(source: Tokenizer, *, concatenate: float, source_noise: float, other_names: float) -> None:
-    """Raise `OptionError` if pairs are to be changed whose sources have several columns."""
-    shares = {"concatenate": concatenate, "source_noise": source_noise, "other_names": other_names}
-    for name, share in shares.items():
-        if share and len(source.methods) > 1:
-            raise OptionError(f"`{name}` needs sources of one column, but they have {len(source.methods)}")
+def check_augmentation(columns: int, shares: Mapping[str, float | None]) -> None:
+    """Raise `OptionError` if pairs are to be changed whose sources have several columns; `shares` may hold other options, too."""
+    for name in AUGMENTATIONS:
+        if shares[name] and columns > 1:
+            raise OptionError(f"`{name}` needs sources of one column, but they have {columns}")
 
 
 def followers(tokenizer: Tokenizer, flat: Ids, lengths: Ints) -> Followers | None:

@@ -14,7 +14,7 @@ word ended) stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -46,7 +46,7 @@ class SplitAnew:
 
     def __init__(self, pairs: EncodedPairs, source: Tokenizer, target: Tokenizer, *, share: float, seed: int) -> None:
         """`pairs` as the tokenizers of both sides encode them; `share` of the merges is left out."""
-        check_subword_dropout(source, target, share)
+        check_subword_dropout((*source.methods, *target.methods), share)
         self._pairs, self._seed = pairs, seed
         one = SubwordDropout(source, share)
         self._sides = (one, one if source.shares_vocabulary(target) else SubwordDropout(target, share))
@@ -70,9 +70,9 @@ class SplitAnew:
         return EncodedPairs((flat[0], flat[1]), (offsets[0], offsets[1]))
 
 
-def check_subword_dropout(source: Tokenizer, target: Tokenizer, share: float) -> None:
-    """Raise `OptionError` if merges are to be left out, but no column of either side is split by BPE."""
-    methods = dict.fromkeys((*source.methods, *target.methods))
+def check_subword_dropout(methods: Iterable[str], share: float) -> None:
+    """Raise `OptionError` if merges are to be left out, but BPE is not among the `methods` that split the columns of both sides."""
+    methods = dict.fromkeys(methods)
     if share and "bpe" not in methods:
         kinds = " and ".join(methods)
         raise OptionError(f"`subword_dropout` needs the tokenizer bpe on a side at least, but the sides are {kinds}")

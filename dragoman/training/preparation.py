@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from dragoman.config import ReadOptions, TrainOptions
+from dragoman.corpus.augmentation import check_augmentation
 from dragoman.corpus.cleaning import fold, hash64
 from dragoman.corpus.dataset import LONGEST, EncodedPairs
 from dragoman.corpus.doubts import ColumnDoubts
@@ -22,6 +23,7 @@ from dragoman.corpus.lines import check_read_once, label
 from dragoman.corpus.reading import Pair, ReadReport, pairs_from_rows, read_pairs, require_usable
 from dragoman.corpus.splitting import HeldOut, Split, default_dev, different, parse_held_out, split
 from dragoman.corpus.store import PairStore, PairView
+from dragoman.corpus.subword_dropout import check_subword_dropout
 from dragoman.corpus.tokenization import Tokenizer
 from dragoman.corpus.tokenizer_choice import TokenizationChoice, choose_tokenization
 from dragoman.corpus.tokenizer_learning import DEFAULT_LIMITS, learn_tokenizers
@@ -129,6 +131,7 @@ def prepare(
     given = _parted(pairs, options, folder, listener)
     train, dev, test = given.train, given.dev, given.test
     if remake is not None:
+        _check_tokens(train, options, tokenizers)  # what comes now may take hours
         train = _remade(remake, given, folder, options, listener)
     choice = _choose(train, options, listener if tokenizers is None else ignore)
     source_tokenizer, target_tokenizer = tokenizers or _tokenizers(train, choice, options, listener)
@@ -369,6 +372,16 @@ def _choose(train: PairView, options: TrainOptions, listener: Listener) -> Token
     for note in choice.notes():
         listener(Note(note))
     return choice
+
+
+def _check_tokens(train: PairView, options: TrainOptions, tokenizers: tuple[Tokenizer, Tokenizer] | None) -> None:
+    """Raise `OptionError` for options that do not go with how these pairs are split into tokens."""
+    choice = _choose(train, options, ignore)
+    source, methods = choice.source_methods, (*choice.source_methods, choice.target_method)
+    if tokenizers is not None:
+        source, methods = tokenizers[0].methods, (*tokenizers[0].methods, *tokenizers[1].methods)
+    check_subword_dropout(methods, options.subword_dropout or 0)
+    check_augmentation(len(source), options.model_dump())
 
 
 def _tokenizers(

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from dragoman.config import TrainOptions
+from dragoman.corpus.augmentation import AUGMENTATIONS
 from dragoman.errors import OptionError, counted
 from dragoman.presets import find_preset
 
@@ -231,10 +232,11 @@ def choose(options: TrainOptions, data: DataSummary) -> tuple[Recipe, list[Reaso
 def check_before_data(options: TrainOptions) -> None:
     """Raise `OptionError` for options that contradict each other whatever the data are: before hours of reading, not after."""
     kinds: tuple[Kind, ...] = ("text", "symbols")
+    shared = options.shared_vocabulary is not False
     error = None
     for kind, pairs in itertools.product(kinds, (1_000, 10_000, 50_000, 1_000_000)):
         try:
-            choose(options, DataSummary(pairs, kind, unspaced=False, shared_vocabulary=True, target_tokens=10))
+            choose(options, DataSummary(pairs, kind, unspaced=False, shared_vocabulary=shared, target_tokens=10))
         except OptionError as found:
             error = error or found
         else:
@@ -445,7 +447,7 @@ def _check(values: dict[str, Any], data: DataSummary) -> None:
         raise OptionError("`r_drop` compares two passes with dropout, but `dropout` and `word_dropout` are 0")
     if values["r_drop"] and values["scheduled_sampling"]:  # it would compare what is said after different words
         raise OptionError("`r_drop` and `scheduled_sampling` exclude each other; choose one")
-    for name in ("concatenate", "source_noise", "other_names"):
+    for name in AUGMENTATIONS:
         if values[name] and values["minimum_risk"]:
             raise OptionError(
                 f"`{name}` and `minimum_risk` exclude each other: references are those of unchanged pairs"

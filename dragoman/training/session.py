@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from dragoman.config import MachineOptions, SearchOptions, TrainOptions
-from dragoman.corpus.augmentation import Augmented
+from dragoman.corpus.augmentation import AUGMENTATIONS, Augmented
 from dragoman.corpus.batching import BatchPlan, Rows
 from dragoman.corpus.subword_dropout import SplitAnew
 from dragoman.corpus.tokenization import Tokenizer
@@ -282,7 +282,7 @@ def _batch_plan(prepared: Prepared, recipe: Recipe) -> BatchPlan:
     pairs, sides, seed = prepared.train, (prepared.source_tokenizer, prepared.target_tokenizer), recipe.seed
     split = SplitAnew(pairs, *sides, share=recipe.subword_dropout, seed=seed) if recipe.subword_dropout else None
     rows: Rows | Callable[[int], Rows] = split or pairs
-    changes = {name: getattr(recipe, name) for name in ("concatenate", "source_noise", "other_names")}
+    changes = {name: getattr(recipe, name) for name in AUGMENTATIONS}
     if any(changes.values()):
         rows = Augmented(pairs, *sides, **changes, seed=seed, split=split)
     return BatchPlan(rows, batch_tokens=recipe.batch_tokens, seed=seed)

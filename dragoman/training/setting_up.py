@@ -72,13 +72,9 @@ def set_up(
             "`freeze_source_vectors` and `freeze_target_vectors` must be the same while `tie_embeddings` is all: both sides "
             "are one table"
         )
-    check_subword_dropout(prepared.source_tokenizer, prepared.target_tokenizer, recipe.subword_dropout)
-    check_augmentation(
-        prepared.source_tokenizer,
-        concatenate=recipe.concatenate,
-        source_noise=recipe.source_noise,
-        other_names=recipe.other_names,
-    )
+    sides = prepared.source_tokenizer.methods, prepared.target_tokenizer.methods
+    check_subword_dropout((*sides[0], *sides[1]), recipe.subword_dropout)
+    check_augmentation(len(sides[0]), recipe.as_dict())
     for reason in reasons:
         listener(Note(f"{reason.name} = {reason.value}: {reason.why}"))
     architecture = recipe.model_arguments() | {
