@@ -49,10 +49,15 @@ def test_what_is_no_name_stays(source: str, target: str) -> None:
     assert changed(source, target) == (source, target)
 
 
-def test_what_is_said_of_names_by_their_first_letter_stays_true() -> None:
-    for seed in range(50):
-        assert changed("Alice", "d'Alice", seed)[0][0].lower() in "aeiouyh"
-        assert changed("Zoé", "de Zoé", seed)[0][0].lower() not in "aeiouyh"
+def test_half_of_the_names_are_halves_of_words_that_begin_as_the_old_ones_did() -> None:
+    words = re.findall(r"\w{4,12}", ENGLISH.lower() + FRENCH)
+    heads, tails = ({word[: len(word) // 2] for word in words}, {word[len(word) // 2 :] for word in words})
+    for old, begins in (("Alice", True), ("Zoé", False)):
+        found = [changed(old, f"de {old}", seed)[0].lower() for seed in range(200)]
+        halves = [name for name in found if any(name.startswith(h) and name.removeprefix(h) in tails for h in heads)]
+        assert 80 < len(halves) < 130
+        assert all((name[0] in "aeiouyh") == begins for name in halves)
+        assert len({name[0] for name in found if name not in halves}) > 10
 
 
 def test_names_and_numbers_are_in_the_script_and_the_case_of_the_old_ones() -> None:

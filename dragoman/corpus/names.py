@@ -16,14 +16,16 @@ _WORD = re.compile(r"(?<![\dA-Za-z])\d+(?![\dA-Za-z])|[^\W\d_]+")
 """A word, or a number that is no part of one, as the 3 of 3rd is."""
 _HALVED = range(4, 13)
 """Letters of words whose halves make names."""
+_LETTERS = range(3, 10)
+"""Letters of a name of any letters."""
 _VOWELS = frozenset("aeiouyh")
 
 
 class OtherNames:
     """Puts other names and numbers into pairs of texts. A name is a capitalised word that is no word in small letters.
 
-    New names are halves of words, put together, which makes them as easy to pronounce as words, and begin with a vowel or not as the old
-    ones did (de Tom, d'Alice).
+    Half of the new names are halves of words, put together; they are easy to pronounce, and begin with a vowel or not as the old ones did
+    (de Tom, d'Alice). The others are any letters, as names come from languages with other words.
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
@@ -32,11 +34,14 @@ class OtherNames:
         self._words = {word for word in words if word == word.lower()}
         self._heads: dict[tuple[str, bool], list[str]] = defaultdict(list)
         self._tails: dict[str, list[str]] = defaultdict(list)
+        self._letters: dict[str, list[str]] = defaultdict(list)
         for word in sorted(self._words):
             if len(word) in _HALVED and word != word.upper():
                 half = len(word) // 2
                 self._heads[_script(word), _is_open(word)].append(word[:half])
                 self._tails[_script(word)].append(word[half:])
+        for letter in sorted({letter for word in self._words for letter in word if letter != letter.upper()}):
+            self._letters[_script(letter)].append(letter)
 
     def __call__(self, source: str, target: str, random: Random) -> tuple[str, str]:
         """Both texts with other names and numbers; as they are where they share none."""
@@ -65,8 +70,11 @@ class OtherNames:
         heads, tails = self._heads[script, _is_open(word)], self._tails[script]
         if not heads or not tails:
             return word
-        name = (random.choice(heads) + random.choice(tails)).capitalize()
-        return name[: len(word)].upper() if word.isupper() else name
+        if random.random() < 0.5:
+            name = "".join(random.choices(self._letters[script], k=random.choice(_LETTERS)))
+        else:
+            name = random.choice(heads) + random.choice(tails)
+        return name[: len(word)].upper() if word.isupper() else name.capitalize()
 
     @staticmethod
     def _number(word: str, random: Random) -> str:
