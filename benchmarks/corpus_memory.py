@@ -54,7 +54,7 @@ def train(file: Path, steps: int | None, epochs: int | None) -> None:
 
     # A larger corpus would get a larger model, whose memory is not the question.
     sizes: dict[str, Any] = {"vocab_size": 8_000, "hidden_size": 256, "batch_tokens": 750}
-    changes: Any = {"concatenate": 0.3, "source_noise": 0.3}  # as translations have
+    changes: Any = {"concatenate": 0.3, "source_noise": 0.3, "other_names": 0.3}  # as translations have
     options = TrainOptions(
         max_steps=steps, epochs=epochs, threads=1, device="cpu", seed=1, patience=0, **sizes, **changes
     )

@@ -269,7 +269,7 @@ class Translator:
         """Translate one source, and give its text as it becomes certain: at once with greedy search and sampling; with a
         beam, when all that can still win begins with it.
 
-        The last piece has the whole `translation`, which is the one that `translate` gives.
+        The last piece has the whole `translation`: the best one that `translate` gives.
 
             >>> for piece in translator.stream("Go home."): print(piece.text, end="", flush=True)
         """

@@ -297,27 +297,28 @@ class AugmentedPairs:
         if not len(rows):
             return flat, lengths
         chosen = places[rows]
-        if self._last[0] != (key := chosen.tobytes()):  # the other side was asked for just before
-            self._last = (key, self._with_other_names(self._names, chosen))
-        return replaced(flat, lengths, {int(rows[i]): pair[side] for i, pair in self._last[1]})
+        last = self._last  # both sides are asked for one after the other, and made together
+        if last[0] != (key := chosen.tobytes()):
+            last = self._last = (key, self._with_other_names(self._names, chosen))
+        return replaced(flat, lengths, {int(rows[i]): pair[side] for i, pair in last[1]})
 
     def _with_other_names(self, names: OtherNames, places: Ints) -> list[tuple[int, Replaced]]:
-        """For those of some places whose pairs share names or numbers: which it is, and the ids of both sides with others."""
+        """For those of some places whose pairs share names or numbers: which it is, and the ids of both sides with others.
+
+        Pairs that have unknown tokens, or would have, are not among them.
+        """
         numbers = self._order(places)
-        ids = [split_flat(*self._pairs.sources(numbers)), split_flat(*self._pairs.targets(numbers))]
-        found = []
-        for i, pair in enumerate(zip(*ids, strict=True)):
+        ids = zip(split_flat(*self._pairs.sources(numbers)), split_flat(*self._pairs.targets(numbers)), strict=True)
+        rows, texts = [], []
+        for row, pair in enumerate(ids):
             source, target = (side.decode(part) for side, part in zip(self._sides, pair, strict=True))
-            new = names(source, target, Random(self._salt << 32 | int(places[i])))
-            if new != (source, target):
-                found.append((i, new))
-        encoded = [side.encode_batch([new[k] for _, new in found]) for k, side in enumerate(self._sides)]
-        pairs = zip(*encoded, strict=True)
-        return [
-            (i, pair)
-            for (i, _), pair in zip(found, pairs, strict=True)
-            if all(part and UNK not in part for part in pair)
-        ]
+            new = names(source, target, Random(self._salt << 32 | int(places[row])))
+            if new != (source, target) and not any(UNK in part for part in pair):
+                rows.append(row)
+                texts.append(new)
+        encoded = (side.encode_batch([new[k] for new in texts]) for k, side in enumerate(self._sides))
+        pairs = zip(rows, zip(*encoded, strict=True), strict=True)
+        return [(row, pair) for row, pair in pairs if not any(UNK in part for part in pair)]
 
     def _hasty(self, flat: Ids, lengths: Ints, kinds: Ids) -> tuple[Ids, Ints]:
         """Sources, (tokens,) and (texts,), changed in the way that `kinds`, (texts,), says.
