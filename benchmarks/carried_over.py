@@ -18,7 +18,7 @@ from dragoman.corpus.names import OtherNames, words_of
 from dragoman.storage import ModelDirectory
 
 NAMES = """Zoltan Fatima Xiulan Priya Kwame Ingrid Bogdan Yusuf Siobhan Nguyen Oluwaseun Guadalupe Thorsten Aoife Wojciech Esperanza Tariq
-Svetlana Dmitri Chukwuemeka Hiroshi Jorge Anneliese Giuseppe Katarzyna Rajesh Leila Mehmet Astrid Bartholomew Ljubljana Reykjavik Ouagadougou
+Svetlana Dmitri Chukwuemeka Takumi Aurelio Nkechi Anneliese Giuseppe Katarzyna Rajesh Leila Mehmet Astrid Bartholomew Ljubljana Reykjavik Ouagadougou
 Kuala Antananarivo Wuhan Gdansk Szeged Tromso Zaragoza Bhopal Medellin Kisumu Plovdiv Uppsala Maribor Cusco Quetta Baku""".split()
 
 
