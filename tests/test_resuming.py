@@ -387,10 +387,11 @@ def test_tensors_that_share_memory_are_saved_apart(tmp_path: Path) -> None:
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """SIGINT raises `KeyboardInterrupt`, as in a terminal: what runs in the background ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Signals do what they do in a terminal: what runs in the background ignores SIGINT, and under `nohup` SIGHUP."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in zip((signal.SIGINT, signal.SIGHUP), before, strict=True):
+        signal.signal(number, handler)
 
 
 @pytest.mark.usefixtures("interruptible")
