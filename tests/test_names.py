@@ -40,6 +40,7 @@ def test_a_name_and_a_number_become_others_which_are_the_same_on_both_sides() ->
         ("On we go.", "On y va."),  # a word of either language
         ("I am here.", "I est ici."),  # one letter
         ("I have 1 dog and 0 cats.", "J'ai 1 chien et 0 chat."),  # singular and plural hang on these
+        ("１個", "１つ"),
         ("the 3rd of May", "le 3e jour, 3rd"),  # part of a word
         ("tom", "tom"),
         ("", ""),

@@ -62,7 +62,7 @@ class OtherNames:
 
     def _is_carried(self, word: str) -> bool:
         if word.isdecimal():
-            return word not in ("0", "1")  # which decide whether a noun is plural
+            return len(word) > 1 or int(word) > 1  # 0 and 1 decide whether a noun is plural
         return len(word) > 1 and word[0].isupper() and word.lower() not in self._words
 
     def _name(self, word: str, random: Random) -> str:
