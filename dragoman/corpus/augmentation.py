@@ -134,8 +134,8 @@ class Augmented:
         share replaced with probability `other_names`. `split` gives the pairs of an epoch, in the same order; without it they are
         `pairs` in every one.
         """
-        shares = (concatenate, source_noise, other_names)
-        check_augmentation(len(source.methods), dict(zip(AUGMENTATIONS, shares, strict=True)))
+        shares = {"concatenate": concatenate, "source_noise": source_noise, "other_names": other_names}
+        check_augmentation(len(source.methods), shares)
         self._pairs, self._split, self._sides = pairs, split, (source, target)
         self._concatenate, self._noise, self._renamed, self._seed = concatenate, source_noise, other_names, seed
         sample = np.unique(np.linspace(0, len(pairs) - 1, _SAMPLE).astype(np.int64))
@@ -238,8 +238,8 @@ class AugmentedPairs:
         marks: NDArray[np.uint8],
         sides: tuple[Tokenizer, Tokenizer],
         followers: tuple[Followers | None, Followers | None],
-        names: OtherNames | None = None,
-        salt: int = 0,
+        names: OtherNames | None,
+        salt: int,
     ) -> None:
         """`marks` has for each place in the order 1 if a row begins there, twice the number of what is done to its source, and
         `_RENAMED` if names are replaced, by what `salt` and the place say.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -157,8 +156,7 @@ def _named(prepared: Prepared) -> float:
     sources = decoded(prepared.source_tokenizer, *prepared.train.sources(sample))
     targets = decoded(prepared.target_tokenizer, *prepared.train.targets(sample))
     names = OtherNames([*sources, *targets])
-    pairs = zip(sources, targets, strict=True)
-    return float(np.mean([names(*pair, Random(0)) != pair for pair in pairs]))
+    return float(np.mean([bool(names.shared(*pair)) for pair in zip(sources, targets, strict=True)]))
 
 
 def _are_commands(prepared: Prepared) -> bool:
