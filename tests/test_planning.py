@@ -21,7 +21,7 @@ from dragoman.corpus.dataset import EncodedPairs
 from dragoman.errors import Interrupted, TrainingError
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training import clock, planning, session
-from dragoman.training.checkpoint import read_progress
+from dragoman.training.checkpoint import load_checkpoint, read_progress, save_checkpoint
 from dragoman.training.events import Event, Note, ignore
 from dragoman.training.objective import Objective
 from dragoman.training.planning import Forecast, forecast
@@ -218,6 +218,30 @@ def test_other_limits_forget_where_the_last_step_had_moved(tmp_path: Path, monke
         assert sum(isinstance(note, Note) and "is higher now than before" in note.text for note in notes) == 1
         run = read_progress(tmp_path / "m" / "training" / "last.safetensors")
         assert (run["last_step"], run["anchor"], run["fallen"]) == (0, 0, 0)
+
+
+def test_a_run_of_a_version_that_did_not_write_its_minutes_keeps_where_the_last_step_had_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a run that was faster than its plan would end at once, when the first plan's steps are over."""
+    monkeypatch.setattr(planning, "_timed", lambda *_: 1.0)
+    monkeypatch.setattr(planning, "_timed_update", lambda *_: 0.0)
+    ticks = itertools.count()
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: next(ticks) * 0.03))
+    with pytest.raises(Interrupted):
+        trained(tmp_path / "m", stop_at=35, max_minutes=0.5, epochs=10**6, patience=0, eval_every=10)
+    planned = stored(tmp_path / "m")["recipe"]["planned_steps"]  # type: ignore[index]
+    last = tmp_path / "m" / "training" / "last.safetensors"
+    checkpoint = load_checkpoint(last)
+    moved = checkpoint.progress.copy()
+    assert planned < 35 < moved["last_step"]
+    del checkpoint.progress["planned_minutes"]
+    save_checkpoint(last, checkpoint)
+    for stop_at in (37, 39):
+        with pytest.raises(Interrupted):
+            session.go_on(tmp_path / "m", TrainOptions(threads=1), listener=ignore, stop_at=stop_at)
+        run = read_progress(last)
+        assert all(run[name] == moved[name] for name in ("last_step", "anchor", "fallen", "planned_minutes"))
 
 
 def test_more_minutes_for_the_same_steps_forget_where_too_few_had_moved_the_last_one(

@@ -197,6 +197,8 @@ class Trainer:
                 average.copy_(checkpoint.average.get(name, parameter.detach()))
         self.run = Run.of(checkpoint.progress)
         plan = _plan_of(self.recipe)
+        if not self.run.finished:  # what an older version did not write was no other than now
+            self.run = Run.of(plan | checkpoint.progress)
         if plan != {name: getattr(self.run, name) for name in plan}:  # other limits were given: the last step is theirs
             self.run = replace(self.run, **plan, last_step=0, anchor=0, fallen=0.0)
         if self.run.landing_patience != self.recipe.patience:  # another patience was given: it has not run out
