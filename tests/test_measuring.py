@@ -521,3 +521,18 @@ def test_a_damaged_test_part_is_an_error(inflecting: Path, tmp_path: Path, run: 
     (tmp_path / "model" / "test.jsonl").write_text('{"source": "a\\tb"}\n', encoding="utf-8")
     _, shown = run("evaluate", tmp_path / "model", code=2)
     assert f"{tmp_path / 'model' / 'test.jsonl'} is damaged: KeyError" in shown
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong"),
+    [("data", {"read": {"name": "a"}}), ("command", 7), ("scores", {"dev": None}), ("run", {"steps": 1})],
+)
+def test_what_info_cannot_show_is_an_error_of_one_line(
+    inflecting: Path, tmp_path: Path, run: Any, part: str, wrong: object
+) -> None:
+    shutil.copytree(inflecting, tmp_path / "model")
+    config = tmp_path / "model" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text(encoding="utf-8")) | {part: wrong}), encoding="utf-8")
+    _, shown = run("info", tmp_path / "model", code=2)
+    assert f"{tmp_path / 'model'}: config.json is damaged: " in shown
+    assert shown.count("\n") == 1

@@ -8,7 +8,7 @@ from typing import Any
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.output import table
-from dragoman.errors import counted, duration
+from dragoman.errors import StorageError, counted, duration
 
 
 @flags_of_models
@@ -18,7 +18,7 @@ def info(model: ModelPath, /, *, as_json: AsJson = False) -> None:
     No weights are loaded.
     """
     from dragoman.places import locate
-    from dragoman.storage import ModelDirectory
+    from dragoman.storage import CONFIG, ModelDirectory
 
     directory = ModelDirectory.open(locate(model))
     size = (directory.path if directory.is_bundle else directory.weights).stat().st_size
@@ -26,9 +26,14 @@ def info(model: ModelPath, /, *, as_json: AsJson = False) -> None:
         print(json.dumps(directory.config | {"bytes": size}, ensure_ascii=False))
         return
     what = "size of the bundle" if directory.is_bundle else "size of the weights"
-    print(table([*_facts(directory.config), (what, f"{size / 1e6:,.1f} MB")]))
+    try:
+        facts = table([*_facts(directory.config), (what, f"{size / 1e6:,.1f} MB")])
+        scores = _scores(directory.config["scores"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StorageError(f"{directory.path}: {CONFIG} is damaged: {type(error).__name__}: {error}") from None
+    print(facts)
     print()
-    print(_scores(directory.config["scores"]))
+    print(scores)
 
 
 def _facts(config: dict[str, Any]) -> list[tuple[str, str]]:
