@@ -168,14 +168,21 @@ class ModelDirectory:
         self,
         graphs: dict[str, tuple[bytes, bytes]],
         *,
+        weights: str,
         default: Callable[[dict[str, Any]], str],
         facts: dict[str, dict[str, Any]],
     ) -> None:
         """Write the encoder's and the decoder's graph of each precision, and last the list that vouches for them.
 
-        `facts` are what is known of each precision. Graphs of other precisions stay if they are of these weights. Of all, `default`
-        chooses what runs if nothing else is asked for.
+        `weights` is what `weights_sum` was when the graphs were made: a training may have put others there since, which is a
+        `StorageError`. `facts` are what is known of each precision. Graphs of other precisions stay if they are of these weights.
+        Of all, `default` chooses what runs if nothing else is asked for.
         """
+        if self._weights_sum() != weights:
+            raise StorageError(
+                f"the weights of {self.path} were replaced while they were exported, so no graphs were written; is it being trained? "
+                f"Then export it after that: dragoman export {as_word(self.path)}"
+            )
         precisions = self._kept_graphs()
         self.graphs.mkdir(exist_ok=True)
         with ExitStack() as whole:  # a disk that is full leaves the old ones
@@ -189,12 +196,12 @@ class ModelDirectory:
         for file in self.graphs.iterdir():
             if not any(file.name in kept["files"] for kept in precisions.values()):
                 file.unlink()
-        write_json(self.graphs / GRAPH_LIST, self._list_of(precisions, default(precisions)))
+        write_json(self.graphs / GRAPH_LIST, self._list_of(precisions, default(precisions), weights))
 
-    def _list_of(self, precisions: dict[str, Any], default: str) -> dict[str, Any]:
+    def _list_of(self, precisions: dict[str, Any], default: str, weights: str) -> dict[str, Any]:
         return {
             "format_version": GRAPHS_VERSION,
-            "weights": self._weights_sum(),
+            "weights": weights,
             "architecture": self.config["architecture"],
             "default": default,
             "precisions": precisions,
@@ -343,7 +350,7 @@ class ModelDirectory:
         encoder, decoder = self.read_graphs(precision)
         precision = self.choose_precision(precision)
         graphs = dict(zip(graph_names(precision), (encoder, decoder), strict=True))
-        listed = self._list_of({precision: self.precisions[precision]}, precision)
+        listed = self._list_of({precision: self.precisions[precision]}, precision, self._weights_sum())
         names = [*self.config["tokenizer"]["files"], *([CARD] if (self.path / CARD).exists() else [])]
         if self.has_shortlist:
             self.read_shortlist()

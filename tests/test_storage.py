@@ -386,7 +386,7 @@ def test_graphs_for_which_the_disk_has_no_room_leave_those_that_were_there(model
     def write(content: bytes) -> None:
         graphs = dict.fromkeys(("float32", "int8"), (b"encoder", content))
         facts: dict[str, Any] = {name: {} for name in graphs}
-        directory.write_graphs(graphs, default=lambda _: "int8", facts=facts)
+        directory.write_graphs(graphs, weights=directory.weights_sum, default=lambda _: "int8", facts=facts)
 
     write(b"decoder")
     with files_of_at_most(1_000), pytest.raises(OSError, match="too large"):
