@@ -24,7 +24,8 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -299,10 +300,17 @@ class ModelDirectory:
             )
         return listed
 
-    @property
+    @cached_property
     def weights_sum(self) -> str:
-        """The weights' checksum; for a bundle that of the weights which its graphs were made of."""
+        """The weights' checksum when it was first asked for; for a bundle that of the weights which its graphs were made of."""
         return str(self._graph_list()["weights"]) if self.is_bundle else self._weights_sum()
+
+    def check_unchanged(self) -> None:
+        """Raise `StorageError` if the weights that had the checksum `weights_sum` are no longer there."""
+        with suppress(OSError):
+            if self.is_bundle or self._weights_sum() == self.weights_sum:
+                return
+        raise StorageError(f"{self.path} was replaced, moved or removed after it was loaded; load it again")
 
     def _weights_sum(self) -> str:
         """The weights' checksum, which takes a while, computed once for each change of the file."""
