@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shutil
@@ -334,6 +335,16 @@ def test_damaged_vectors_are_named_with_their_line(tmp_path: Path) -> None:
         dragoman.train(
             [(s, s) for s in sentences(50, seed=9)], options=TrainOptions(source_vectors=str(path), max_steps=1)
         )
+
+
+@pytest.mark.parametrize("name", ["pipe", "-"])
+def test_vectors_from_a_pipe_are_refused_before_the_data_is_read(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    path = name if name == "-" else str(tmp_path / name)
+    with pytest.raises(
+        OptionError, match=r"(standard input|pipe): vectors are read several times, which no pipe allows"
+    ):
+        dragoman.train([("a", "b")], options=TrainOptions(source_vectors=path, max_steps=1))
 
 
 def test_options_are_no_dictionary_and_a_source_is_a_text(trained: Path, tmp_path: Path) -> None:
