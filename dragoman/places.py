@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
@@ -189,6 +190,8 @@ def placed(out: Path, *, overwrite: bool) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, OSError) and error.errno in NO_SPACE:
                 raise StorageError(f"{out} cannot be made: there is no space left on the disk") from None
+            if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise StorageError(f"{out} was made by another process meanwhile; choose another `out`") from None
             if isinstance(error, StorageError):  # it may name a file in the folder, which is gone
                 raise StorageError(str(error).replace(str(folder), str(out))) from None
             raise
