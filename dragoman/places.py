@@ -141,6 +141,8 @@ def claim(out: Path, *, overwrite: bool) -> None:
         if out.exists() or out.is_symlink():
             _move_to_old(out)
         out.mkdir(parents=True)
+    except FileExistsError:
+        raise StorageError(f"{out} was made by another process meanwhile; choose another `out`") from None
     except OSError as error:
         raise StorageError(f"{out} cannot be made: {error.strerror}") from None
 

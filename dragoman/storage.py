@@ -20,11 +20,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -32,7 +33,17 @@ from typing import Any, Final, get_args
 from dragoman.bundle import Bundle, write_bundle
 from dragoman.corpus.cleaning import Normalization
 from dragoman.errors import StorageError, counted, nearest
-from dragoman.files import as_word, atomic, checksum, checksum_of, is_plain_name, parse_json, through_link, write_json
+from dragoman.files import (
+    as_word,
+    atomic,
+    checksum,
+    checksum_of,
+    is_plain_name,
+    lock,
+    parse_json,
+    through_link,
+    write_json,
+)
 
 FORMAT_VERSION = 1
 """Raised when an older dragoman could no longer read what a newer one writes; see CHANGELOG.md."""
@@ -184,20 +195,32 @@ class ModelDirectory:
                 f"the weights of {self.path} were replaced while they were exported, so no graphs were written; is it being trained? "
                 f"Then export it after that: dragoman export {as_word(self.path)}"
             )
-        precisions = self._kept_graphs()
         self.graphs.mkdir(exist_ok=True)
-        with ExitStack() as whole:  # a disk that is full leaves the old ones
-            for precision, contents in graphs.items():
-                files = dict(zip(graph_names(precision), contents, strict=True))
-                for name, content in files.items():
-                    whole.enter_context(atomic(self.graphs / name)).write_bytes(content)
-                sums = {name: checksum_of(content) for name, content in files.items()}
-                precisions[precision] = {"files": sums, **facts[precision]}
-            (self.graphs / GRAPH_LIST).unlink(missing_ok=True)
-        for file in self.graphs.iterdir():
-            if not any(file.name in kept["files"] for kept in precisions.values()):
-                file.unlink()
-        write_json(self.graphs / GRAPH_LIST, self._list_of(precisions, default(precisions), weights))
+        with self._sole_exporter():
+            precisions = self._kept_graphs()
+            with ExitStack() as whole:  # a disk that is full leaves the old ones
+                for precision, contents in graphs.items():
+                    files = dict(zip(graph_names(precision), contents, strict=True))
+                    for name, content in files.items():
+                        whole.enter_context(atomic(self.graphs / name)).write_bytes(content)
+                    sums = {name: checksum_of(content) for name, content in files.items()}
+                    precisions[precision] = {"files": sums, **facts[precision]}
+                (self.graphs / GRAPH_LIST).unlink(missing_ok=True)
+            for file in self.graphs.iterdir():
+                if not any(file.name in kept["files"] for kept in precisions.values()):
+                    file.unlink()
+            write_json(self.graphs / GRAPH_LIST, self._list_of(precisions, default(precisions), weights))
+
+    @contextmanager
+    def _sole_exporter(self) -> Iterator[None]:
+        """Keep other processes from writing graphs as long as the block runs."""
+        with ExitStack() as opened:
+            with suppress(OSError):  # not every system opens folders
+                folder = os.open(self.graphs, os.O_RDONLY)
+                opened.callback(os.close, folder)
+                if lock(folder) is False:
+                    raise StorageError(f"{self.path} is being exported by another process; wait for it")
+            yield
 
     def _list_of(self, precisions: dict[str, Any], default: str, weights: str) -> dict[str, Any]:
         return {
@@ -218,13 +241,14 @@ class ModelDirectory:
 
     def add_graphs(self, graphs: dict[str, bytes]) -> None:
         """Add to graphs that are of these weights, by their precision, the decoder's graph for a shortlist."""
-        listed = self._usable_list()
-        for precision, content in graphs.items():
-            name = shortlist_graph_name(precision)
-            with atomic(self.graphs / name) as temporary:
-                temporary.write_bytes(content)
-            listed["precisions"][precision]["files"][name] = checksum_of(content)
-        write_json(self.graphs / GRAPH_LIST, listed)
+        with self._sole_exporter():
+            listed = self._usable_list()
+            for precision, content in graphs.items():
+                name = shortlist_graph_name(precision)
+                with atomic(self.graphs / name) as temporary:
+                    temporary.write_bytes(content)
+                listed["precisions"][precision]["files"][name] = checksum_of(content)
+            write_json(self.graphs / GRAPH_LIST, listed)
 
     def read_graphs(self, precision: str = "auto", *, shortlist: bool = False) -> tuple[bytes, bytes]:
         """The encoder's and the decoder's graph (the one for a shortlist, if asked for).

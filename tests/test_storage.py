@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import save_file
 
 from dragoman.errors import StorageError
-from dragoman.files import atomic, clear_leftovers, write_text
+from dragoman.files import atomic, clear_leftovers, lock, write_text
 from dragoman.places import claim, copy_model, locate, placed
 from dragoman.storage import FORMAT_VERSION, ModelDirectory, check_safetensors
 
@@ -393,6 +393,23 @@ def test_graphs_for_which_the_disk_has_no_room_leave_those_that_were_there(model
         write(bytes(2_000))
     assert directory.read_graphs("int8") == (b"encoder", b"decoder")
     assert not list((model / "onnx").glob(".*"))
+
+
+def test_graphs_are_written_by_one_process_at_a_time(model: Path) -> None:
+    directory = ModelDirectory.open(model)
+    graphs, facts = {"int8": (b"encoder", b"decoder")}, {"int8": dict[str, Any]()}
+    (model / "onnx").mkdir()
+    other = os.open(model / "onnx", os.O_RDONLY)
+    assert lock(other)
+    with pytest.raises(StorageError, match="model is being exported by another process; wait for it"):
+        directory.write_graphs(graphs, weights=directory.weights_sum, default=lambda _: "int8", facts=facts)
+    os.close(other)
+    directory.write_graphs(graphs, weights=directory.weights_sum, default=lambda _: "int8", facts=facts)
+    other = os.open(model / "onnx", os.O_RDONLY)
+    assert lock(other)
+    with pytest.raises(StorageError, match="model is being exported by another process; wait for it"):
+        directory.add_graphs({"int8": b"for a shortlist"})
+    os.close(other)
 
 
 def test_paths_come_before_hub_names(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
