@@ -366,6 +366,8 @@ class ModelDirectory:
             listed = parse_json(self._read(f"{GRAPHS}/{GRAPH_LIST}"))
             version = int(listed["format_version"])
             missing = {"weights", "architecture", "default", "precisions"} - set(listed)
+        except PermissionError as error:
+            raise StorageError(f"{file} cannot be read: {error.strerror}") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StorageError(f"{file} is damaged: {error!r}; {self.renewal}") from None
         if version > GRAPHS_VERSION:
@@ -469,6 +471,8 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise StorageError(f"{path} is no model: it has no {CONFIG}")
     try:
         content = file.read_bytes()
+    except PermissionError as error:
+        raise StorageError(f"{file} cannot be read: {error.strerror}") from None
     except OSError as error:
         raise StorageError(f"{file} is damaged: {error}") from None
     return _parse_config(path, str(file), content)
@@ -564,6 +568,8 @@ def check_safetensors(path: Path) -> None:
             header = parse_json(file.read(header_size))
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
         expected = 8 + header_size + max(ends, default=0)
+    except PermissionError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}") from None
     except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
         raise StorageError(f"{path} is damaged: {error}") from None
     if size != expected:

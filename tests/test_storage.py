@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import re
@@ -393,6 +394,22 @@ def test_graphs_for_which_the_disk_has_no_room_leave_those_that_were_there(model
         write(bytes(2_000))
     assert directory.read_graphs("int8") == (b"encoder", b"decoder")
     assert not list((model / "onnx").glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "onnx/graphs.json"])
+def test_a_file_of_another_user_is_not_called_damaged(
+    name: str, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = io.open
+
+    def refuse(path: Any, *given: Any, **options: Any) -> Any:
+        if path == trained / name:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return opened(path, *given, **options)
+
+    monkeypatch.setattr(io, "open", refuse)
+    with pytest.raises(StorageError, match=rf"{name} cannot be read: Permission denied$"):
+        _ = ModelDirectory.open(trained).precisions
 
 
 def test_graphs_are_written_by_one_process_at_a_time(model: Path) -> None:
