@@ -115,7 +115,9 @@ def check_claim(out: Path, *, overwrite: bool) -> None:
         raise StorageError(f"{out} is not empty; give --out by its name, as --overwrite keeps what stands there")
     if not overwrite:
         going_on = f"go on with it (dragoman train --resume {as_word(out)}), " if _was_stopped(out) else ""
-        raise StorageError(f"{out} exists; {going_on}choose another --out, or give --overwrite to move it to {out}.old")
+        may_go = not out.exists() or (out / CONFIG).exists()
+        way_out = f", or give --overwrite to move it to {out}.old" if may_go else ""
+        raise StorageError(f"{out} exists; {going_on}choose another --out{way_out}")
     old = _old(out)
     for path in (out, old):
         if path.exists() and not (path / CONFIG).exists():

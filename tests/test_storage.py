@@ -412,6 +412,14 @@ def test_a_file_of_another_user_is_not_called_damaged(
         _ = ModelDirectory.open(trained).precisions
 
 
+def test_overwrite_is_advised_only_where_it_would_do_something(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="choose another --out, or give --overwrite to move it to"):
+        claim(model, overwrite=False)
+    (tmp_path / "pairs.tsv").touch()
+    with pytest.raises(StorageError, match=r"pairs\.tsv exists; choose another --out$"):
+        claim(tmp_path / "pairs.tsv", overwrite=False)
+
+
 def test_graphs_are_written_by_one_process_at_a_time(model: Path) -> None:
     directory = ModelDirectory.open(model)
     graphs, facts = {"int8": (b"encoder", b"decoder")}, {"int8": dict[str, Any]()}
