@@ -105,12 +105,13 @@ def export(
         if Path(bundle).is_file() and not is_zipfile(bundle):  # such as a part of the model
             raise StorageError(f"{bundle} exists and is no bundle, so it is left alone; choose another `bundle`")
     texts = Texts(directory.config, directory.read_text)
+    weights = directory.weights_sum  # before they are read: a training may replace them meanwhile
     model = load_model(directory, device="cpu", threads=threads)
     sample = check_sample(
         directory, lambda some: texts.encode_sources(some).ids, texts.encode_targets, texts.target_tokenizer.decode
     )
     precisions = STANDARD if precision == "auto" else (precision,)
-    found = export_graphs(directory, model, sample, precisions=precisions, threads=threads)
+    found = export_graphs(directory, model, sample, weights=weights, precisions=precisions, threads=threads)
     if directory.has_shortlist:
         add_shortlist_graphs(directory, model)
     directory.update_config("onnx", directory.config["onnx"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
@@ -114,7 +115,9 @@ def check_claim(out: Path, *, overwrite: bool) -> None:
         raise StorageError(f"{out} is not empty; give --out by its name, as --overwrite keeps what stands there")
     if not overwrite:
         going_on = f"go on with it (dragoman train --resume {as_word(out)}), " if _was_stopped(out) else ""
-        raise StorageError(f"{out} exists; {going_on}choose another --out, or give --overwrite to move it to {out}.old")
+        may_go = not out.exists() or (out / CONFIG).exists()
+        way_out = f", or give --overwrite to move it to {out}.old" if may_go else ""
+        raise StorageError(f"{out} exists; {going_on}choose another --out{way_out}")
     old = _old(out)
     for path in (out, old):
         if path.exists() and not (path / CONFIG).exists():
@@ -140,6 +143,8 @@ def claim(out: Path, *, overwrite: bool) -> None:
         if out.exists() or out.is_symlink():
             _move_to_old(out)
         out.mkdir(parents=True)
+    except FileExistsError:
+        raise StorageError(f"{out} was made by another process meanwhile; choose another `out`") from None
     except OSError as error:
         raise StorageError(f"{out} cannot be made: {error.strerror}") from None
 
@@ -189,6 +194,8 @@ def placed(out: Path, *, overwrite: bool) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, OSError) and error.errno in NO_SPACE:
                 raise StorageError(f"{out} cannot be made: there is no space left on the disk") from None
+            if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise StorageError(f"{out} was made by another process meanwhile; choose another `out`") from None
             if isinstance(error, StorageError):  # it may name a file in the folder, which is gone
                 raise StorageError(str(error).replace(str(folder), str(out))) from None
             raise

@@ -20,18 +20,30 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, get_args
 
 from dragoman.bundle import Bundle, write_bundle
 from dragoman.corpus.cleaning import Normalization
 from dragoman.errors import StorageError, counted, nearest
-from dragoman.files import as_word, atomic, checksum, checksum_of, is_plain_name, parse_json, through_link, write_json
+from dragoman.files import (
+    as_word,
+    atomic,
+    checksum,
+    checksum_of,
+    is_plain_name,
+    lock,
+    parse_json,
+    through_link,
+    write_json,
+)
 
 FORMAT_VERSION = 1
 """Raised when an older dragoman could no longer read what a newer one writes; see CHANGELOG.md."""
@@ -168,33 +180,52 @@ class ModelDirectory:
         self,
         graphs: dict[str, tuple[bytes, bytes]],
         *,
+        weights: str,
         default: Callable[[dict[str, Any]], str],
         facts: dict[str, dict[str, Any]],
     ) -> None:
         """Write the encoder's and the decoder's graph of each precision, and last the list that vouches for them.
 
-        `facts` are what is known of each precision. Graphs of other precisions stay if they are of these weights. Of all, `default`
-        chooses what runs if nothing else is asked for.
+        `weights` is what `weights_sum` was when the graphs were made: a training may have put others there since, which is a
+        `StorageError`. `facts` are what is known of each precision. Graphs of other precisions stay if they are of these weights.
+        Of all, `default` chooses what runs if nothing else is asked for.
         """
-        precisions = self._kept_graphs()
+        if self._weights_sum() != weights:
+            raise StorageError(
+                f"the weights of {self.path} were replaced while they were exported, so no graphs were written; is it being trained? "
+                f"Then export it after that: dragoman export {as_word(self.path)}"
+            )
         self.graphs.mkdir(exist_ok=True)
-        with ExitStack() as whole:  # a disk that is full leaves the old ones
-            for precision, contents in graphs.items():
-                files = dict(zip(graph_names(precision), contents, strict=True))
-                for name, content in files.items():
-                    whole.enter_context(atomic(self.graphs / name)).write_bytes(content)
-                sums = {name: checksum_of(content) for name, content in files.items()}
-                precisions[precision] = {"files": sums, **facts[precision]}
-            (self.graphs / GRAPH_LIST).unlink(missing_ok=True)
-        for file in self.graphs.iterdir():
-            if not any(file.name in kept["files"] for kept in precisions.values()):
-                file.unlink()
-        write_json(self.graphs / GRAPH_LIST, self._list_of(precisions, default(precisions)))
+        with self._sole_exporter():
+            precisions = self._kept_graphs()
+            with ExitStack() as whole:  # a disk that is full leaves the old ones
+                for precision, contents in graphs.items():
+                    files = dict(zip(graph_names(precision), contents, strict=True))
+                    for name, content in files.items():
+                        whole.enter_context(atomic(self.graphs / name)).write_bytes(content)
+                    sums = {name: checksum_of(content) for name, content in files.items()}
+                    precisions[precision] = {"files": sums, **facts[precision]}
+                (self.graphs / GRAPH_LIST).unlink(missing_ok=True)
+            for file in self.graphs.iterdir():
+                if not any(file.name in kept["files"] for kept in precisions.values()):
+                    file.unlink()
+            write_json(self.graphs / GRAPH_LIST, self._list_of(precisions, default(precisions), weights))
 
-    def _list_of(self, precisions: dict[str, Any], default: str) -> dict[str, Any]:
+    @contextmanager
+    def _sole_exporter(self) -> Iterator[None]:
+        """Keep other processes from writing graphs as long as the block runs."""
+        with ExitStack() as opened:
+            with suppress(OSError):  # not every system opens folders
+                folder = os.open(self.graphs, os.O_RDONLY)
+                opened.callback(os.close, folder)
+                if lock(folder) is False:
+                    raise StorageError(f"{self.path} is being exported by another process; wait for it")
+            yield
+
+    def _list_of(self, precisions: dict[str, Any], default: str, weights: str) -> dict[str, Any]:
         return {
             "format_version": GRAPHS_VERSION,
-            "weights": self._weights_sum(),
+            "weights": weights,
             "architecture": self.config["architecture"],
             "default": default,
             "precisions": precisions,
@@ -210,13 +241,14 @@ class ModelDirectory:
 
     def add_graphs(self, graphs: dict[str, bytes]) -> None:
         """Add to graphs that are of these weights, by their precision, the decoder's graph for a shortlist."""
-        listed = self._usable_list()
-        for precision, content in graphs.items():
-            name = shortlist_graph_name(precision)
-            with atomic(self.graphs / name) as temporary:
-                temporary.write_bytes(content)
-            listed["precisions"][precision]["files"][name] = checksum_of(content)
-        write_json(self.graphs / GRAPH_LIST, listed)
+        with self._sole_exporter():
+            listed = self._usable_list()
+            for precision, content in graphs.items():
+                name = shortlist_graph_name(precision)
+                with atomic(self.graphs / name) as temporary:
+                    temporary.write_bytes(content)
+                listed["precisions"][precision]["files"][name] = checksum_of(content)
+            write_json(self.graphs / GRAPH_LIST, listed)
 
     def read_graphs(self, precision: str = "auto", *, shortlist: bool = False) -> tuple[bytes, bytes]:
         """The encoder's and the decoder's graph (the one for a shortlist, if asked for).
@@ -292,10 +324,17 @@ class ModelDirectory:
             )
         return listed
 
-    @property
+    @cached_property
     def weights_sum(self) -> str:
-        """The weights' checksum; for a bundle that of the weights which its graphs were made of."""
+        """The weights' checksum when it was first asked for; for a bundle that of the weights which its graphs were made of."""
         return str(self._graph_list()["weights"]) if self.is_bundle else self._weights_sum()
+
+    def check_unchanged(self) -> None:
+        """Raise `StorageError` if the weights that had the checksum `weights_sum` are no longer there."""
+        with suppress(OSError):
+            if self.is_bundle or self._weights_sum() == self.weights_sum:
+                return
+        raise StorageError(f"{self.path} was replaced, moved or removed after it was loaded; load it again")
 
     def _weights_sum(self) -> str:
         """The weights' checksum, which takes a while, computed once for each change of the file."""
@@ -327,6 +366,8 @@ class ModelDirectory:
             listed = parse_json(self._read(f"{GRAPHS}/{GRAPH_LIST}"))
             version = int(listed["format_version"])
             missing = {"weights", "architecture", "default", "precisions"} - set(listed)
+        except PermissionError as error:
+            raise StorageError(f"{file} cannot be read: {error.strerror}") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StorageError(f"{file} is damaged: {error!r}; {self.renewal}") from None
         if version > GRAPHS_VERSION:
@@ -343,7 +384,7 @@ class ModelDirectory:
         encoder, decoder = self.read_graphs(precision)
         precision = self.choose_precision(precision)
         graphs = dict(zip(graph_names(precision), (encoder, decoder), strict=True))
-        listed = self._list_of({precision: self.precisions[precision]}, precision)
+        listed = self._list_of({precision: self.precisions[precision]}, precision, self._weights_sum())
         names = [*self.config["tokenizer"]["files"], *([CARD] if (self.path / CARD).exists() else [])]
         if self.has_shortlist:
             self.read_shortlist()
@@ -430,6 +471,8 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise StorageError(f"{path} is no model: it has no {CONFIG}")
     try:
         content = file.read_bytes()
+    except PermissionError as error:
+        raise StorageError(f"{file} cannot be read: {error.strerror}") from None
     except OSError as error:
         raise StorageError(f"{file} is damaged: {error}") from None
     return _parse_config(path, str(file), content)
@@ -525,6 +568,8 @@ def check_safetensors(path: Path) -> None:
             header = parse_json(file.read(header_size))
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
         expected = 8 + header_size + max(ends, default=0)
+    except PermissionError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}") from None
     except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
         raise StorageError(f"{path} is damaged: {error}") from None
     if size != expected:

@@ -65,6 +65,7 @@ class Translator:
             precision = "float32"  # 8-bit products are for processors
         self.precision = directory.choose_precision(precision) if self.engine == "onnx" else "float32"
         """What the numbers of the model that runs are."""
+        _ = directory.weights_sum  # what is opened later must be of the same
         self.stepper: Stepper = self._stepper(threads)
         self.workers = (threads or processors()) if self.engine == "onnx" and on_processor(device) else 1
         """How many batches are computed at the same time. PyTorch computes one, with all its threads, and so does a GPU."""
@@ -86,6 +87,7 @@ class Translator:
     def model(self) -> Seq2Seq:
         """The model in PyTorch, for looking inside; loaded when it is first asked for."""
         device, threads = self._machine
+        self.directory.check_unchanged()
         return load_model(self.directory, device=device, threads=threads)
 
     def _stepper(self, threads: int | None) -> Stepper:
@@ -105,6 +107,7 @@ class Translator:
             return self.stepper
         from dragoman.runtime.engine import OnnxStepper
 
+        self.directory.check_unchanged()
         mine = OnnxStepper.open(self.directory, precision=self.precision, threads=1)
         return EnsembleStepper([mine, *(other._one_of_many for other in self._others)]) if self._others else mine
 
@@ -129,6 +132,7 @@ class Translator:
 
         threads = 1 if many and self.workers > 1 else self._machine[1]
         if threads not in self._shortlisted:
+            self.directory.check_unchanged()
             self._shortlisted[threads] = OnnxStepper.open(
                 self.directory, precision=self.precision, threads=threads, shortlist=True, device=self._machine[0]
             )
@@ -411,11 +415,13 @@ class Translator:
         path = Path(path)
         if path.resolve() == self.directory.path.resolve():
             return path
+        self.directory.check_unchanged()
         copy_model(self.directory, path, overwrite=overwrite)
         return path
 
     def push_to_hub(self, name: str, *, private: bool = False) -> str:
         """Upload the model to the Hugging Face Hub as `name` (`someone/model`); returns its address."""
+        self.directory.check_unchanged()
         return upload(self.directory, name, private=private)
 
     @property

@@ -11,6 +11,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +26,7 @@ import dragoman
 from dragoman.cli import main
 from dragoman.config import TrainOptions
 from dragoman.errors import DataError, Interrupted, OptionError, StorageError, TrainingError
-from dragoman.places import claim
+from dragoman.places import claim, placed
 from dragoman.training import clock, planning, scoring, session, trainer
 from dragoman.training.checkpoint import load_tensors, read_progress, save_tensors
 from dragoman.training.events import Evaluated, Event, Note, Progress, ignore
@@ -626,6 +627,39 @@ def test_a_model_in_training_is_trained_and_replaced_by_nobody_else(tmp_path: Pa
     assert not out.with_name("model.old").exists()
     claim(out, overwrite=True)  # it is over
     assert out.with_name("model.old").exists()
+
+
+def test_a_model_is_kept_from_others_from_the_moment_that_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "model"
+    refused: list[StorageError] = []
+
+    @contextmanager
+    def placed_beside_another(path: Path, *, overwrite: bool) -> Iterator[Path]:
+        with placed(path, overwrite=overwrite) as folder:
+            yield folder
+        with pytest.raises(StorageError, match="is being trained by another process") as caught:
+            claim(path, overwrite=True)
+        refused.append(caught.value)
+
+    monkeypatch.setattr(session, "placed", placed_beside_another)
+    session.start(reversed_words(40), out, options(max_steps=1), overwrite=False, listener=ignore, command=None)
+    assert refused
+
+
+def test_of_two_models_that_get_a_name_at_once_the_second_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def claim_beside_another(path: Path, *, overwrite: bool) -> None:
+        claim(path, overwrite=overwrite)
+        (path / "config.json").touch()
+
+    monkeypatch.setattr("dragoman.places.claim", claim_beside_another)
+    refused = pytest.raises(StorageError, match="model was made by another process meanwhile; choose another `out`")
+    with refused, placed(tmp_path / "model", overwrite=True):
+        pass
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "config.json"]
 
 
 def test_what_a_killed_run_had_half_written_is_removed_by_the_next(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -36,8 +37,9 @@ from dragoman.runtime.export import check_sample, default_of, export_graphs
 from dragoman.runtime.graph import FLOAT, INT64, GraphBuilder
 from dragoman.runtime.parity import MAX_LENGTH, Parity, Sample, compare, losses
 from dragoman.storage import GRAPHS_VERSION, ModelDirectory
+from dragoman.training.checkpoint import load_tensors, save_tensors
 from dragoman.training.events import Event, Note
-from dragoman.translation.loading import choose_engine
+from dragoman.translation.loading import choose_engine, load_model
 from dragoman.translation.texts import Texts
 
 LONG = [4 + (7 * place) % 5 for place in range(70)]
@@ -522,7 +524,8 @@ def test_graphs_that_find_no_memory_are_not_called_unusable(model: Path, monkeyp
 
 def test_graphs_that_onnx_runtime_cannot_run_are_a_named_error(model: Path) -> None:
     directory = ModelDirectory.open(model)
-    directory.write_graphs({"int8": (b"no graph", b"no graph")}, default=lambda _: "int8", facts={"int8": {}})
+    graphs, facts = {"int8": (b"no graph", b"no graph")}, {"int8": dict[str, Any]()}
+    directory.write_graphs(graphs, weights=directory.weights_sum, default=lambda _: "int8", facts=facts)
     with pytest.raises(StorageError, match=r"cannot run the graphs in .* dragoman export") as caught:
         dragoman.load(model)
     assert "\n" not in str(caught.value)
@@ -537,9 +540,25 @@ def test_graphs_that_differ_from_torch_are_not_kept(model: Path, monkeypatch: py
         other.decoder.output.bias[5] += shift
     monkeypatch.setattr(exporting, "decoder_graph", lambda _, precision: decoder_graph(other, precision=precision))
     (model / "onnx" / "graphs.json").unlink()
+    directory = ModelDirectory.open(model)
     with pytest.raises(StorageError, match="are not what PyTorch computes"):
-        export_graphs(ModelDirectory.open(model), expected, Sample(BATCHES[1]))
+        export_graphs(directory, expected, Sample(BATCHES[1]), weights=directory.weights_sum)
     assert not ModelDirectory.open(model).has_graphs
+
+
+def test_graphs_never_pass_for_those_of_weights_that_came_meanwhile(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load_before_an_evaluation(*given: Any, **options: Any) -> Seq2Seq:
+        loaded = load_model(*given, **options)
+        tensors, _ = load_tensors(model / "model.safetensors")
+        save_tensors(model / "model.safetensors", {name: 2 * value for name, value in tensors.items()})
+        return loaded
+
+    monkeypatch.setattr("dragoman.making.load_model", load_before_an_evaluation)
+    with pytest.raises(StorageError, match="were replaced while they were exported, so no graphs were written"):
+        dragoman.export(model, threads=1)
+    assert ModelDirectory.open(model).graphs_are_stale
 
 
 def test_a_training_whose_graphs_cannot_be_written_is_not_spoilt(model: Path) -> None:

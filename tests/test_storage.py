@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import re
@@ -21,7 +22,7 @@ import torch
 from safetensors.torch import save_file
 
 from dragoman.errors import StorageError
-from dragoman.files import atomic, clear_leftovers, write_text
+from dragoman.files import atomic, clear_leftovers, lock, write_text
 from dragoman.places import claim, copy_model, locate, placed
 from dragoman.storage import FORMAT_VERSION, ModelDirectory, check_safetensors
 
@@ -386,13 +387,54 @@ def test_graphs_for_which_the_disk_has_no_room_leave_those_that_were_there(model
     def write(content: bytes) -> None:
         graphs = dict.fromkeys(("float32", "int8"), (b"encoder", content))
         facts: dict[str, Any] = {name: {} for name in graphs}
-        directory.write_graphs(graphs, default=lambda _: "int8", facts=facts)
+        directory.write_graphs(graphs, weights=directory.weights_sum, default=lambda _: "int8", facts=facts)
 
     write(b"decoder")
     with files_of_at_most(1_000), pytest.raises(OSError, match="too large"):
         write(bytes(2_000))
     assert directory.read_graphs("int8") == (b"encoder", b"decoder")
     assert not list((model / "onnx").glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "onnx/graphs.json"])
+def test_a_file_of_another_user_is_not_called_damaged(
+    name: str, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = io.open
+
+    def refuse(path: Any, *given: Any, **options: Any) -> Any:
+        if path == trained / name:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return opened(path, *given, **options)
+
+    monkeypatch.setattr(io, "open", refuse)
+    with pytest.raises(StorageError, match=rf"{name} cannot be read: Permission denied$"):
+        _ = ModelDirectory.open(trained).precisions
+
+
+def test_overwrite_is_advised_only_where_it_would_do_something(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="choose another --out, or give --overwrite to move it to"):
+        claim(model, overwrite=False)
+    (tmp_path / "pairs.tsv").touch()
+    with pytest.raises(StorageError, match=r"pairs\.tsv exists; choose another --out$"):
+        claim(tmp_path / "pairs.tsv", overwrite=False)
+
+
+def test_graphs_are_written_by_one_process_at_a_time(model: Path) -> None:
+    directory = ModelDirectory.open(model)
+    graphs, facts = {"int8": (b"encoder", b"decoder")}, {"int8": dict[str, Any]()}
+    (model / "onnx").mkdir()
+    other = os.open(model / "onnx", os.O_RDONLY)
+    assert lock(other)
+    with pytest.raises(StorageError, match="model is being exported by another process; wait for it"):
+        directory.write_graphs(graphs, weights=directory.weights_sum, default=lambda _: "int8", facts=facts)
+    os.close(other)
+    directory.write_graphs(graphs, weights=directory.weights_sum, default=lambda _: "int8", facts=facts)
+    other = os.open(model / "onnx", os.O_RDONLY)
+    assert lock(other)
+    with pytest.raises(StorageError, match="model is being exported by another process; wait for it"):
+        directory.add_graphs({"int8": b"for a shortlist"})
+    os.close(other)
 
 
 def test_paths_come_before_hub_names(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shutil
@@ -336,6 +337,16 @@ def test_damaged_vectors_are_named_with_their_line(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("name", ["pipe", "-"])
+def test_vectors_from_a_pipe_are_refused_before_the_data_is_read(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    path = name if name == "-" else str(tmp_path / name)
+    with pytest.raises(
+        OptionError, match=r"(standard input|pipe): vectors are read several times, which no pipe allows"
+    ):
+        dragoman.train([("a", "b")], options=TrainOptions(source_vectors=path, max_steps=1))
+
+
 def test_options_are_no_dictionary_and_a_source_is_a_text(trained: Path, tmp_path: Path) -> None:
     translator, wrong = dragoman.load(trained), cast("Any", {"beam_size": 2})
     calls: list[Callable[[], object]] = [
@@ -384,3 +395,26 @@ def test_weights_and_scores_that_are_not_numbers_are_named(trained: Path, tmp_pa
         StorageError, match=r"model\.safetensors is damaged: not all of decoder\.output\.bias are finite"
     ):
         _ = dragoman.load(tmp_path / "model", threads=1).model
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+def test_a_loaded_model_never_mixes_with_what_takes_its_place(
+    engine: str, threads: int, trained: Path, tmp_path: Path
+) -> None:
+    model = Path(shutil.copytree(trained, tmp_path / "model"))
+    expected = dragoman.load(model, engine=engine, threads=1).translate("source 3 of many").text
+    loaded, saved = (dragoman.load(model, engine=engine, threads=threads) for _ in range(2))
+    shutil.rmtree(model)
+    dragoman.train([(f"{n} b", f"d {n}") for n in range(99)], out=model, options=TrainOptions(max_steps=1, threads=1))
+    if threads == 1 or engine == "torch":
+        assert loaded.translate("source 3 of many").text == expected
+    else:  # which opens the graphs once more
+        with pytest.raises(StorageError, match=r"model was replaced, moved or removed after it was loaded; load it"):
+            loaded.translate("source 3 of many")
+    with pytest.raises(StorageError, match="after it was loaded"):
+        saved.save_pretrained(tmp_path / "copy")
+    shutil.rmtree(model)
+    with pytest.raises(StorageError, match="after it was loaded"):
+        saved.save_pretrained(tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()

@@ -40,10 +40,11 @@ def export_graphs(
     model: Seq2Seq,
     sample: Sample,
     *,
+    weights: str,
     precisions: Sequence[str] = STANDARD,
     threads: int | None = None,
 ) -> dict[str, Parity]:
-    """Write the graphs of `model`, whose weights are those of `directory`, after checking them on `sample`.
+    """Write the graphs of `model`, whose weights `directory` had when their checksum was `weights`, after checking them on `sample`.
 
     The result stands in `directory.config["onnx"]` too; writing the configuration is the caller's. Raises
     `StorageError` if the graphs do not give what PyTorch gives; then none are written.
@@ -72,7 +73,9 @@ def export_graphs(
         found[precision] = parity
     found = {precision: found[precision] for precision in precisions}
     facts = {precision: {"parity": dataclasses.asdict(parity)} for precision, parity in found.items()}
-    directory.write_graphs({precision: graphs[precision] for precision in precisions}, default=default_of, facts=facts)
+    directory.write_graphs(
+        {precision: graphs[precision] for precision in precisions}, weights=weights, default=default_of, facts=facts
+    )
     directory.config["onnx"] = {
         "default": directory.choose_precision("auto"),
         "opset": OPSET,

@@ -79,9 +79,15 @@ def start(
         if processes.main:
             with processes.leading(), terminated_as_interrupted():
                 run = _begin(
-                    pairs, out, options, overwrite=overwrite, listener=listener, command=command, remake=remake
+                    pairs,
+                    out,
+                    options,
+                    overwrite=overwrite,
+                    listener=listener,
+                    command=command,
+                    remake=remake,
+                    held=held,
                 )
-                held.enter_context(sole_trainer(out))
         else:
             run = _followed(out, options, processes)
         if run is not None:
@@ -97,8 +103,9 @@ def _begin(
     listener: Listener,
     command: str | None,
     remake: Remaker | None,
+    held: ExitStack,
 ) -> Opened:
-    """Make the model directory of a new run."""
+    """Make the model directory of a new run, which is kept from other processes until `held` is closed."""
     earlier = Earlier.of(options)
     check_before_data(earlier.shaped(earlier.agreed(options)) if earlier else options)
     check_frozen(options)
@@ -122,6 +129,7 @@ def _begin(
         plan = _batch_plan(prepared, recipe)
         recipe = _plan(directory, prepared, plan, model.to(device), recipe, listener)
         save_checkpoint(directory.training / LAST, first_checkpoint(model, recipe))
+        held.enter_context(sole_trainer(workplace))
     return ModelDirectory(out, directory.config), prepared, plan, model, recipe
 
 

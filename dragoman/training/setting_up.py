@@ -15,6 +15,7 @@ import torch
 import dragoman
 from dragoman.config import TrainOptions
 from dragoman.corpus.augmentation import HASTY, check_augmentation, decoded
+from dragoman.corpus.lines import STANDARD_INPUT, label
 from dragoman.corpus.names import OtherNames
 from dragoman.corpus.subword_dropout import check_subword_dropout
 from dragoman.corpus.tokenization import SPECIAL_TOKENS
@@ -209,4 +210,8 @@ def _configuration(
 
 def _width(path: str | None) -> int | None:
     """Numbers in a vector of a file, if there is one."""
-    return read_vector_words(path, limit=0).width if path else None
+    if not path:
+        return None
+    if path == STANDARD_INPUT or (Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()):
+        raise OptionError(f"{label(path)}: vectors are read several times, which no pipe allows; give a file")
+    return read_vector_words(path, limit=0).width

@@ -5,7 +5,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,12 +41,8 @@ class Texts:
     def __init__(self, config: dict[str, Any], read: Callable[[str], str]) -> None:
         """`config` is a model's; `read` gives the text of one of its files."""
         self._config = config
-        self._read = read
+        self._tokenizers = Tokenizer.of_model(config, read)
         self._automata: dict[str, Automaton] = {}
-
-    @cached_property
-    def _tokenizers(self) -> tuple[Tokenizer, Tokenizer]:
-        return Tokenizer.of_model(self._config, self._read)
 
     @property
     def source_tokenizer(self) -> Tokenizer:
