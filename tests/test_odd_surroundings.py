@@ -36,6 +36,14 @@ from dragoman.training.launch import launched
 
 ROOT = Path(__file__).parent.parent
 Run = Callable[..., tuple[int, str, str]]
+STOPPED = {
+    "shortlist": ("shortlist {} pairs.tsv", "interrupted"),
+    "distill": (
+        "distill {} pairs.tsv --write made.tsv --test 1",
+        "stopped after 0 texts, which made.tsv.part keeps; the same command goes on from there",
+    ),
+}
+"""Commands that have folders of their own for a time, and the last word of each."""
 
 
 @pytest.fixture
@@ -347,6 +355,24 @@ def test_an_interrupt_while_graphs_are_made_says_how_to_go_on(
     assert not ModelDirectory.open(out).has_graphs
     assert run("train", "--resume", out)[0] == 0
     assert ModelDirectory.open(out).has_graphs
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows sends no such signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize(("words", "told"), STOPPED.values(), ids=STOPPED)
+def test_a_command_that_is_terminated_leaves_no_folder_and_says_a_last_word(
+    words: str, told: str, name: str, tmp_path: Path, run: Run, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Law: what was made for the time of the command goes, and what is kept is named, as after Ctrl-C."""
+    (tmp_path / "pairs.tsv").write_text(PAIRS, encoding="utf-8")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    for place in ("translation.shortlisting.align", "translator.Translator.translate"):
+        monkeypatch.setattr(f"dragoman.{place}", lambda *_, **__: os.kill(os.getpid(), getattr(signal, name)))
+    code, _, said = run(*words.format(trained).split())
+    assert (code, said.splitlines()[-1]) == (130, f"dragoman: {told}")
+    assert list((tmp_path / "temporary").glob("dragoman-*")) == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

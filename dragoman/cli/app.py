@@ -14,6 +14,7 @@ from cyclopts import App, Group, Parameter
 import dragoman
 from dragoman.cli import failures
 from dragoman.cli.arguments import FLAGS, WORDS
+from dragoman.training.interrupt import terminated_as_interrupted
 
 COMMANDS = {
     "train": "Train a model from a file of pairs.",
@@ -73,9 +74,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _use_utf8()
         WORDS.set(tuple(words))
         FLAGS.set(())
-        running, tokens = _parts(words)
-        build(running)(tokens)
-        sys.stdout.flush()
+        # Of several processes only the main one has anything to put away; the others end at once.
+        with terminated_as_interrupted() if failures.process().main else contextlib.nullcontext():
+            running, tokens = _parts(words)
+            build(running)(tokens)
+            sys.stdout.flush()
     except SystemExit:  # how rich, which prints the help, leaves when its reader has gone away
         return failures.READER_GONE
     except (Exception, KeyboardInterrupt) as error:

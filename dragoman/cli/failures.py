@@ -1,7 +1,7 @@
 """What a user sees when a command fails: one line and an exit code. Does not know what the commands do.
 
 2    anything the user can put right: wrong options, unreadable or unusable files, a full disk, too little memory
-130  interrupted
+130  interrupted: by Ctrl-C, SIGTERM, or SIGHUP of a terminal that is closed
 141  whoever read our output went away (`| head`): not worth a word
 1    our own bug, with its traceback
 """
@@ -62,7 +62,7 @@ _TRAIN_EXTRA = {"torch", "onnx", "pyarrow", "safetensors", "sacrebleu", "rapidfu
 def report(error: BaseException, *, command: str = "") -> int:
     """Print the line for `error` on stderr and return the exit code; raise it again if it is our bug."""
     if isinstance(error, KeyboardInterrupt):
-        if not _process().main:
+        if not process().main:
             return INTERRUPTED
         _print(f"dragoman: {error if str(error) else 'interrupted'}")
         return INTERRUPTED
@@ -88,8 +88,8 @@ def report(error: BaseException, *, command: str = "") -> int:
 
 
 def _say(line: str, code: int) -> int:
-    process = _process()
-    who = "" if process.main else f"process {process.rank}: "
+    own = process()
+    who = "" if own.main else f"process {own.rank}: "
     _print(f"dragoman: error: {who}{one_line(line)}")
     return code
 
@@ -99,7 +99,7 @@ def _print(line: str) -> None:
         print(line, file=sys.stderr)
 
 
-def _process() -> Launch:
+def process() -> Launch:
     """Which process says it; the only one, if the environment does not tell, which is itself an error to be said."""
     try:
         return launched()
