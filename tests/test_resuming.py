@@ -474,6 +474,22 @@ def test_an_interrupt_during_the_last_evaluation_stops_too(tmp_path: Path) -> No
         dragoman.train(reversed_words(60), out=tmp_path / "m", options=options(max_steps=3), listener=interrupt)
 
 
+@pytest.mark.usefixtures("interruptible")
+def test_a_second_interrupt_stops_at_once_and_says_how_to_go_on(tmp_path: Path) -> None:
+    def interrupt(event: Event) -> None:
+        if isinstance(event, Evaluated):
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    short = options(max_steps=6, eval_every=3)
+    with pytest.raises(Interrupted, match=r"^stopped at once, .*; go on with: dragoman train --resume .*m$"):
+        dragoman.train(reversed_words(60), out=tmp_path / "m", options=short, listener=interrupt)
+    dragoman.resume(tmp_path / "m")
+    dragoman.train(reversed_words(60), out=tmp_path / "straight", options=short)
+    one, other = checkpoint(tmp_path / "m"), checkpoint(tmp_path / "straight")
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
 def test_a_training_that_is_terminated_before_its_first_step_leaves_nothing_behind(tmp_path: Path) -> None:
     def terminate(event: Event) -> None:
         if isinstance(event, Note) and event.text.startswith("plan:"):

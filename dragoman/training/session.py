@@ -332,10 +332,18 @@ def _train(
         )
         trainer.resume()
         log.history = trainer.run.history
-        with _resumable(directory):
-            run = trainer.fit()
-            if processes.main:
-                log.draw()
+        try:
+            with _resumable(directory):
+                run = trainer.fit()
+                if processes.main:
+                    log.draw()
+        except KeyboardInterrupt:  # the second, which waits for nothing
+            if stop_at is not None:
+                raise
+            raise Interrupted(
+                "stopped at once, without the steps since the last checkpoint; go on with: "
+                f"dragoman train --resume {as_word(directory.path)}"
+            ) from None
         if not run.finished:
             if stop_at is not None and stop():
                 raise KeyboardInterrupt  # which is not the stop that was asked for
