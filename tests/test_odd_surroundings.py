@@ -375,6 +375,21 @@ def test_a_command_that_is_terminated_leaves_no_folder_and_says_a_last_word(
     assert list((tmp_path / "temporary").glob("dragoman-*")) == []
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no such signals")
+def test_an_interrupt_after_the_last_word_ends_the_process_without_a_traceback() -> None:
+    """Libraries take a while to tidy up: Ctrl-C meanwhile is no fault."""
+    program = """
+import atexit, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
+atexit.register(os.kill, os.getpid(), signal.SIGINT)  # as if it were pressed while a library tidies up
+from dragoman.cli import main
+sys.exit(main(["--version"]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+    assert done.stdout == f"dragoman {dragoman.__version__}\n"
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_disk_that_is_full_of_pairs_is_said_in_our_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = pyarrow.OSFile

@@ -6,7 +6,9 @@ is run (or its help is asked for).
 
 from __future__ import annotations
 
+import atexit
 import os
+import signal
 from collections.abc import Sequence
 
 
@@ -20,3 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(arguments)
     except KeyboardInterrupt:  # while the first modules are being imported
         return 130
+    finally:
+        atexit.register(_end_at_once)  # last, and so called first
+
+
+def _end_at_once() -> None:
+    """From here on Ctrl-C ends the process without a traceback: all is said, and only libraries tidy up."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
