@@ -57,8 +57,8 @@ def train(
     try:
         session.start(pairs, path, options, overwrite=overwrite, listener=listener, command=command, remake=remake)
         translator = _finished(path, options, listener)
-    except Exception as error:  # what was interrupted, or found the disk full, is kept, to go on with
-        if out is None and not (isinstance(error, StorageError) and path.exists()):
+    except BaseException as error:  # what was interrupted, or found the disk full, is kept, to go on with
+        if out is None and not (isinstance(error, StorageError | KeyboardInterrupt) and path.exists()):
             shutil.rmtree(path.parent, ignore_errors=True)
         raise
     if out is None:

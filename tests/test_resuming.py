@@ -9,6 +9,7 @@ import re
 import resource
 import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -490,14 +491,21 @@ def test_a_second_interrupt_stops_at_once_and_says_how_to_go_on(tmp_path: Path) 
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-def test_a_training_that_is_terminated_before_its_first_step_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_training_that_is_terminated_before_its_first_step_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def terminate(event: Event) -> None:
         if isinstance(event, Note) and event.text.startswith("plan:"):
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(KeyboardInterrupt):
-        dragoman.train(reversed_words(20), out=tmp_path / "m", options=options(max_steps=3), listener=terminate)
-    assert list(tmp_path.iterdir()) == []
+    temporary, models = tmp_path / "temporary", tmp_path / "models"
+    temporary.mkdir()
+    models.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    for out in (models / "m", None):
+        with pytest.raises(KeyboardInterrupt):
+            dragoman.train(reversed_words(20), out=out, options=options(max_steps=3), listener=terminate)
+        assert [*models.iterdir(), *temporary.glob("dragoman-*")] == []
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
