@@ -1,4 +1,4 @@
-"""Ctrl-C during training: the first asks for a clean stop, the second stops at once.
+"""Ctrl-C: in training the first one asks for a clean stop, and the second stops at once; elsewhere the first one does.
 
 SIGTERM, and SIGHUP of a terminal that is closed, do what Ctrl-C does; under `nohup` SIGHUP stays ignored.
 """
