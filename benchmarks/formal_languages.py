@@ -1,4 +1,4 @@
-"""Make pairs in four small formal languages, to test the settings for SCAN's length split on other tasks.
+"""Make pairs in eight small formal languages, to test the settings for SCAN's length split on other tasks.
 
     python benchmarks/formal_languages.py FOLDER
 
@@ -32,10 +32,18 @@ EDITS: dict[str, Callable[[list[str]], list[str]]] = {
     "dropfirst": lambda items: items[1:] if len(items) > 1 else items,
     "shift": lambda items: items[1:] + items[:1],
 }
+WAYS = {"north": "NN", "east": "EE", "south": "SS", "west": "WW"}
+GROWTHS: dict[str, Callable[[list[str]], list[str]]] = {
+    "mirror": lambda items: items + items[::-1],
+    "double": lambda items: [item for item in items for _ in range(2)],
+    "again": lambda items: items + items,
+    "surround": lambda items: items[-1:] + items + items[:1],
+}
 ACTIONS = {
     "forward": "GO", "back": "COME", "left": "TL", "right": "TR", "up": "RISE", "down": "FALL", "ring": "BELL", "wait": "REST",
 }  # fmt: skip
 TIMES = {"two": 2, "three": 3, "four": 4}
+LENGTHS = {word: length for length, word in enumerate(SMALL[1:9], start=1)}
 
 
 def spelled(number: int) -> list[str]:
@@ -120,6 +128,49 @@ def command(draw: random.Random, depth: int) -> Pair:
     return ["first", "begin", *source, "end", "before", "that", "begin", *other, "end"], after + target
 
 
+def runs(draw: random.Random, *, longer: bool) -> Pair:
+    """Run lengths written out, `three alpha two beta`: at most 12 names; longer: 13 to 24."""
+    while True:
+        parts = [(draw.choice(list(LENGTHS)), draw.choice(NAMES)) for _ in range(draw.randint(1, 5))]
+        source, target = (
+            [word for part in parts for word in part],
+            [name for length, name in parts for _ in range(LENGTHS[length])],
+        )
+        if 12 < len(target) <= 24 if longer else len(target) <= 12:
+            return source, target
+
+
+def growth(draw: random.Random, *, longer: bool) -> Pair:
+    """One or two ways to make a list longer, the last one first: at most 12 items; longer: 13 to 24."""
+    while True:
+        names, target = [], [draw.choice(ITEMS) for _ in range(draw.randint(1, 6))]
+        items = list(target)
+        for _ in range(draw.randint(1, 2)):
+            names.append(draw.choice(list(GROWTHS)))
+            target = GROWTHS[names[-1]](target)
+        if 12 < len(target) <= 24 if longer else len(target) <= 12:
+            return [*names[::-1], "of", *items], target
+
+
+def route(draw: random.Random, *, longer: bool) -> Pair:
+    """Legs of a way, `north three then east slowly`, which waits after every step: at most 12 steps; longer: 13 to 24."""
+    while True:
+        source, target = [], []
+        for leg in range(draw.randint(1, 5)):
+            length, slowly = draw.choice(list(LENGTHS)), draw.random() < 0.3
+            way = draw.choice(list(WAYS))
+            source += ["then"] * (leg > 0) + [way] + [length] * (length != "one") + ["slowly"] * slowly
+            target += [WAYS[way], *(["WAIT"] if slowly else [])] * LENGTHS[length]
+        if 12 < len(target) <= 24 if longer else len(target) <= 12:
+            return source, target
+
+
+def spelling(draw: random.Random, *, longer: bool) -> Pair:
+    """Digits to words: below a million, of any size alike; longer: millions."""
+    value = draw.randrange(10**6, 10**9) if longer else draw.randrange(1, 10 ** draw.randint(1, 6))
+    return [f"digit{digit}" for digit in str(value)], spelled(value)
+
+
 def write(folder: Path, language: Callable[..., Pair], draw: random.Random, *, longer_first: bool = False) -> None:
     """The three files of a language."""
     seen: set[str] = set()
@@ -152,6 +203,8 @@ def main() -> None:
     for language in (number, infix, edit):
         write(folder, language, draw)
     write(folder, logo, random.Random(11), longer_first=True)
+    for language in (runs, spelling, growth, route):
+        write(folder, language, random.Random(13))
 
 
 if __name__ == "__main__":

@@ -118,6 +118,14 @@ def test_commands_get_one_layer_much_dropout_and_no_label_smoothing() -> None:
     assert recipe(commands, epochs=3).dropout == 0  # as ever with few passes
 
 
+def test_commands_that_are_made_of_others_are_given_in_a_row() -> None:
+    commands = data(kind="symbols", commands=True, built_up=0.6)
+    assert recipe(commands).concatenate == 0.3
+    assert recipe(commands, concatenate=0.1).concatenate == 0.1
+    assert recipe(commands, minimum_risk=0.5).concatenate == 0
+    assert recipe(data(kind="symbols", commands=True, built_up=0.4)).concatenate == 0
+
+
 WORDS = "walk run jump look left right twice thrice".split()
 
 
@@ -139,6 +147,23 @@ def test_commands_are_told_from_letters_and_phones(
     notes: list[str] = []
     dragoman.train(pairs, out=tmp_path / "m", options=options, listener=lambda event: notes.append(str(event)))
     assert any("commands of few words" in note for note in notes) == commands
+
+
+@pytest.mark.parametrize(
+    ("target", "joined"),
+    [
+        (lambda row: row, True),  # that of `walk left twice` begins as that of `walk left`
+        (lambda row: (*row[1:], row[0], row[0]), False),  # what is said first is done last, and twice
+    ],
+)
+def test_what_commands_are_made_of_decides_whether_they_are_joined(
+    target: Callable[[tuple[str, ...]], tuple[str, ...]], joined: bool, tmp_path: Path
+) -> None:
+    rows = [row for length in (1, 2, 3) for row in itertools.product(WORDS, repeat=length)]
+    pairs = [(" ".join(row), " ".join(target(row)).upper()) for row in rows]
+    options = TrainOptions(max_steps=1, dev="10", hidden_size=16, embedding_size=8, threads=1, device="cpu")
+    recipe = dragoman.train(pairs, out=tmp_path / "m", options=options).config["recipe"]
+    assert (recipe["encoder_layers"], recipe["concatenate"]) == (1, 0.3 * joined)
 
 
 @pytest.mark.parametrize(("kind", "most"), [("symbols", 256), ("text", 384)])

@@ -380,7 +380,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         float | None,
         option(
             "Training",
-            description="Probability that a training pair is joined to the one before it, anew in every epoch, so that texts of several sentences are learned (Kondo et al. 2021). Default: 0.3 for translations, otherwise 0.",
+            description="Probability that a training pair is joined to the one before it, anew in every epoch, so that texts of several sentences are learned (Kondo et al. 2021). Default: 0.3 for translations, and for commands that are made of other commands; otherwise 0.",
             ge=0,
             le=0.9,
         ),

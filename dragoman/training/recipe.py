@@ -40,6 +40,9 @@ FOLLOWS = 0.5
 NAMED = 0.002
 """Share of the pairs from which on it teaches something that names and numbers are others in every epoch."""
 
+BUILT_UP = 0.5
+"""Share of the commands from which on they are made of other commands (benchmarks/recipes: symbols.md)."""
+
 FEW = 8
 """Passes over the data in which nothing can be learned by heart that should not (benchmarks/recipes: eng-fra.md, symbols.md)."""
 
@@ -78,6 +81,8 @@ class DataSummary:
     """Share of the target tokens that stand in their source too."""
     commands: bool = False
     """Whether both sides are rows of few different words or symbols, as commands and the actions that they mean."""
+    built_up: float = 0.0
+    """Share of such commands that begin with another one whose output is the beginning or the end of theirs."""
     with_features: bool = False
     """Whether a column of the sources holds features, as `V;PST` beside a lemma."""
     native_bfloat16: bool = False
@@ -403,6 +408,11 @@ def _copying(data: DataSummary) -> tuple[bool, str]:
 def _changes(data: DataSummary, options: TrainOptions) -> dict[str, tuple[float, str]]:
     """How often pairs are joined, sources are written in haste, and names are others, and why."""
     joined, noise, names = (0.0, ""), (0.0, ""), (0.0, "")
+    if data.built_up >= BUILT_UP and not options.minimum_risk:  # benchmarks/recipes: symbols.md
+        joined = (
+            0.3,
+            "commands are made of other commands: some stand in a row, for outputs longer than any that was seen",
+        )
     if data.kind == "text" and not data.edited and not options.minimum_risk:
         if data.polished >= 0.5:
             share = 0.15 if data.pairs < 8_000 else 0.3  # benchmarks/recipes: eng-fra.md

@@ -14,7 +14,7 @@ import torch
 
 import dragoman
 from dragoman.config import TrainOptions
-from dragoman.corpus.augmentation import HASTY, check_augmentation, decoded
+from dragoman.corpus.augmentation import HASTY, check_augmentation, decoded, split_flat
 from dragoman.corpus.lines import STANDARD_INPUT, label
 from dragoman.corpus.names import OtherNames
 from dragoman.corpus.subword_dropout import check_subword_dropout
@@ -38,6 +38,8 @@ LENGTHS_SAMPLE = 20_000
 """Pairs whose lengths are compared at most."""
 NAMES_SAMPLE = 5_000
 """Training pairs that tell whether both sides have names."""
+COMMANDS_SAMPLE = 50_000
+"""Commands that are looked at to find whether they are made of other commands."""
 TEXTS_SAMPLE = 500
 """Texts that are compared at most."""
 MOST_WORDS = 300
@@ -107,6 +109,7 @@ def _summary(
     target_width: int | None,
 ) -> DataSummary:
     """What the recipe is chosen from."""
+    commands = _are_commands(prepared)
     return DataSummary(
         pairs=len(prepared.train),
         kind="symbols" if prepared.kind == "symbols" else "text",
@@ -120,7 +123,8 @@ def _summary(
         polished=_polished(prepared),
         named=_named(prepared),
         copied_share=_copied_share(prepared),
-        commands=_are_commands(prepared),
+        commands=commands,
+        built_up=_built_up(prepared) if commands else 0.0,
         with_features="features" in prepared.source_tokenizer.methods,
         native_bfloat16=multiplies_bfloat16(device),
         processor_minutes=minutes * processor_threads() if minutes and device.type == "cpu" else None,
@@ -167,6 +171,22 @@ def _are_commands(prepared: Prepared) -> bool:
         return False
     words = prepared.source_tokenizer.surfaces()[len(SPECIAL_TOKENS) :]
     return sum(map(len, words)) >= LETTERS * len(words)
+
+
+def _built_up(prepared: Prepared) -> float:
+    """The share of sources that begin with another source whose target theirs begins or ends with, as `walk twice` with `walk`."""
+    rows = np.unique(np.linspace(0, len(prepared.train) - 1, COMMANDS_SAMPLE).astype(np.int64))
+    sides = (split_flat(*side) for side in (prepared.train.sources(rows), prepared.train.targets(rows)))
+    pairs = {tuple(source): target for source, target in zip(*sides, strict=True)}
+    count, beginnings = 0, list[tuple[int, ...]]()
+    for source in sorted(pairs):  # what begins with another one follows it
+        while beginnings and source[: len(beginnings[-1])] != beginnings[-1]:
+            beginnings.pop()
+        if beginnings:
+            whole, part = pairs[source], pairs[beginnings[-1]]
+            count += part in (whole[: len(part)], whole[-len(part) :])
+        beginnings.append(source)
+    return count / len(pairs)
 
 
 def _copied_share(prepared: Prepared) -> float:
