@@ -154,6 +154,8 @@ def test_commands_are_told_from_letters_and_phones(
     [
         (lambda row: row, True),  # that of `walk left twice` begins as that of `walk left`
         (lambda row: (*row[1:], row[0], row[0]), False),  # what is said first is done last, and twice
+        (lambda row: row[::-1], False),  # two in a row are not done in that order
+        (lambda row: ("move",) if row[0] in WORDS[:4] else ("turn",), False),  # what kind of command it is
     ],
 )
 def test_what_commands_are_made_of_decides_whether_they_are_joined(

@@ -174,19 +174,28 @@ def _are_commands(prepared: Prepared) -> bool:
 
 
 def _built_up(prepared: Prepared) -> float:
-    """The share of sources that begin with another source whose target theirs begins or ends with, as `walk twice` with `walk`."""
+    """The share of sources that begin with another source whose target theirs begins or ends with, as `walk twice` with `walk`.
+
+    0 if sources that are two others in a row mostly have other targets than both of theirs, as where words are put in reverse.
+    """
     rows = np.unique(np.linspace(0, len(prepared.train) - 1, COMMANDS_SAMPLE).astype(np.int64))
     sides = (split_flat(*side) for side in (prepared.train.sources(rows), prepared.train.targets(rows)))
     pairs = {tuple(source): target for source, target in zip(*sides, strict=True)}
     count, beginnings = 0, list[tuple[int, ...]]()
+    joined = agreeing = 0
     for source in sorted(pairs):  # what begins with another one follows it
         while beginnings and source[: len(beginnings[-1])] != beginnings[-1]:
             beginnings.pop()
+        whole = pairs[source]
         if beginnings:
-            whole, part = pairs[source], pairs[beginnings[-1]]
+            part = pairs[beginnings[-1]]
             count += part in (whole[: len(part)], whole[-len(part) :])
+        for beginning in beginnings:
+            if (rest := pairs.get(source[len(beginning) :])) is not None:
+                joined += 1
+                agreeing += whole == pairs[beginning] + rest
         beginnings.append(source)
-    return count / len(pairs)
+    return count / len(pairs) if 2 * agreeing >= joined else 0.0
 
 
 def _copied_share(prepared: Prepared) -> float:
