@@ -451,6 +451,12 @@ def test_the_pairs_decide_what_is_changed(tmp_path: Path) -> None:
             (source[:-1], target.upper().translate(str.maketrans("AEIOU", "12345"))) for source, target in backwards
         ],
         "edited": [(source, source.replace("e", "")) for source, _ in backwards],
+        "capitals": [
+            (source[:-1].upper(), f"{words[-i * 7 % 9]} is what I said.") for i, (source, _) in enumerate(backwards)
+        ],
+        "json": [
+            (f'{{"Say": ["{source}"]}}', f"{words[-i * 7 % 9]} is it.") for i, (source, _) in enumerate(backwards)
+        ],
     }
     found = {}
     for name, pairs in data.items():
@@ -461,4 +467,6 @@ def test_the_pairs_decide_what_is_changed(tmp_path: Path) -> None:
         "answers": (0.0, 0.15, 0.0),
         "lower": (0.3, 0.0, 0.3),
         "edited": (0.0, 0.0, 0.0),
+        "capitals": (0.0, 0.0, 0.0),  # small letters are read as capitals
+        "json": (0.0, 0.0, 0.0),  # whose signs nobody leaves out
     }

@@ -74,7 +74,7 @@ class DataSummary:
     edited: bool = False
     """Whether both sides are one text, edited, where characters count."""
     polished: float = 0.0
-    """Share of the sources that have punctuation at their end, or a capital letter; 0 for several columns."""
+    """Share of the sources that have punctuation at their end, or a capital letter; 0 for several columns, and for code."""
     named: float = 0.0
     """Share of the pairs whose sides share names or numbers; 0 for several columns."""
     copied_share: float = 0.0
