@@ -46,6 +46,8 @@ MOST_SIGNS = 0.1
 """Share of punctuation inside of sources that are prose (at most 0.034 in eight data sets; 0.13 in Python, 0.35 in JSON)."""
 MOST_WORDS = 300
 """Different words that the commands of a formal language have at most, special tokens included,"""
+MOST_DOUBT = 0.05
+"""Other targets for each source of such a language at most,"""
 LETTERS = 3
 """and letters that such a word has at least, in the mean: letters and phones between spaces have fewer."""
 
@@ -176,12 +178,23 @@ def _named(prepared: Prepared) -> float:
 
 
 def _are_commands(prepared: Prepared) -> bool:
-    """Whether sources are rows of few words, and not of letters or phones, and targets rows of few symbols."""
+    """Whether sources are rows of few words, and not of letters or phones, and targets rows of few symbols, one for each source."""
     sides = prepared.source_tokenizer, prepared.target_tokenizer
     if any(side.methods != ("symbols",) or side.vocab_size > MOST_WORDS for side in sides):
         return False
     words = prepared.source_tokenizer.surfaces()[len(SPECIAL_TOKENS) :]
-    return sum(map(len, words)) >= LETTERS * len(words)
+    if sum(map(len, words)) < LETTERS * len(words):
+        return False
+    pairs = {(tuple(source), tuple(target)) for source, target in _some_pairs(prepared)}
+    return len(pairs) <= (1 + MOST_DOUBT) * len({source for source, _ in pairs})
+
+
+def _some_pairs(prepared: Prepared) -> zip[tuple[list[int], list[int]]]:
+    """The ids of at most `COMMANDS_SAMPLE` training pairs."""
+    rows = np.unique(np.linspace(0, len(prepared.train) - 1, COMMANDS_SAMPLE).astype(np.int64))
+    return zip(
+        *(split_flat(*side) for side in (prepared.train.sources(rows), prepared.train.targets(rows))), strict=True
+    )
 
 
 def _built_up(prepared: Prepared) -> float:
@@ -189,9 +202,7 @@ def _built_up(prepared: Prepared) -> float:
 
     0 if sources that are two others in a row mostly have other targets than both of theirs, as where words are put in reverse.
     """
-    rows = np.unique(np.linspace(0, len(prepared.train) - 1, COMMANDS_SAMPLE).astype(np.int64))
-    sides = (split_flat(*side) for side in (prepared.train.sources(rows), prepared.train.targets(rows)))
-    pairs = {tuple(source): target for source, target in zip(*sides, strict=True)}
+    pairs = {tuple(source): target for source, target in _some_pairs(prepared)}
     count, beginnings = 0, list[tuple[int, ...]]()
     joined = agreeing = 0
     for source in sorted(pairs):  # what begins with another one follows it
