@@ -451,6 +451,20 @@ def test_the_pairs_decide_what_is_changed(tmp_path: Path) -> None:
             (source[:-1], target.upper().translate(str.maketrans("AEIOU", "12345"))) for source, target in backwards
         ],
         "edited": [(source, source.replace("e", "")) for source, _ in backwards],
+        "units": [
+            (
+                " ".join(words[: i % 7]) + f" {i + 2} miles, {i * 11 % 60 + 2} yards",
+                " ".join(words[: i % 7]).upper().translate(str.maketrans("AEIOU", "?!#&%"))
+                + f" {(i + 2) * 8 // 5} km {(i * 11 % 60 + 2) * 3} ft",
+            )
+            for i in range(60)
+        ],
+        "capitals": [
+            (source[:-1].upper(), f"{words[-i * 7 % 9]} is what I said.") for i, (source, _) in enumerate(backwards)
+        ],
+        "json": [
+            (f'{{"Say": ["{source}"]}}', f"{words[-i * 7 % 9]} is it.") for i, (source, _) in enumerate(backwards)
+        ],
     }
     found = {}
     for name, pairs in data.items():
@@ -461,4 +475,7 @@ def test_the_pairs_decide_what_is_changed(tmp_path: Path) -> None:
         "answers": (0.0, 0.15, 0.0),
         "lower": (0.3, 0.0, 0.3),
         "edited": (0.0, 0.0, 0.0),
+        "units": (0.3, 0.0, 0.0),  # some numbers are the same by chance
+        "capitals": (0.0, 0.0, 0.0),  # small letters are read as capitals
+        "json": (0.0, 0.0, 0.0),  # whose signs nobody leaves out
     }

@@ -95,6 +95,8 @@ def test_the_case_is_that_of_the_data() -> None:
     assert usual_case(["t S"] + ["t s"] * 1000, sentences=False)[0] == "keep"
     assert usual_case(["CALLE MAYOR, 3º"] * 9, sentences=True)[0] == "upper"
     assert usual_case(["\u01c5ep", "\u01c6ep"], sentences=False)[0] == "keep"
+    reason = "some sources are in capitals, whole or in part"  # and not all of them
+    assert usual_case(["walk V PRS SG"], sentences=True) == ("keep", reason)
 
 
 def test_few_letters_with_capitals_among_others_keep_theirs() -> None:

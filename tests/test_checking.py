@@ -76,6 +76,7 @@ def test_every_planted_fault_is_found(tmp_path):
         "lost characters",
     ]
     assert "with several targets: 1, with up to 2" in report.finding("conflicting targets").note
+    assert "the target is the source, case aside" in report.finding("untranslated copies").note
     assert report.finding("shifted lines") is None
     assert json.loads(json.dumps(report.as_dict()))["findings"][1]["lines"] == [1001]
 

@@ -122,6 +122,14 @@ def test_few_lemmas_with_many_forms_are_spelled_so_that_others_can_be_read() -> 
     assert choice.source_methods == ("symbols", "char", "features")
 
 
+def test_numbers_in_groups_are_spelled_as_their_target_is() -> None:
+    """Subwords of a telephone number say nothing of other ones."""
+    draw = random.Random(5)
+    numbers = [(draw.randint(100, 999), draw.randint(100_000, 9_999_999)) for _ in range(500)]
+    choice = choose_tokenization([(f"+49 {a} {b}", f"0{a}/{b}") for a, b in numbers], pairs=500, options=TrainOptions())
+    assert (choice.source_methods, choice.target_method) == (("char",), "char")
+
+
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("count", [60, 200])
 def test_each_task_gets_what_suits_it(task: str, count: int) -> None:

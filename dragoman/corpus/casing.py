@@ -111,7 +111,7 @@ def usual_case(texts: Sequence[str], *, sentences: bool) -> tuple[Case, str]:
     if not sentences:
         return "keep", "sources have small letters and capitals"
     if sum(_spoken(text) != text for text in texts) > _SOME * len(texts):
-        return "keep", "some sources are all in capitals"
+        return "keep", "some sources are in capitals, whole or in part"
     return "sentence", "hardly a source is all in capitals: what is will be read in small letters"
 
 

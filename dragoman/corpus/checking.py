@@ -214,7 +214,7 @@ def _findings(rows: Rows, against: npt.NDArray[np.int64] | None) -> tuple[list[F
             "untranslated copies",
             rows.copied,
             False,
-            "the target is the source: right for spelling, not for translation",
+            "the target is the source, case aside: right for spelling, not for translation",
         ),
         (
             "odd length ratios",

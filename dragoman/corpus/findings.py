@@ -82,7 +82,7 @@ class Rows:
     target_script: npt.NDArray[np.uint8]
     """Script of most letters of the target."""
     copied: Mask
-    """The target is the source."""
+    """The target is the source, case aside."""
     recalling: Mask
     """The source holds the target of one of the `MEMORY` rows before: a dialogue with its history."""
     mixed: Mask
@@ -141,7 +141,7 @@ def _recalls(source: str, before: Sequence[str]) -> bool:
 
 
 def _is_copy(folded: str, target: str) -> bool:
-    """Whether the target is the source, and something that could be translated."""
+    """Whether the target is the source, case aside, and something that could be translated."""
     return (folded == target or folded == fold(target)) and any(character.isalpha() for character in target)
 
 

@@ -187,8 +187,10 @@ def _source_methods(
 
 
 def _source_method(column: ColumnProfile, target: ColumnProfile) -> tuple[TokenizerMethod, str]:
-    """The method that suits a source column, and why: words that are spelled anew in the target are no symbols."""
+    """The method that suits a source column, and why: words and numbers that are spelled anew in the target are no symbols."""
     method, reason = column.method()
+    if method == "bpe" and target.method()[0] == "char" and not column.letters:
+        return "char", "numbers and signs without letters, and the target is spelled"
     spelled = target.method()[0] == "char" and column.shares_letters(target) >= 0.5
     if method == "symbols" and spelled and column.are_repeated_words():
         return "char", "few different words, but spelled with the letters of the target"

@@ -74,13 +74,13 @@ class DataSummary:
     edited: bool = False
     """Whether both sides are one text, edited, where characters count."""
     polished: float = 0.0
-    """Share of the sources that have punctuation at their end, or a capital letter; 0 for several columns."""
+    """Share of the sources that have punctuation at their end, or a capital letter; 0 for several columns, and for code."""
     named: float = 0.0
     """Share of the pairs whose sides share names or numbers; 0 for several columns."""
     copied_share: float = 0.0
     """Share of the target tokens that stand in their source too."""
     commands: bool = False
-    """Whether both sides are rows of few different words or symbols, as commands and the actions that they mean."""
+    """Whether both sides are rows of few different words or symbols, as commands and the actions that each of them means."""
     built_up: float = 0.0
     """Share of such commands that begin with another one whose output is the beginning or the end of theirs."""
     with_features: bool = False
@@ -299,9 +299,9 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
     layers, stacked = 2, "two layers; the second reads the outputs of the first"
     attending = "the first layer's states are the queries of attention; the second reads what it finds"
     if data.commands:  # benchmarks/recipes: symbols.md
-        dropout, masked = 0.5, "commands of few words: with less of it, longer outputs come out worse"
-        smoothing, smoothed = 0.0, "the answer to a command is certain"
-        layers, stacked = 1, "commands of few words: two layers come less far with longer outputs"
+        dropout, masked = 0.5, "few different words, as in commands: with less of it, longer outputs come out worse"
+        smoothing, smoothed = 0.0, "nearly every source has one target only, as a command has"
+        layers, stacked = 1, "few different words, as in commands: two layers come less far with longer outputs"
         attending = stacked
     if not options.r_drop:  # which compares two masks
         if _passes(data, options, width=width, batch_tokens=batch) < FEW:
@@ -411,7 +411,7 @@ def _changes(data: DataSummary, options: TrainOptions) -> dict[str, tuple[float,
     if data.built_up >= BUILT_UP and not options.minimum_risk:  # benchmarks/recipes: symbols.md
         joined = (
             0.3,
-            "commands are made of other commands: some stand in a row, for outputs longer than any that was seen",
+            "sources are made of other sources, as commands are: some stand in a row, for outputs longer than any that was seen",
         )
     if data.kind == "text" and not data.edited and not options.minimum_risk:
         if data.polished >= 0.5:
