@@ -370,7 +370,11 @@ def test_a_command_that_is_terminated_leaves_no_folder_and_says_a_last_word(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     for place in ("translation.shortlisting.align", "translator.Translator.translate"):
         monkeypatch.setattr(f"dragoman.{place}", lambda *_, **__: os.kill(os.getpid(), getattr(signal, name)))
-    code, _, said = run(*words.format(trained).split())
+    before = signal.signal(getattr(signal, name), signal.SIG_DFL)  # which `nohup` ignores
+    try:
+        code, _, said = run(*words.format(trained).split())
+    finally:
+        signal.signal(getattr(signal, name), before)
     assert (code, said.splitlines()[-1]) == (130, f"dragoman: {told}")
     assert list((tmp_path / "temporary").glob("dragoman-*")) == []
 
