@@ -33,7 +33,7 @@ from dragoman.corpus.subword_dropout import SplitAnew
 from dragoman.corpus.tokenization import UNK, Tokenizer
 from dragoman.corpus.tokenizer_learning import learn
 from dragoman.errors import OptionError
-from dragoman.training.setting_up import _lengths_agree
+from dragoman.training.summarizing import _lengths_agree
 from dragoman.training.verifying import verify_resume
 
 SPACED = [text for text in TEXTS if " " in text and text.isascii()]

@@ -177,14 +177,19 @@ def test_a_limit_in_minutes_is_planned_and_the_rate_is_next_to_nothing_at_its_la
         assert last["learning_rate"] < 0.011 * config["recipe"]["learning_rate"]  # type: ignore[index]
 
 
+def at_pace(monkeypatch: pytest.MonkeyPatch, *, step: float, tick: float) -> None:
+    """The plan thinks that a step takes so many seconds, and between two looks at the clock so many pass."""
+    ticks = itertools.count()
+    monkeypatch.setattr(planning, "_timed", lambda *_: step)
+    monkeypatch.setattr(planning, "_timed_update", lambda *_: 0.0)
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: next(ticks) * tick))
+
+
 @pytest.mark.parametrize("seconds", [0.3, 0.03])
 def test_a_run_that_is_slower_or_faster_than_its_plan_ends_in_time_with_a_rate_next_to_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
-    monkeypatch.setattr(planning, "_timed", lambda *_: 0.1)
-    monkeypatch.setattr(planning, "_timed_update", lambda *_: 0.0)
-    ticks = itertools.count()
-    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: next(ticks) * seconds))
+    at_pace(monkeypatch, step=0.1, tick=seconds)
     limits = {"max_minutes": 0.5, "epochs": 10**6, "patience": 0, "eval_every": 10, "schedule": "linear"}
     with pytest.raises(Interrupted):
         trained(tmp_path / "m", stop_at=35, **limits)
@@ -200,10 +205,7 @@ def test_a_run_that_is_slower_or_faster_than_its_plan_ends_in_time_with_a_rate_n
 
 
 def test_other_limits_forget_where_the_last_step_had_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "_timed", lambda *_: 0.1)
-    monkeypatch.setattr(planning, "_timed_update", lambda *_: 0.0)
-    ticks = itertools.count()
-    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: next(ticks) * 0.3))
+    at_pace(monkeypatch, step=0.1, tick=0.3)
     with pytest.raises(Interrupted):
         trained(tmp_path / "m", stop_at=35, max_minutes=0.5, epochs=10**6, patience=0, eval_every=10)
     planned = stored(tmp_path / "m")["recipe"]["planned_steps"]  # type: ignore[index]
@@ -224,10 +226,7 @@ def test_a_run_of_a_version_that_did_not_write_its_minutes_keeps_where_the_last_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a run that was faster than its plan would end at once, when the first plan's steps are over."""
-    monkeypatch.setattr(planning, "_timed", lambda *_: 1.0)
-    monkeypatch.setattr(planning, "_timed_update", lambda *_: 0.0)
-    ticks = itertools.count()
-    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: next(ticks) * 0.03))
+    at_pace(monkeypatch, step=1.0, tick=0.03)
     with pytest.raises(Interrupted):
         trained(tmp_path / "m", stop_at=35, max_minutes=0.5, epochs=10**6, patience=0, eval_every=10)
     planned = stored(tmp_path / "m")["recipe"]["planned_steps"]  # type: ignore[index]
@@ -248,10 +247,7 @@ def test_more_minutes_for_the_same_steps_forget_where_too_few_had_moved_the_last
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The epochs end both plans, but the first time the machine was too slow for them."""
-    monkeypatch.setattr(planning, "_timed", lambda *_: 0.01)
-    monkeypatch.setattr(planning, "_timed_update", lambda *_: 0.0)
-    ticks = itertools.count()
-    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: next(ticks) * 1.0))
+    at_pace(monkeypatch, step=0.01, tick=1.0)
     config = trained(tmp_path / "m", max_minutes=0.5, max_steps=60, patience=0, eval_every=10)
     assert config["recipe"]["planned_steps"] == 60  # type: ignore[index]
     assert config["run"]["steps"] < 40  # type: ignore[index]
