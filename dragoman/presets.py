@@ -48,6 +48,7 @@ _PLAIN: Mapping[str, Any] = {
     "concatenate": 0.0,
     "source_noise": 0.0,
     "other_names": 0.0,
+    "recombine": 0.0,
 }
 
 PRESETS: Mapping[str, Preset] = {

@@ -59,11 +59,12 @@ def augmented(
     concatenate: float = 0.0,
     source_noise: float = 0.0,
     other_names: float = 0.0,
+    recombine: float = 0.0,
     seed: int = 1,
     split: SplitAnew | None = None,
 ) -> Augmented:
-    """Pairs that are only joined, only typed in haste, or only have other names."""
-    shares = {"concatenate": concatenate, "source_noise": source_noise, "other_names": other_names}
+    """Pairs that are only joined, only typed in haste, or only have other names or parts."""
+    shares = dict(zip(AUGMENTATIONS, (concatenate, source_noise, other_names, recombine), strict=True))
     return Augmented(pairs, source, target, **shares, seed=seed, split=split)
 
 
@@ -407,11 +408,58 @@ def test_law_6_a_run_with_it_resumes_exactly() -> None:
     assert (proof.steps, proof.stopped_at) == (6, 3)
 
 
+ACTIONS = ["walk", "run", "look", "jump", "look twice", "run twice"]
+COMMANDS = [
+    (f"{one}{joint}{other}".strip(), f"{one.upper()} {other.upper()}".strip())
+    for joint, others in (("", [""]), (" and ", ACTIONS[:3]))
+    for one in ACTIONS
+    for other in others
+]
+
+
+def commanded(times: int) -> tuple[EncodedPairs, Tokenizer, Tokenizer]:
+    sides = list(zip(*COMMANDS * times, strict=True))
+    read, said = (Tokenizer([learn(texts, method="symbols")]) for texts in sides)
+    return EncodedPairs.of(zip(read.encode_batch(sides[0]), said.encode_batch(sides[1]), strict=True)), read, said
+
+
+def test_new_commands_are_made_of_the_parts_of_others() -> None:
+    found = rows(augmented(*commanded(100), recombine=0.5)(0))
+    sides = commanded(1)[1:]
+    texts = [tuple(side.decode(part) for side, part in zip(sides, pair, strict=True)) for pair in found]
+    new = [pair for pair in texts if pair not in COMMANDS]
+    assert len(texts) == 100 * len(COMMANDS)
+    assert 0.05 < len(new) / len(texts) < 0.5
+    assert all(target == source.replace(" and", "").upper() for source, target in new)
+    assert {source.count("and") for source, _ in new} == {1}
+
+
+def test_parts_are_other_ones_in_every_epoch_and_the_same_however_rows_are_asked_for() -> None:
+    def epoch(number: int) -> AugmentedPairs:
+        return augmented(*commanded(10), recombine=0.9, concatenate=0.3)(number)
+
+    whole = rows(epoch(0))
+    assert whole == rows(epoch(0))
+    assert whole != rows(epoch(1))
+    single = epoch(0)
+    for place, index in reversed([*enumerate(single.indices())]):
+        target, source = (side(np.array([index]))[0].tolist() for side in (single.targets, single.sources))
+        assert (source, target) == whole[place]
+
+
+def test_law_6_a_run_with_other_parts_resumes_exactly() -> None:
+    proof = verify_resume(COMMANDS * 3, options(tokenizer=None, recombine=0.9), listener=lambda _: None, steps=6)
+    assert (proof.steps, proof.stopped_at) == (6, 3)
+
+
 @pytest.mark.parametrize("option", AUGMENTATIONS)
 def test_training_sees_it_and_nothing_else_does(option: str, tmp_path: Path) -> None:
-    off = dict.fromkeys(AUGMENTATIONS, 0.0)
+    off: dict[str, object] = dict.fromkeys(AUGMENTATIONS, 0.0)
+    pairs = PAIRS
+    if option == "recombine":
+        pairs, off["tokenizer"] = COMMANDS, "symbols"
     for name, share in (("with", 0.5), ("without", 0.0)):
-        dragoman.train(PAIRS, out=tmp_path / name, options=options(**{**off, option: share, "max_steps": 3}))
+        dragoman.train(pairs, out=tmp_path / name, options=options(**{**off, option: share, "max_steps": 3}))
     one, other = (load_file(tmp_path / name / "training/last.safetensors") for name in ("with", "without"))
     assert any(not torch.equal(value, other[name]) for name, value in one.items())
     for name in ("train.source.npy", "train.target.npy", "dev.source.npy", "dev.target.npy"):

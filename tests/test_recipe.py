@@ -126,6 +126,16 @@ def test_commands_that_are_made_of_others_are_given_in_a_row() -> None:
     assert recipe(data(kind="symbols", commands=True, built_up=0.4)).concatenate == 0
 
 
+def test_commands_are_made_of_the_parts_of_others_where_that_is_seen_to_be_right() -> None:
+    commands = data(kind="symbols", commands=True, recombined=0.99)
+    chosen, reasons = choose(TrainOptions(), commands)
+    assert (chosen.recombine, chosen.concatenate) == (0.5, 0)
+    assert any("99% have the right output" in reason.why for reason in reasons)
+    assert recipe(commands, recombine=0.1).recombine == 0.1
+    assert recipe(commands, minimum_risk=0.5).recombine == recipe(commands, subword_dropout=0.1).recombine == 0
+    assert recipe(data(kind="symbols", commands=True, recombined=0.9)).recombine == 0
+
+
 WORDS = "walk run jump look left right twice thrice".split()
 
 
@@ -320,6 +330,7 @@ CONTRADICTIONS: list[tuple[dict[str, object], str]] = [
     ({"concatenate": 0.2, "minimum_risk": 0.5}, "`concatenate` and `minimum_risk` exclude each other"),
     ({"source_noise": 0.2, "minimum_risk": 0.5}, "`source_noise` and `minimum_risk` exclude each other"),
     ({"other_names": 0.2, "minimum_risk": 0.5}, "`other_names` and `minimum_risk` exclude each other"),
+    ({"recombine": 0.2, "subword_dropout": 0.1}, "`recombine` and `subword_dropout` exclude each other"),
     ({"hidden_size": 33, "bidirectional": True}, "`hidden_size` must be even"),
     ({"attention": "multihead", "attention_heads": 5, "hidden_size": 64}, "`attention_heads` must divide"),
     ({"preset": "defautl"}, 'there is no preset "defautl"; did you mean "default"'),

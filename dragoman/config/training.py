@@ -403,6 +403,15 @@ class TrainOptions(ReadOptions, MachineOptions):
             le=1,
         ),
     ] = None
+    recombine: Annotated[
+        float | None,
+        option(
+            "Training",
+            description="Probability that parts of a training pair become other ones that were seen in the same surroundings, anew in every epoch, so that the words of commands are understood in commands never seen (Andreas 2020). Default: 0.5 for commands whose parts mean the same wherever they stand, otherwise 0.",
+            ge=0,
+            le=1,
+        ),
+    ] = None
     r_drop: Annotated[
         float | None,
         option(

@@ -1,4 +1,4 @@
-"""Training pairs as they differ from epoch to epoch: joined with others, and with sources as people type them.
+"""Training pairs as they differ from epoch to epoch: joined with others, made of other parts, with sources as people type them.
 
 A model that only saw single sentences says little of the second one (Kondo et al. 2021), and one that only saw edited text is lost
 without a full stop (Belinkov and Bisk 2018). Knows ids and tokenizers, no files and no models. Every pair is there once in an
@@ -22,6 +22,7 @@ from dragoman.corpus.casing import in_case
 from dragoman.corpus.column_profile import ColumnProfile
 from dragoman.corpus.dataset import LONGEST, EncodedPairs, Ids, Lengths, index_type
 from dragoman.corpus.names import OtherNames
+from dragoman.corpus.recombination import Recombination
 from dragoman.corpus.tokenization import UNK, Tokenizer
 from dragoman.errors import OptionError
 
@@ -29,7 +30,7 @@ Ints = NDArray[np.int64]
 Replaced = tuple[list[int], list[int]]
 """The ids of a source and of its target."""
 
-AUGMENTATIONS = ("concatenate", "source_noise", "other_names")
+AUGMENTATIONS = ("concatenate", "source_noise", "other_names", "recombine")
 """Options for how many pairs are changed."""
 _SAMPLE = 10_000
 """Pairs that tell whether a side has spaces."""
@@ -45,6 +46,10 @@ _OFTEN = 0.9
 """Probability of a pair to follow another one in a stretch of long rows."""
 _RENAMED = 16
 """Mark of a pair with other names and numbers; below it there is room for the first pair of a row and for `HASTY`."""
+_RECOMBINED = 32
+"""Mark of a pair that is made of other parts."""
+_PARTS_SAMPLE = 50_000
+"""Pairs whose parts are known at most."""
 _ROUNDS = 4
 """Times that all rows and columns of an order are shifted."""
 _APOSTROPHES = str.maketrans("'\u2019", "\u2019'")
@@ -125,16 +130,17 @@ class Augmented:
         concatenate: float,
         source_noise: float,
         other_names: float,
+        recombine: float,
         seed: int,
         split: Callable[[int], EncodedPairs] | None = None,
     ) -> None:
         """A pair follows another one with probability `concatenate` in the mean, so that a row has 1 / (1 - it) pairs.
 
-        A source is changed by one of `HASTY` with probability `source_noise`, and a pair has the names and numbers that its sides
-        share replaced with probability `other_names`. `split` gives the pairs of an epoch, in the same order; without it they are
-        `pairs` in every one.
+        A source is changed by one of `HASTY` with probability `source_noise`, a pair has the names and numbers that its sides share
+        replaced with probability `other_names`, and its parts with probability `recombine`. `split` gives the pairs of an epoch, in
+        the same order; without it they are `pairs` in every one.
         """
-        shares = {"concatenate": concatenate, "source_noise": source_noise, "other_names": other_names}
+        shares = dict(zip(AUGMENTATIONS, (concatenate, source_noise, other_names, recombine), strict=True))
         check_augmentation(len(source.methods), shares)
         self._pairs, self._split, self._sides = pairs, split, (source, target)
         self._concatenate, self._noise, self._renamed, self._seed = concatenate, source_noise, other_names, seed
@@ -143,6 +149,7 @@ class Augmented:
         self._followers = (followers(source, *found[0]), followers(target, *found[1]))
         texts = (text for side, read in zip(self._sides, found, strict=True) for text in decoded(side, *read))
         self._names = OtherNames(texts) if other_names else None
+        self._recombine, self._parts = recombine, Recombination(some_pairs(pairs, _PARTS_SAMPLE)) if recombine else None
         self._capitals = tuple(np.array([_capital(name) for name in side.surfaces()]) for side in self._sides)
 
     def __call__(self, epoch: int) -> AugmentedPairs:
@@ -168,8 +175,12 @@ class Augmented:
             if self._names:
                 chosen = places[random.random(len(places), np.float32) < self._renamed]
                 marks[chosen[self._may_share_names(pairs, order(chosen))]] += _RENAMED
-        salt = int(random.integers(1 << 32)) if self._names else 0
-        return AugmentedPairs(pairs, order, marks, self._sides, self._followers, self._names, salt)
+            if self._parts:
+                marks[places] += _RECOMBINED * (random.random(len(places), np.float32) < self._recombine).astype(
+                    np.uint8
+                )
+        salt = int(random.integers(1 << 32)) if self._names or self._parts else 0
+        return AugmentedPairs(pairs, order, marks, self._sides, self._followers, self._names, self._parts, salt)
 
     def _may_share_names(self, pairs: EncodedPairs, numbers: Ints) -> NDArray[np.bool_]:
         """Which of some pairs have a capital letter or a digit on both sides: to write out all would take too long."""
@@ -239,13 +250,14 @@ class AugmentedPairs:
         sides: tuple[Tokenizer, Tokenizer],
         followers: tuple[Followers | None, Followers | None],
         names: OtherNames | None,
+        parts: Recombination | None,
         salt: int,
     ) -> None:
         """`marks` has for each place in the order 1 if a row begins there, twice the number of what is done to its source, and
-        `_RENAMED` if names are replaced, by what `salt` and the place say.
+        `_RENAMED` or `_RECOMBINED` if names or parts are replaced, by what `salt` and the place say.
         """
         self._pairs, self._order, self._marks = pairs, order, marks
-        self._sides, self._followers, self._names, self._salt = sides, followers, names, salt
+        self._sides, self._followers, self._names, self._parts, self._salt = sides, followers, names, parts, salt
         self._last: tuple[bytes, list[tuple[int, Replaced]]] = (b"", [])
 
     def indices(self) -> Ids:
@@ -265,13 +277,13 @@ class AugmentedPairs:
     def sources(self, indices: Ids) -> tuple[Ids, Ints]:
         """The source ids of several rows, one after the other, and their lengths."""
         places, firsts = self._places(indices)
-        flat, lengths = self._renamed(0, places, *self._pairs.sources(self._order(places)))
+        flat, lengths = self._with_others(0, places, *self._pairs.sources(self._order(places)))
         return self._joined(0, *self._hasty(flat, lengths, self._marks[places] % _RENAMED >> 1), firsts)
 
     def targets(self, indices: Ids) -> tuple[Ids, Ints]:
         """The target ids of several rows, one after the other, and their lengths."""
         places, firsts = self._places(indices)
-        return self._joined(1, *self._renamed(1, places, *self._pairs.targets(self._order(places))), firsts)
+        return self._joined(1, *self._with_others(1, places, *self._pairs.targets(self._order(places))), firsts)
 
     def _places(self, indices: Ids) -> tuple[Ints, Ints]:
         """The places of all pairs of some rows, one after the other, and where those of each row begin."""
@@ -289,36 +301,49 @@ class AugmentedPairs:
             flat, lengths = known.apply(flat, lengths, follow)
         return flat, np.add.reduceat(lengths, firsts) if len(firsts) else lengths
 
-    def _renamed(self, side: int, places: Ints, flat: Ids, lengths: Ints) -> tuple[Ids, Ints]:
-        """One side of the pairs at some places, (tokens,) and (texts,), with other names and numbers."""
-        if self._names is None:
-            return flat, lengths
+    def _with_others(self, side: int, places: Ints, flat: Ids, lengths: Ints) -> tuple[Ids, Ints]:
+        """One side of the pairs at some places, (tokens,) and (texts,), with other parts, names and numbers."""
         rows = np.flatnonzero(self._marks[places] >= _RENAMED)
         if not len(rows):
             return flat, lengths
         chosen = places[rows]
         last = self._last  # both sides are asked for one after the other, and made together
         if last[0] != (key := chosen.tobytes()):
-            last = self._last = (key, self._with_other_names(self._names, chosen))
+            last = self._last = (key, self._others(chosen))
         return replaced(flat, lengths, {int(rows[i]): pair[side] for i, pair in last[1]})
 
-    def _with_other_names(self, names: OtherNames, places: Ints) -> list[tuple[int, Replaced]]:
-        """For those of some places whose pairs share names or numbers: which it is, and the ids of both sides with others.
+    def _others(self, places: Ints) -> list[tuple[int, Replaced]]:
+        """For those of some places whose pairs become others: which it is, and the ids of both sides."""
+        numbers, marks = self._order(places), self._marks[places]
+        pairs = list(
+            zip(split_flat(*self._pairs.sources(numbers)), split_flat(*self._pairs.targets(numbers)), strict=True)
+        )
+        new: dict[int, Replaced] = {}
+        if self._parts is not None:
+            for row in np.flatnonzero(marks & _RECOMBINED).tolist():
+                if (changed := self._parts(pair := pairs[row], self._random(places[row]))) != pair:
+                    new[row] = pairs[row] = changed
+        if self._names is not None:
+            named = np.flatnonzero(marks & _RENAMED).tolist()
+            new |= self._with_other_names(self._names, {row: pairs[row] for row in named}, places)
+        return sorted(new.items())
 
-        Pairs that have unknown tokens, or would have, are not among them.
-        """
-        numbers = self._order(places)
-        ids = zip(split_flat(*self._pairs.sources(numbers)), split_flat(*self._pairs.targets(numbers)), strict=True)
+    def _random(self, place: int) -> Random:
+        """What is drawn for the pair at a place."""
+        return Random(self._salt << 32 | int(place))
+
+    def _with_other_names(self, names: OtherNames, pairs: Mapping[int, Replaced], places: Ints) -> dict[int, Replaced]:
+        """Those of some pairs that share names or numbers, with others. Those that have unknown tokens, or would have, are not among them."""
         rows, texts = [], []
-        for row, pair in enumerate(ids):
+        for row, pair in pairs.items():
             source, target = (side.decode(part) for side, part in zip(self._sides, pair, strict=True))
-            new = names(source, target, Random(self._salt << 32 | int(places[row])))
+            new = names(source, target, self._random(places[row]))
             if new != (source, target) and not any(UNK in part for part in pair):
                 rows.append(row)
                 texts.append(new)
         encoded = (side.encode_batch([new[k] for new in texts]) for k, side in enumerate(self._sides))
-        pairs = zip(rows, zip(*encoded, strict=True), strict=True)
-        return [(row, pair) for row, pair in pairs if not any(UNK in part for part in pair)]
+        made = zip(rows, zip(*encoded, strict=True), strict=True)
+        return {row: pair for row, pair in made if not any(UNK in part for part in pair)}
 
     def _hasty(self, flat: Ids, lengths: Ints, kinds: Ids) -> tuple[Ids, Ints]:
         """Sources, (tokens,) and (texts,), changed in the way that `kinds`, (texts,), says.
@@ -340,6 +365,12 @@ class AugmentedPairs:
 def split_flat(flat: Ids, lengths: Ints) -> list[list[int]]:
     """Texts, (tokens,) and (texts,), one by one."""
     return [part.tolist() for part in np.split(flat, np.cumsum(lengths)[:-1])]
+
+
+def some_pairs(pairs: EncodedPairs, most: int) -> list[Replaced]:
+    """The ids of at most so many pairs, spread evenly."""
+    rows = np.unique(np.linspace(0, len(pairs) - 1, most).astype(np.int64))
+    return list(zip(*(split_flat(*side) for side in (pairs.sources(rows), pairs.targets(rows))), strict=True))
 
 
 def decoded(tokenizer: Tokenizer, flat: Ids, lengths: Ints) -> list[str]:

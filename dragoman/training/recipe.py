@@ -43,6 +43,9 @@ NAMED = 0.002
 BUILT_UP = 0.5
 """Share of the commands from which on they are made of other commands (benchmarks/recipes: symbols.md)."""
 
+RECOMBINED = 0.95
+"""Share of right commands among new ones from which on these are trained on (benchmarks/recipes: symbols.md)."""
+
 FEW = 8
 """Passes over the data in which nothing can be learned by heart that should not (benchmarks/recipes: eng-fra.md, symbols.md)."""
 
@@ -83,6 +86,8 @@ class DataSummary:
     """Whether both sides are rows of few different words or symbols, as commands and the actions that each of them means."""
     built_up: float = 0.0
     """Share of such commands that begin with another one whose output is the beginning or the end of theirs."""
+    recombined: float = 0.0
+    """Share of right ones among new commands that are made of parts of such commands; 0 where too few can be judged."""
     with_features: bool = False
     """Whether a column of the sources holds features, as `V;PST` beside a lemma."""
     native_bfloat16: bool = False
@@ -156,6 +161,7 @@ class Recipe:
     source_noise: float = 0.0
     recurrent_dropout: float = 0.0
     other_names: float = 0.0
+    recombine: float = 0.0
 
     def model_arguments(self) -> dict[str, Any]:
         """Keyword arguments of `Seq2Seq`, vocabularies apart."""
@@ -406,13 +412,16 @@ def _copying(data: DataSummary) -> tuple[bool, str]:
 
 
 def _changes(data: DataSummary, options: TrainOptions) -> dict[str, tuple[float, str]]:
-    """How often pairs are joined, sources are written in haste, and names are others, and why."""
-    joined, noise, names = (0.0, ""), (0.0, ""), (0.0, "")
+    """How often pairs are joined, sources are written in haste, and names and parts are others, and why."""
+    joined = noise = names = parts = 0.0, ""
     if data.built_up >= BUILT_UP and not options.minimum_risk:  # benchmarks/recipes: symbols.md
         joined = (
             0.3,
             "sources are made of other sources, as commands are: some stand in a row, for outputs longer than any that was seen",
         )
+    if data.recombined >= RECOMBINED and not (options.minimum_risk or options.subword_dropout):
+        right = f"of new commands that are made of parts of the others, {data.recombined:.0%} have the right output"
+        parts = 0.5, f"{right}: words are learned in commands that were never seen"
     if data.kind == "text" and not data.edited and not options.minimum_risk:
         if data.polished >= 0.5:
             share = 0.15 if data.pairs < 8_000 else 0.3  # benchmarks/recipes: eng-fra.md
@@ -423,7 +432,7 @@ def _changes(data: DataSummary, options: TrainOptions) -> dict[str, tuple[float,
                 names = 0.3, "names and numbers stand on both sides: those never seen are to be carried over"
             if noise[0] and options.source_noise == 0:
                 joined = 0.0, "without noise a model of joined pairs goes on until it reads a full stop"
-    return {"concatenate": joined, "source_noise": noise, "other_names": names}
+    return {"concatenate": joined, "source_noise": noise, "other_names": names, "recombine": parts}
 
 
 def _as_in_bfloat16(data: DataSummary) -> float | None:
@@ -462,6 +471,10 @@ def _check(values: dict[str, Any], data: DataSummary) -> None:
             raise OptionError(
                 f"`{name}` and `minimum_risk` exclude each other: references are those of unchanged pairs"
             )
+    if values["recombine"] and values["subword_dropout"]:
+        raise OptionError(
+            "`recombine` and `subword_dropout` exclude each other: parts are found by their tokens; choose one"
+        )
     for name in ("scheduled_sampling", "minimum_risk"):
         if values["bptt"] and values[name]:
             raise OptionError(f"`bptt` and `{name}` exclude each other; choose one")

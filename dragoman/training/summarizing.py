@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import torch
 
-from dragoman.corpus.augmentation import HASTY, decoded, split_flat, unpunctuated, without_end
+from dragoman.corpus.augmentation import HASTY, decoded, some_pairs, unpunctuated, without_end
 from dragoman.corpus.names import OtherNames
+from dragoman.corpus.recombination import Recombination
 from dragoman.corpus.tokenization import SPECIAL_TOKENS
 from dragoman.corpus.tokenizer_choice import SAME_TEXT, same_text
 from dragoman.training.machine import multiplies_bfloat16, processor_threads
@@ -21,6 +24,10 @@ LEAST_CARRIED = 0.1
 """Share of the sources' numbers that stand in their targets too, where they mean the same: 0.2 to 0.9 in translations."""
 COMMANDS_SAMPLE = 50_000
 """Commands that are looked at to find whether they are made of other commands."""
+RECOMBINED = 20_000
+"""Pairs that are made of parts of other pairs, to find how many are right,"""
+LEAST_MET = 20
+"""and those at least of which that can be known."""
 TEXTS_SAMPLE = 500
 """Texts that are compared at most."""
 MOST_SIGNS = 0.1
@@ -57,6 +64,7 @@ def summarized(
         copied_share=_copied_share(prepared),
         commands=commands,
         built_up=_built_up(prepared) if commands else 0.0,
+        recombined=_recombined(prepared) if commands else 0.0,
         with_features="features" in prepared.source_tokenizer.methods,
         native_bfloat16=multiplies_bfloat16(device),
         processor_minutes=minutes * processor_threads() if minutes and device.type == "cpu" else None,
@@ -117,16 +125,8 @@ def _are_commands(prepared: Prepared) -> bool:
     words = prepared.source_tokenizer.surfaces()[len(SPECIAL_TOKENS) :]
     if sum(map(len, words)) < LETTERS * len(words):
         return False
-    pairs = {(tuple(source), tuple(target)) for source, target in _some_pairs(prepared)}
+    pairs = {(tuple(source), tuple(target)) for source, target in some_pairs(prepared.train, COMMANDS_SAMPLE)}
     return len(pairs) <= (1 + MOST_DOUBT) * len({source for source, _ in pairs})
-
-
-def _some_pairs(prepared: Prepared) -> zip[tuple[list[int], list[int]]]:
-    """The ids of at most `COMMANDS_SAMPLE` training pairs."""
-    rows = np.unique(np.linspace(0, len(prepared.train) - 1, COMMANDS_SAMPLE).astype(np.int64))
-    return zip(
-        *(split_flat(*side) for side in (prepared.train.sources(rows), prepared.train.targets(rows))), strict=True
-    )
 
 
 def _built_up(prepared: Prepared) -> float:
@@ -134,7 +134,7 @@ def _built_up(prepared: Prepared) -> float:
 
     0 if sources that are two others in a row mostly have other targets than both of theirs, as where words are put in reverse.
     """
-    pairs = {tuple(source): target for source, target in _some_pairs(prepared)}
+    pairs = {tuple(source): target for source, target in some_pairs(prepared.train, COMMANDS_SAMPLE)}
     count, beginnings = 0, list[tuple[int, ...]]()
     joined = agreeing = 0
     for source in sorted(pairs):  # what begins with another one follows it
@@ -150,6 +150,15 @@ def _built_up(prepared: Prepared) -> float:
                 agreeing += whole == pairs[beginning] + rest
         beginnings.append(source)
     return count / len(pairs) if 2 * agreeing >= joined else 0.0
+
+
+def _recombined(prepared: Prepared) -> float:
+    """How many of the pairs that are made of parts of one half of the commands are right, of those whose source is in the other half."""
+    random, pairs = Random(1), some_pairs(prepared.train, COMMANDS_SAMPLE)
+    random.shuffle(pairs)
+    half = len(pairs) // 2
+    met, right = Recombination(pairs[:half]).agreement(pairs[half:], RECOMBINED, random)
+    return right / met if met >= LEAST_MET else 0.0
 
 
 def _copied_share(prepared: Prepared) -> float:

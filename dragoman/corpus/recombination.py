@@ -1,0 +1,217 @@
+"""Pairs a part of which is another one, as `jump left twice` from `walk twice`; knows ids, no texts and no models.
+
+A model that read a word in few surroundings only is lost when it meets others (Lake and Baroni 2018). Good-enough compositional
+augmentation shows them to it (Andreas 2020): parts that were seen in the same surroundings are put in each other's place. Here a
+part is a whole source of its own, so that its target is known, and one is put nowhere if its like was seen there with another meaning.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from random import Random
+from typing import NamedTuple
+
+Pair = tuple[list[int], list[int]]
+"""The ids of a source and of its target."""
+Text = tuple[int, ...]
+_Around = tuple[Text, Text]
+"""What stands before a part and after it."""
+
+_ALONE: _Around = ((), ())
+_HOLE = -1
+"""Stands in a frame's target for that of a part."""
+_LEAST = 3
+"""Different targets that parts of a frame have at least: with fewer, a target may stand in a longer one by chance."""
+_DOUBT = 0.1
+"""Parts of another meaning for each one that fits, at most, among those that a part has surroundings in common with."""
+_WORDS = 0.25
+"""Probability that a word is replaced by any other one, whatever surroundings they have in common."""
+_STEPS = 8
+"""Parts that are replaced at most until a pair is none of those that are known."""
+_AGAIN = 0.5
+"""Probability that a new pair is changed once more."""
+_LONGER = 3
+"""Times that a new source or target may be as long as the longest known one,"""
+_LONGEST = 1_000
+"""and ids that it has at most."""
+_READ = 64
+"""Ids of sources that parts are looked for in, at most."""
+
+
+class _Frame(NamedTuple):
+    """Surroundings of parts in sources, and what they become."""
+
+    target: Text
+    """With `_HOLE` where a part's target stands."""
+    parts: list[int]
+    """Numbers of the parts that were seen in it and fit,"""
+    fitting: int
+    """as a set of bits,"""
+    others: int
+    """and of those whose pair is another one."""
+
+
+class Recombination:
+    """Puts other parts into pairs that are made of parts."""
+
+    def __init__(self, pairs: Iterable[Pair]) -> None:
+        """Sources of `pairs` with several targets are no parts, nor are long ones."""
+        self._targets = _unambiguous(pairs)
+        found = _found(self._targets)
+        self._parts = sorted({part for _, fitting, _ in found.values() for part in fitting})
+        self._numbers = {part: number for number, part in enumerate(self._parts)}
+        self._frames: dict[_Around, _Frame] = {}
+        self._around: list[list[_Around]] = [[] for _ in self._parts]
+        self._near = [0] * len(self._parts)
+        for around, (target, fitting, others) in found.items():
+            inside = [self._numbers[part] for part in fitting]
+            bits = _bits(inside)
+            outside = [self._numbers[part] for part in others if part in self._numbers]
+            self._frames[around] = _Frame(target, inside, bits, _bits(outside))
+            for number in inside:
+                self._around[number].append(around)
+                self._near[number] |= bits
+        self._known: dict[Text, list[tuple[_Around, int]]] = {}
+        self._longest = tuple(
+            min(_LONGER * max(map(len, side), default=0), _LONGEST) for side in (self._targets, self._targets.values())
+        )
+
+    def __call__(self, pair: Pair, random: Random) -> Pair:
+        """A pair that is not known, made of this one; this one where none is found."""
+        text, said = map(tuple, pair)
+        new: tuple[Text, Text] | None = None
+        for _ in range(_STEPS):
+            if (changed := self._changed(text, said, random)) is None:
+                continue
+            text, said = changed
+            if text not in self._targets:
+                new = changed
+                if random.random() >= _AGAIN:
+                    break
+        return (list(new[0]), list(new[1])) if new else pair
+
+    def agreement(self, pairs: Iterable[Pair], tries: int, random: Random) -> tuple[int, int]:
+        """Of so many pairs that are made, how many have the source of one of `pairs`, which are not known, and how many its target too."""
+        held, known = _unambiguous(pairs), list(self._targets)
+        met = right = 0
+        for _ in range(tries if known else 0):
+            source = random.choice(known)
+            changed = self._changed(source, self._targets[source], random)
+            if changed is not None and (target := held.get(changed[0])) is not None:
+                met += 1
+                right += target == changed[1]
+        return met, right
+
+    def _changed(self, source: Text, target: Text, random: Random) -> tuple[Text, Text] | None:
+        """The pair with one other part; None if it has none, or the one that is drawn does not fit."""
+        if not (places := self._places(source, target)):
+            return None
+        around, part = random.choice(places)
+        shared = random.choice(self._around[part])
+        if _ALONE in self._frames and len(self._parts[part]) == 1 and random.random() < _WORDS:
+            shared = _ALONE
+        other = random.choice(self._frames[shared].parts)
+        frame = self._frames[around]
+        near = self._near[other]
+        if frame.others and (near & frame.others).bit_count() > _DOUBT * (near & frame.fitting).bit_count():
+            return None
+        text = self._parts[other]
+        source, target = around[0] + text + around[1], _filled(frame.target, self._targets[text])
+        return (source, target) if len(source) <= self._longest[0] and len(target) <= self._longest[1] else None
+
+    def _places(self, source: Text, target: Text) -> list[tuple[_Around, int]]:
+        """The parts of a pair that could be others, and what stands around them."""
+        if len(source) > _READ:
+            return []
+        if (known := self._known.get(source)) is not None:
+            return known
+        found = list[tuple[_Around, int]]()
+        for begin in range(len(source)):
+            for end in range(begin + 1, len(source) + (begin > 0)):
+                if (part := self._numbers.get(source[begin:end])) is None:
+                    continue
+                around = source[:begin], source[end:]
+                frame = self._frames.get(around)
+                if frame is not None and _filled(frame.target, self._targets[self._parts[part]]) == target:
+                    found.append((around, part))
+        if source in self._targets:
+            self._known[source] = found
+        return found
+
+
+def _unambiguous(pairs: Iterable[Pair]) -> dict[Text, Text]:
+    """The target of each source that is not long and has only one."""
+    targets: dict[Text, Text | None] = {}
+    for source, target in pairs:
+        if len(source) > _READ:
+            continue
+        key, value = tuple(source), tuple(target)
+        targets[key] = value if targets.get(key, value) == value else None
+    return {source: target for source, target in targets.items() if source and target}
+
+
+def _found(targets: dict[Text, Text]) -> dict[_Around, tuple[Text, list[Text], list[Text]]]:
+    """For surroundings of parts: the target with holes, the parts that fit, and the others.
+
+    Of several targets with holes it is the one that says most by its parts: the fewest ids beside them, then the shortest parts. Sources of
+    one word whose target is one are alike: they have nothing around them in common.
+    """
+    beginnings = {source[:end] for source in targets for end in range(1, len(source) + 1)}
+    seen = defaultdict[_Around, list[Text]](list)
+    for source in targets:
+        for begin in range(len(source)):
+            for end in range(begin + 1, len(source) + (begin > 0)):
+                part = source[begin:end]
+                if part not in beginnings:
+                    break
+                if part in targets:
+                    seen[source[:begin], source[end:]].append(part)
+    found: dict[_Around, tuple[Text, list[Text], list[Text]]] = {}
+    for around, parts in seen.items():
+        if len(parts) < _LEAST:
+            continue
+        wholes = [targets[around[0] + part + around[1]] for part in parts]
+        said = defaultdict[Text, set[Text]](set)
+        for part, whole in zip(parts, wholes, strict=True):
+            said[_with_holes(whole, targets[part])].add(targets[part])
+        ranked = []
+        for holed, own in said.items():
+            if _HOLE in holed and len(own) >= _LEAST:
+                fits = [_filled(holed, targets[part]) == whole for part, whole in zip(parts, wholes, strict=True)]
+                mean = sum(len(part) for part, fit in zip(parts, fits, strict=True) if fit) / sum(fits)
+                ranked.append((len(holed) - holed.count(_HOLE), mean, holed, fits))
+        if ranked:
+            *_, holed, fits = min(ranked)
+            fitting, others = (
+                [part for part, fit in zip(parts, fits, strict=True) if fit is kind] for kind in (True, False)
+            )
+            found[around] = holed, fitting, others
+    words: list[Text] = [source for source, target in targets.items() if len(source) == len(target) == 1]
+    if len(words) >= _LEAST:
+        found[_ALONE] = (_HOLE,), words, []
+    return found
+
+
+def _with_holes(whole: Text, part: Text) -> Text:
+    """A target with a hole for each time that it has a part's, from the left."""
+    found: list[int] = []
+    place, size = 0, len(part)
+    while place < len(whole):
+        here = whole[place : place + size] == part
+        found.append(_HOLE if here else whole[place])
+        place += size if here else 1
+    return tuple(found)
+
+
+def _filled(holed: Text, part: Text) -> Text:
+    """A target with a part's in its holes."""
+    return tuple(i for item in holed for i in (part if item == _HOLE else (item,)))
+
+
+def _bits(numbers: Iterable[int]) -> int:
+    """Numbers as a set of bits."""
+    found = 0
+    for number in numbers:
+        found |= 1 << number
+    return found

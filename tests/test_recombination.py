@@ -1,0 +1,123 @@
+"""Laws of pairs that are made of other parts: they mean what the language says, are new, and the same for the same draw."""
+
+from __future__ import annotations
+
+from itertools import product
+from random import Random
+
+import pytest
+
+from dragoman.corpus.recombination import Pair, Recombination
+
+VERBS, WAYS, TIMES = {"walk": "W", "run": "R", "look": "L"}, {"left": "<", "right": ">"}, {"twice": 2, "thrice": 3}
+WORDS = [*VERBS, *WAYS, *TIMES, "around", "and", "after", *VERBS.values(), *WAYS.values()]
+
+
+def meaning(words: list[str]) -> str:
+    """What a command says; `and` and `after` bind less than what follows a verb, as `left`, `around left` and `twice` do."""
+    for joint, order in (("and", 1), ("after", -1)):
+        if joint in words:
+            place = words.index(joint)
+            return "".join([meaning(words[:place]), meaning(words[place + 1 :])][::order])
+    if len(words) == 1:
+        return VERBS[words[0]]
+    *rest, last = words
+    if last in TIMES:
+        return meaning(rest) * TIMES[last]
+    return (WAYS[last] + meaning(rest[:-1])) * 4 if rest[-1] == "around" else WAYS[last] + meaning(rest)
+
+
+def ids(text: str, gap: str | None = None) -> list[int]:
+    return [4 + WORDS.index(word) for word in (text.split(gap) if gap else text)]
+
+
+def words(source: list[int]) -> list[str]:
+    return [WORDS[i - 4] for i in source]
+
+
+def commands(longest: int) -> list[Pair]:
+    """All commands of at most so many actions."""
+    ways = ["", *WAYS, *(f"around {way}" for way in WAYS)]
+    simple = [" ".join(" ".join(found).split()) for found in product(VERBS, ways, ["", *TIMES])]
+    double = [f"{one} {joint} {other}" for one, joint, other in product(simple, ("and", "after"), simple)]
+    said = [(text, meaning(text.split())) for text in [*simple, *double]]
+    return [(ids(text, " "), ids(target)) for text, target in said if len(target) <= longest]
+
+
+SHORT = commands(12)
+KNOWN = {tuple(source) for source, _ in SHORT}
+
+
+def made(parts: Recombination, pairs: list[Pair]) -> list[Pair]:
+    return [parts(pair, Random(i)) for i, pair in enumerate(pairs)]
+
+
+def test_new_commands_mean_what_the_language_says() -> None:
+    found = [pair for pair, old in zip(made(Recombination(SHORT), SHORT), SHORT, strict=True) if pair != old]
+    assert len(found) > len(SHORT) / 3
+    assert not KNOWN & {tuple(source) for source, _ in found}
+    right = [target == ids(meaning(words(source))) for source, target in found]
+    assert sum(right) > 0.99 * len(found)
+    for (source, _), said in zip(found, right, strict=True):
+        assert said or sum(word in ("and", "after") for word in words(source)) > 1  # no command has two of them
+    assert sum(len(target) > 12 for _, target in found) > 20
+
+
+def test_a_part_stands_nowhere_where_its_like_has_another_meaning() -> None:
+    """`walk and run twice` is no `walk and run`, twice."""
+    said = {
+        words_of: meaning(list(words_of)) for words_of in (("walk", "and", "run", "twice"), ("walk", "left", "twice"))
+    }
+    assert said == {("walk", "and", "run", "twice"): "WRR", ("walk", "left", "twice"): "<W<W"}
+    parts = Recombination(SHORT)
+    found = [parts(pair, Random(i)) for pair in SHORT for i in range(5) if words(pair[0])[-1] in TIMES]
+    joined = [pair for pair in found if {"and", "after"} & set(words(pair[0])) and tuple(pair[0]) not in KNOWN]
+    assert len(joined) > 50
+    assert all(target == ids(meaning(words(source))) for source, target in joined)
+
+
+def test_the_commands_it_makes_reach_what_was_left_out() -> None:
+    rest = [pair for pair in commands(24) if len(pair[1]) > 12]
+    met, right = Recombination(SHORT).agreement(rest, 5_000, Random(1))
+    assert met > 50
+    assert right == met
+
+
+def test_agreement_tells_where_parts_mean_something_else() -> None:
+    """Where a target is no more than its length and the sum of its source."""
+    draw = Random(3)
+    texts = {tuple(draw.choices(range(4, 9), k=draw.randint(1, 5))) for _ in range(2_000)}
+    pairs = [(list(text), [4 + (sum(text) * len(text) + i) % 7 for i in range(len(text))]) for text in sorted(texts)]
+    draw.shuffle(pairs)
+    met, right = Recombination(pairs[: len(pairs) // 2]).agreement(pairs[len(pairs) // 2 :], 5_000, Random(1))
+    assert right < 0.9 * met or met < 20
+
+
+def test_the_same_draw_gives_the_same_pair_however_often_it_is_asked() -> None:
+    parts = Recombination(SHORT)
+    first = made(parts, SHORT)
+    assert first == made(parts, SHORT)
+    fresh = Recombination(SHORT)
+    for i in (len(SHORT) - 1, len(SHORT) // 2, 0):  # whatever was asked before
+        assert fresh(SHORT[i], Random(i)) == first[i]
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [],
+        [([4], [])],
+        [([4] * 100, [5] * 100), ([4], [5])],
+        [([4], [5]), ([4], [6]), ([4, 7], [5, 8]), ([5, 7], [6, 8])],  # 4 has two targets
+    ],
+)
+def test_pairs_without_parts_stay_as_they_are(pairs: list[Pair]) -> None:
+    parts = Recombination(pairs)
+    assert made(parts, [*pairs, ([9, 9], [9])]) == [*pairs, ([9, 9], [9])]
+    assert parts.agreement(SHORT, 100, Random(1)) == (0, 0)
+
+
+def test_outputs_grow_to_three_times_the_longest_at_most() -> None:
+    parts = Recombination(SHORT)
+    sizes = [len(target) for i in range(20) for _, target in (parts(pair, Random(i)) for pair in SHORT)]
+    assert 24 < max(sizes) <= 36
