@@ -486,6 +486,7 @@ def test_the_test_part_is_measured_with_several_source_columns(inflecting: Path,
     shown, _ = run("evaluate", inflecting, *SHORT, "--json", "--details", "--output", outputs)
     assert json.loads(shown)["items"] == 6
     assert all("\t" in json.loads(line)["source"] for line in outputs.read_text(encoding="utf-8").splitlines())
+    assert "\t" not in run("evaluate", inflecting, *SHORT, "--details")[0]  # it would shift the columns of the table
     shown, _ = run("compare", inflecting, outputs, *SHORT, "--json")
     assert {each["difference"] for each in json.loads(shown)["comparisons"]} == {0}
     assert run("gap", inflecting)[0].startswith("6 sources")
