@@ -478,6 +478,18 @@ def test_of_several_right_answers_the_closest_counts(translator: Translator) -> 
     assert among.as_dict() == alone.as_dict()
 
 
+def test_outputs_of_several_source_columns_are_told_apart_as_they_were_written(
+    inflecting: Path, tmp_path: Path, run: Any
+) -> None:
+    pairs, own = tmp_path / "pairs.tsv", tmp_path / "own.jsonl"
+    pairs.write_text("hi\t\tone\n\thi\ttwo\na b\tc\tthree\na\tb c\tfour\n", encoding="utf-8")
+    rows = [("hi\t", "one"), ("\thi", "two"), ("a b\tc", "three"), ("a\tb c", "four")]
+    own.write_text("".join(f"{json.dumps({'source': a, 'target': b})}\n" for a, b in rows), encoding="utf-8")
+    out, err = run("compare", inflecting, own, pairs, "--json", "--resamples", 9, *SHORT)
+    assert {each["system"] for each in json.loads(out)["comparisons"]} == {100}
+    assert "the first of each source counts" not in err
+
+
 # The model's own test part
 
 
