@@ -261,6 +261,8 @@ def test_no_model_at_all(tmp_path: Path, trained: Path, run: Run) -> None:
         (["info", "a", "b"], "no use for 'b'"),
         (["demo", "korea"], 'NAME must be one of translator, chatbot, korean, but is "korea"; did you mean "korean"?'),
         (["inspect", "m", "x", " "], "REFERENCE is empty; give the right output, or leave it out"),
+        (["inspect", "m", "x", "\ufeff"], "REFERENCE is empty; give the right output, or leave it out"),
+        (["inspect", "m", "x", "a\x01"], "REFERENCE cannot be read: control characters"),
         (["inspect", "m", "x", "--candidates", "many"], '--candidates must be a whole number, but is "many"'),
         (
             ["translate", "m", "--yes"],

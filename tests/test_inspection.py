@@ -17,7 +17,7 @@ from rich.console import Console
 from torch import Tensor
 
 from dragoman.config import SearchOptions
-from dragoman.errors import OptionError
+from dragoman.errors import OptionError, StorageError
 from dragoman.evaluation import calibration, exposure, forcing
 from dragoman.evaluation.feeding import feed_both_ways
 from dragoman.evaluation.forcing import force
@@ -238,6 +238,36 @@ def test_inspections_become_json_and_tables(shape: str) -> None:
     text = console.file.getvalue()
     for word in ("Context vector", "closest embeddings", "간다", "[학교]", "teacher forcing", "fades", "wrong"):
         assert word in text
+
+
+def test_exploding_gradients_and_impossible_words_have_their_numbers_in_single_precision() -> None:
+    model = build(cell="rnn_relu")
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "weight_hh" in name or "weight_ih" in name:
+                weight.abs_().mul_(1000)
+    exact, single = look(model, max_length=3), look(model.float(), max_length=3)
+    assert exact.encoder_gradients is not None
+    assert single.encoder_gradients is not None
+    assert exact.encoder_gradients.max() > 1e20  # whose square is infinite
+    np.testing.assert_allclose(single.encoder_gradients, exact.encoder_gradients, rtol=1e-3)
+    model = build().float()
+    with torch.no_grad():
+        model.decoder.output.bias[5] = 200
+    forced = look(model, max_length=3).forced
+    assert forced is not None
+    assert all(-np.log(step.expected_probability) == pytest.approx(200, abs=3) for step in forced)
+
+
+def test_what_is_no_number_is_an_error_and_what_is_infinite_is_null() -> None:
+    model = build(cell="rnn_relu")
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.fill_(1e200)
+    with pytest.raises(StorageError, match="scores are not numbers: its weights are too large"):
+        look(model, max_length=3)
+    seen = dataclasses.replace(look(build()), encoder_gradients=np.array([[1.0, np.inf]]))
+    assert seen.as_dict()["encoder_gradients"] == [[1.0, None]]
 
 
 @pytest.mark.parametrize(("source", "ends"), [([4], ["▁나"]), ([4, 5], ["는", "▁나"])])

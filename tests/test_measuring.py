@@ -478,6 +478,18 @@ def test_of_several_right_answers_the_closest_counts(translator: Translator) -> 
     assert among.as_dict() == alone.as_dict()
 
 
+def test_outputs_of_several_source_columns_are_told_apart_as_they_were_written(
+    inflecting: Path, tmp_path: Path, run: Any
+) -> None:
+    pairs, own = tmp_path / "pairs.tsv", tmp_path / "own.jsonl"
+    pairs.write_text("hi\t\tone\n\thi\ttwo\na b\tc\tthree\na\tb c\tfour\n", encoding="utf-8")
+    rows = [("hi\t", "one"), ("\thi", "two"), ("a b\tc", "three"), ("a\tb c", "four")]
+    own.write_text("".join(f"{json.dumps({'source': a, 'target': b})}\n" for a, b in rows), encoding="utf-8")
+    out, err = run("compare", inflecting, own, pairs, "--json", "--resamples", 9, *SHORT)
+    assert {each["system"] for each in json.loads(out)["comparisons"]} == {100}
+    assert "the first of each source counts" not in err
+
+
 # The model's own test part
 
 
@@ -486,6 +498,7 @@ def test_the_test_part_is_measured_with_several_source_columns(inflecting: Path,
     shown, _ = run("evaluate", inflecting, *SHORT, "--json", "--details", "--output", outputs)
     assert json.loads(shown)["items"] == 6
     assert all("\t" in json.loads(line)["source"] for line in outputs.read_text(encoding="utf-8").splitlines())
+    assert "\t" not in run("evaluate", inflecting, *SHORT, "--details")[0]  # it would shift the columns of the table
     shown, _ = run("compare", inflecting, outputs, *SHORT, "--json")
     assert {each["difference"] for each in json.loads(shown)["comparisons"]} == {0}
     assert run("gap", inflecting)[0].startswith("6 sources")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from steppers import TableStepper, every_output
 
 from dragoman.config import SearchOptions
-from dragoman.errors import OptionError
+from dragoman.errors import OptionError, counted
 from dragoman.generation.constraints import Constraints, contains
 from dragoman.generation.ensemble import EnsembleStepper
 from dragoman.generation.reranking import combine_lists, minimum_bayes_risk, order, probabilities, weigh
@@ -258,7 +258,10 @@ def test_a_trace_is_what_happened(
                 assert (candidate.fate == "kept") == any(list(ids) in s.outputs for s in following)
                 if candidate.fate == "pruned":
                     better = sum(c.rank is not None and c.rank > candidate.rank for c in step.candidates)
-                    assert candidate.reason == f"number {better + 1} of the candidates, for {step.places} places"
+                    assert (
+                        candidate.reason
+                        == f"number {better + 1} of the candidates, for {counted(step.places, 'place')}"
+                    )
         assert {h.ids for h in hypotheses} <= ends
 
 
@@ -273,7 +276,24 @@ def test_a_trace_says_why() -> None:
     search(TableStepper(seed=1), [[4]], options=options, constraints=constraints, trace=trace)
     reasons = {c.fate: c.reason for step in trace.sources[0] for c in step.candidates}
     assert set(reasons) >= {"kept", "pruned"}
-    assert "for 2 places" in reasons["pruned"] or "for 1 places" in reasons["pruned"]
+    assert reasons["pruned"].endswith((", for 2 places", ", for 1 place"))
+
+
+def test_a_trace_says_what_shared_the_places_out_and_what_ended_the_search() -> None:
+    options = SearchOptions(beam_size=2, max_length=5)
+    trace = Trace()
+    search(TableStepper(seed=1), [[4]], options=options, constraints=Constraints(require=((5,),)), trace=trace)
+    candidates = [c for step in trace.sources[0] for c in step.candidates if c.fate in ("kept", "pruned")]
+    assert candidates
+    assert all(c.reason.endswith(", with places shared out by required tokens") for c in candidates)
+    for stopping, reason in (("first", "enough outputs have finished"), ("full", "it cannot get among the best")):
+        reasons = set[str]()
+        for seed in range(20):
+            trace = Trace()
+            options = SearchOptions(beam_size=3, max_length=6, stopping=stopping)
+            search(TableStepper(seed=seed), [[4]], options=options, trace=trace)
+            reasons |= {c.reason for step in trace.sources[0] for c in step.candidates if c.fate == "stopped"}
+        assert [each.startswith(f"the search has ended: {reason}") for each in reasons] == [True]
 
 
 def test_a_trace_can_name_its_tokens() -> None:

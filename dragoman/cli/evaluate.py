@@ -14,7 +14,7 @@ from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.inputs import check_output
 from dragoman.cli.opening import open_model
-from dragoman.cli.output import show_messages, table, warn, written
+from dragoman.cli.output import as_line, show_messages, table, warn, written
 from dragoman.cli.pairs import TestPairs, read_rows, warn_of_missing
 from dragoman.cli.progress import counting
 from dragoman.config import CompanionOptions, EngineOptions, ReadOptions, SearchOptions
@@ -228,7 +228,7 @@ def _in_table(title: str, parts: list[Part]) -> str:
 
 
 def _worst_in_table(sentences: list[Sentence]) -> str:
-    rows = [(f"{s.score:.1f}", s.source, s.hypothesis, " | ".join(s.references)) for s in sentences]
+    rows = [(f"{s.score:.1f}", *map(as_line, (s.source, s.hypothesis, " | ".join(s.references)))) for s in sentences]
     label = "chrF" if sentences[0].metric == "chrf" else "errors"
     return table(rows, header=(f"worst by {label}", "source", "output", "right"), right=(0,))
 

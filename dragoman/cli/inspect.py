@@ -13,6 +13,7 @@ from dragoman.cli.flags import flags_of_models
 from dragoman.cli.output import show_messages, warn
 from dragoman.cli.pictures import SvgPath, check_picture, write_picture
 from dragoman.config import MachineOptions
+from dragoman.corpus.cleaning import clean, fault_in
 from dragoman.errors import OptionError
 
 _NARROWEST, _UNLIMITED = 80, 10_000
@@ -41,8 +42,11 @@ def inspect(
     """
     show_messages()
     check_picture(svg)
-    if reference is not None and not reference.strip():
-        raise OptionError("REFERENCE is empty; give the right output, or leave it out")
+    if reference is not None:
+        if fault := fault_in(reference):
+            raise OptionError(f"REFERENCE cannot be read: {fault}")
+        if not clean(reference):
+            raise OptionError("REFERENCE is empty; give the right output, or leave it out")
     from dragoman import load
     from dragoman.evaluation.inspection import inspect as look_inside
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,6 +15,7 @@ from dragoman.config import InputOptions, ReadOptions
 from dragoman.errors import DataError, OptionError, counted
 
 if TYPE_CHECKING:
+    from dragoman.corpus.reading import Pair
     from dragoman.translator import Translation, Translator
 
 TestPairs = Annotated[
@@ -126,19 +128,23 @@ def read_outputs(translator: Translator, path: str, sources: Sequence[str]) -> l
 
     They are normalised as the model's right answers are.
     """
-    from dragoman.corpus.reading import read_pairs
-    from dragoman.evaluation.references import source_key
+    from dragoman.corpus.reading import pairs_from_rows, read_pairs
+    from dragoman.evaluation.references import item_key, source_key
 
-    options = ReadOptions(
-        normalization=translator.config["normalization"], format="jsonl" if _is_of_evaluate(path) else None
-    )
-    found: dict[str, str] = {}
+    own = _is_of_evaluate(path)
+    options = ReadOptions(normalization=translator.config["normalization"], format="jsonl" if own else None)
+    rows: Iterable[Pair] = read_pairs([path], options)
+    key_of: Callable[[str], object] = source_key
+    columns = translator.source_columns
+    if own and columns > 1 and (parts := _in_columns(path, columns)):
+        rows, key_of = pairs_from_rows(parts, options, name=path), item_key
+    found: dict[object, str] = {}
     more = 0
-    for pair in read_pairs([path], options):
-        more += found.setdefault(source_key(pair.source), pair.target) != pair.target
+    for pair in rows:
+        more += found.setdefault(key_of(pair.source), pair.target) != pair.target
     if more:
         warn(f"{path} has other outputs for the same source in {counted(more, 'row')}: the first of each source counts")
-    outputs = [found.get(source_key(source)) for source in sources]
+    outputs = [found.get(key_of(source)) for source in sources]
     lacking = outputs.count(None)
     if lacking == len(sources):
         raise DataError(f"{path} has no output for any of the sources: it must hold sources and outputs")
@@ -154,6 +160,18 @@ def _is_of_evaluate(path: str) -> bool:
     start = b'{"source": '
     with open_bytes(path) as stream:
         return stream.peek(len(start)).startswith(start)
+
+
+def _in_columns(path: str, columns: int) -> list[tuple[str, str]]:
+    """What `dragoman evaluate --output` wrote of several source columns, TAB still between them; nothing if a line is no such row."""
+    from dragoman.corpus.lines import damage_is_an_error, open_bytes
+
+    try:
+        with open_bytes(path) as stream, damage_is_an_error(path):
+            rows = [(row["source"], row["target"]) for row in map(json.loads, stream)]
+        return rows if all(source.count("\t") == columns - 1 for source, _ in rows) else []
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return []
 
 
 def warn_of_missing(translations: Sequence[Translation]) -> None:

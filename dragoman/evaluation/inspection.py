@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dragoman.errors import OptionError
+from dragoman.errors import OptionError, StorageError
 from dragoman.generation.stepper import BOS, EOS
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
@@ -126,18 +126,18 @@ class Inspection:
         return np.array([np.exp(m[~np.isnan(m)].mean()) if (~np.isnan(m)).any() else 0.0 for m in means])
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON; a gradient that has exploded beyond all numbers is None."""
         result: dict[str, Any] = {}
         for name, value in vars(self).items():
             if isinstance(value, np.ndarray):
-                result[name] = value.tolist()
+                result[name] = _plain(value)
             else:
                 result[name] = [asdict(part) for part in value] if isinstance(value, tuple) else value
         left = self.gradient_left
         return result | {
             "source_tokens": list(self.source_tokens),
             "output": list(self.output),
-            "gradient_left": None if left is None else left.tolist(),
+            "gradient_left": None if left is None else _plain(left),
         }
 
 
@@ -154,7 +154,8 @@ def inspect(
     """Run `model` greedily on one source and, given a reference, teacher-forced on it, and keep what is inside.
 
     `source_ids` are what the encoder reads and `reference_ids` a target without `<s>` and `</s>`; `candidates` is how
-    many next words each step shows. `max_length` is by default 3 times the source's length + 50.
+    many next words each step shows. `max_length` is by default 3 times the source's length + 50. Raises `StorageError` if the
+    model's numbers are none.
     """
     if not source_ids:
         raise OptionError("`source_ids` must not be empty: there is nothing to read")
@@ -166,6 +167,9 @@ def inspect(
     steps, attention = _run_freely(model, list(source_ids), target_names, candidates, max_length)
     reference = None if reference_ids is None else [*reference_ids, EOS]
     traced = _trace_with_gradients(model, source_ids, reference or [EOS])
+    forced = _forced_steps(traced.log_probs[0], reference, target_names, candidates) if reference else None
+    if any(np.isnan(step.candidates[0].probability) for step in (*steps, *(forced or ()))):  # NaN comes first
+        raise StorageError("the model's scores are not numbers: its weights are too large")
     encoder_gradients, decoder_gradients = gradient_norms(traced, reference) if reference else (None, None)
     if encoder_gradients is not None and model.encoder.reverse_source:
         encoder_gradients = encoder_gradients[:, ::-1].copy()  # the trace is in reading order
@@ -175,10 +179,18 @@ def inspect(
         steps=steps,
         finished=steps[-1].candidates[0].id == EOS,
         attention=attention,
-        forced=_forced_steps(traced.log_probs[0], reference, target_names, candidates) if reference else None,
+        forced=forced,
         encoder_gradients=encoder_gradients,
         decoder_gradients=decoder_gradients,
     )
+
+
+def _plain(values: Floats) -> list[Any]:
+    """The numbers as JSON knows them: None for what is infinite or not a number."""
+    plain = values.astype(object)
+    plain[~np.isfinite(values)] = None
+    numbers: list[Any] = plain.tolist()
+    return numbers
 
 
 def _source_tokens(
@@ -231,12 +243,14 @@ def _forced_steps(
     log_probs: Tensor, reference: list[int], names: TokenNames, candidates: int
 ) -> tuple[DecoderStep, ...]:
     """The teacher-forced steps of log-probabilities, (target_length, vocab)."""
-    probabilities = log_probs.detach().exp()
+    probabilities = (
+        log_probs.detach().cpu().double().exp()
+    )  # in single precision a loss over 103 would be one of nothing
     best = probabilities.topk(min(candidates, probabilities.size(1)), dim=1)
     inputs, expected = names([BOS, *reference[:-1]]), names(reference)
     steps = []
     for position, true_id in enumerate(reference):
-        words = _next_words(best.indices[position].cpu().numpy(), best.values[position].cpu().numpy(), names)
+        words = _next_words(best.indices[position].numpy(), best.values[position].numpy(), names)
         truth = float(probabilities[position, true_id])
         steps.append(DecoderStep(inputs[position], words, words[0].token, expected[position], truth))
     return tuple(steps)
@@ -264,5 +278,5 @@ def gradient_norms(traced: Trace, reference: Sequence[int]) -> tuple[Floats, Flo
     norms = np.zeros((len(reference), len(states)))
     for step in range(len(reference)):
         gradients = torch.autograd.grad(losses[step], states, retain_graph=True, allow_unused=True)
-        norms[step] = [0.0 if g is None else float(g.norm()) for g in gradients]
+        norms[step] = [0.0 if g is None else float(g.cpu().double().norm()) for g in gradients]
     return norms[:, : len(traced.encoder_states)], norms[:, len(traced.encoder_states) :]

@@ -26,11 +26,15 @@ def source_key(source: str) -> str:
     return " ".join(unicodedata.normalize("NFC", source).split())
 
 
+def item_key(source: str) -> tuple[str, ...]:
+    """What is the same for the same item: the `source_key` of each source column; TAB joins them."""
+    return tuple(map(source_key, source.split("\t")))
+
+
 def group_references(pairs: Iterable[SourceAndTarget]) -> tuple[list[str], list[list[str]]]:
     """Make one item of all rows with the same source: `(sources, references)`, in the order first seen.
 
-    Sources are the same if the `source_key` of each of their columns, which TAB joins, is. A target that is repeated is one
-    reference, not two.
+    Sources are the same if their `item_key` is. A target that is repeated is one reference, not two.
     """
     return group_rows(pairs)[:2]
 
@@ -39,8 +43,7 @@ def group_rows(pairs: Iterable[SourceAndTarget]) -> tuple[list[str], list[list[s
     """What `group_references` gives, and in how many rows each reference stands."""
     items: dict[tuple[str, ...], tuple[str, dict[str, int]]] = {}
     for pair in pairs:
-        key = tuple(map(source_key, pair.source.split("\t")))
-        counts = items.setdefault(key, (pair.source, {}))[1]
+        counts = items.setdefault(item_key(pair.source), (pair.source, {}))[1]
         counts[pair.target] = counts.get(pair.target, 0) + 1
     sources = [source for source, _ in items.values()]
     return (

@@ -10,7 +10,7 @@ Every candidate that the model was asked for is there, with its fate:
 - `pruned`: others took the places;
 - `forbidden`: it may not be chosen (`<pad>`, `<s>`, a constraint);
 - `cut`: it reached the maximum length;
-- `stopped`: the search ended, as it could no longer matter.
+- `stopped`: the search ended, as it could no longer matter, or as enough outputs had finished (`stopping` "first").
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from dragoman.errors import counted
 from dragoman.generation.stepper import EOS, Bools, Floats, Ints
 
 Fate = Literal["kept", "finished", "pruned", "forbidden", "cut", "stopped"]
@@ -98,14 +99,18 @@ class Trace:
         chosen: Ints,
         live: Bools,
         cut: Bools,
+        shared: bool,
+        enough: bool,
     ) -> None:
         """One step of all beams.
 
         By beam: `sentences`, `groups`, `places`, `first_row`, and `values`, (beams, slots * k). By row: `ids` and
-        `log_probs`, (rows, k). By node: `rows` and `chosen` ids, and whether it goes on (`live`) or was `cut`.
+        `log_probs`, (rows, k). By node: `rows` and `chosen` ids, and whether it goes on (`live`) or was `cut`. `shared` is
+        whether the places were shared out by required tokens, `enough` whether the search ends with enough outputs.
         """
+        how = ", with places shared out by required tokens" if shared else ""
         fates = {
-            (int(row), int(token)): _fate(int(token), bool(goes_on), bool(is_cut))
+            (int(row), int(token)): _fate(int(token), bool(goes_on), bool(is_cut), how, enough=enough)
             for row, token, goes_on, is_cut in zip(rows, chosen, live, cut, strict=True)
         }
         k = ids.shape[1]
@@ -117,7 +122,9 @@ class Trace:
                 for column in range(k):
                     flat = (row - begin) * k + column
                     token, value = int(ids[row, column]), float(values[beam, flat])
-                    fate, reason = fates.get((row, token)) or _fall(value, int(rank_of[flat]) + 1, int(places[beam]))
+                    fate, reason = fates.get((row, token)) or _fall(
+                        value, int(rank_of[flat]) + 1, int(places[beam]), how
+                    )
                     known = np.isfinite(value)
                     log_prob = float(log_probs[row, column]) if known else None
                     candidates.append(
@@ -134,17 +141,19 @@ class Trace:
         ]
 
 
-def _fate(token: int, live: bool, cut: bool) -> tuple[Fate, str]:
+def _fate(token: int, live: bool, cut: bool, how: str, *, enough: bool) -> tuple[Fate, str]:
     if token == EOS:
         return "finished", "the model ended the output"
     if cut:
         return "cut", "the maximum length is reached"
     if live:
-        return "kept", "among the best"
+        return "kept", f"among the best{how}"
+    if enough:
+        return "stopped", "the search has ended: enough outputs have finished"
     return "stopped", "the search has ended: it cannot get among the best finished outputs any more"
 
 
-def _fall(value: float, rank: int, places: int) -> tuple[Fate, str]:
+def _fall(value: float, rank: int, places: int, how: str) -> tuple[Fate, str]:
     if not np.isfinite(value):
         return "forbidden", "the id may not be chosen here"
-    return "pruned", f"number {rank} of the candidates, for {places} places"
+    return "pruned", f"number {rank} of the candidates, for {counted(places, 'place')}{how}"
