@@ -511,7 +511,7 @@ def test_a_training_that_is_terminated_before_its_first_step_leaves_nothing_behi
 
 @pytest.mark.parametrize("metric", ["loss", "exact_match"])
 def test_what_has_diverged_is_never_kept(metric: str, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"the loss .* at step 1: lower --learning-rate"):
+    with pytest.raises(TrainingError, match=r"the loss .* at step 1: lower `learning_rate`"):
         dragoman.train(
             reversed_words(60),
             out=tmp_path / "m",
