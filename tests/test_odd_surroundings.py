@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import pickle
 import runpy
 import shutil
 import signal
@@ -30,7 +31,7 @@ from dragoman.config import ReadOptions, TrainOptions
 from dragoman.corpus.reading import Pair, ReadReport, read_pairs
 from dragoman.corpus.report import EMPTY_TARGET, NOT_TEXT
 from dragoman.corpus.store import PairStore
-from dragoman.errors import DataError, DragomanError, OptionError, StorageError
+from dragoman.errors import DataError, DragomanError, MissingExtraError, OptionError, StorageError
 from dragoman.storage import ModelDirectory
 from dragoman.training.events import Note
 from dragoman.training.launch import launched
@@ -449,3 +450,12 @@ def test_what_a_program_has_set_in_torch_changes_no_training_and_stays(tmp_path:
     assert torch.equal(before, torch.get_rng_state())
     plain, within = (ModelDirectory.open(tmp_path / name).weights_sum for name in ("plain", "within"))
     assert plain == within
+
+
+def test_errors_come_whole_from_another_process() -> None:
+    error = MissingExtraError("training")
+    assert (
+        str(pickle.loads(pickle.dumps(error)))
+        == str(error)
+        == 'training needs the train extra: pip install "dragoman[train]"'
+    )
