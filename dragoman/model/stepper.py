@@ -32,7 +32,7 @@ class TorchState:
 class TorchStepper:
     """Runs a `Seq2Seq` one token at a time; see `dragoman.generation.stepper.Stepper` for the three operations.
 
-    The model is used in its evaluation mode, without gradients.
+    The model is used in its evaluation mode, without gradients, and stays in that mode.
     """
 
     def __init__(self, model: Seq2Seq) -> None:
