@@ -345,6 +345,7 @@ def test_a_checkpoint_has_as_many_copies_for_the_average_as_there_were_evaluatio
             {"hidden_size": -3},
             r"config\.json describes no model of this version: hidden_size must be greater than zero",
         ),
+        ({"tie_embeddings": "both"}, r"config\.json describes no model of this version: unknown tying both"),
         ({"cell": "best"}, r"config\.json describes no model of this version: Unknown nonlinearity 'best'"),
         ({"heads": 3}, r"config\.json describes no model of this version: .* unexpected keyword argument 'heads'"),
     ],
