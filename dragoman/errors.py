@@ -53,8 +53,8 @@ class Interrupted(KeyboardInterrupt):
 class MissingExtraError(DragomanError):
     """An optional dependency is needed for what was asked; the message gives the `pip install` line."""
 
-    def __init__(self, task: str) -> None:
-        super().__init__(f'{task} needs the train extra: pip install "dragoman[train]"')
+    def __str__(self) -> str:
+        return f'{super().__str__()} needs the train extra: pip install "dragoman[train]"'
 
 
 @contextmanager

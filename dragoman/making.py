@@ -96,6 +96,7 @@ def export(
     with needs_extra("exporting"):
         from dragoman.runtime.export import STANDARD, add_shortlist_graphs, check_sample, export_graphs
         from dragoman.training.card import model_card
+        from dragoman.training.machine import apart
     check_precision(precision)
     threads = ThreadOptions(threads=threads).threads  # or an error
     directory = ModelDirectory.open(path)
@@ -106,14 +107,15 @@ def export(
             raise StorageError(f"{bundle} exists and is no bundle, so it is left alone; choose another `bundle`")
     texts = Texts(directory.config, directory.read_text)
     weights = directory.weights_sum  # before they are read: a training may replace them meanwhile
-    model = load_model(directory, device="cpu", threads=threads)
-    sample = check_sample(
-        directory, lambda some: texts.encode_sources(some).ids, texts.encode_targets, texts.target_tokenizer.decode
-    )
-    precisions = STANDARD if precision == "auto" else (precision,)
-    found = export_graphs(directory, model, sample, weights=weights, precisions=precisions, threads=threads)
-    if directory.has_shortlist:
-        add_shortlist_graphs(directory, model)
+    with apart():
+        model = load_model(directory, device="cpu", threads=threads)
+        sample = check_sample(
+            directory, lambda some: texts.encode_sources(some).ids, texts.encode_targets, texts.target_tokenizer.decode
+        )
+        precisions = STANDARD if precision == "auto" else (precision,)
+        found = export_graphs(directory, model, sample, weights=weights, precisions=precisions, threads=threads)
+        if directory.has_shortlist:
+            add_shortlist_graphs(directory, model)
     directory.update_config("onnx", directory.config["onnx"])
     write_text(directory.path / CARD, model_card(directory.config))
     if bundle is not None:

@@ -112,16 +112,16 @@ def check_claim(out: Path, *, overwrite: bool) -> None:
     if not (out.exists() or out.is_symlink()) or (out.is_dir() and not any(out.iterdir())):
         return
     if out.name in ("", ".."):
-        raise StorageError(f"{out} is not empty; give --out by its name, as --overwrite keeps what stands there")
+        raise StorageError(f"{out} is not empty; give `out` by its name, as `overwrite` keeps what stands there")
     if not overwrite:
         going_on = f"go on with it (dragoman train --resume {as_word(out)}), " if _was_stopped(out) else ""
         may_go = not out.exists() or (out / CONFIG).exists()
-        way_out = f", or give --overwrite to move it to {out}.old" if may_go else ""
-        raise StorageError(f"{out} exists; {going_on}choose another --out{way_out}")
+        way_out = f", or give `overwrite` to move it to {out}.old" if may_go else ""
+        raise StorageError(f"{out} exists; {going_on}choose another `out`{way_out}")
     old = _old(out)
     for path in (out, old):
         if path.exists() and not (path / CONFIG).exists():
-            raise StorageError(f"{path} is no model (it has no {CONFIG}), so --overwrite leaves it alone")
+            raise StorageError(f"{path} is no model (it has no {CONFIG}), so `overwrite` leaves it alone")
         with sole_trainer(path):
             pass
 

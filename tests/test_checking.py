@@ -151,7 +151,7 @@ def test_the_clean_copy_never_harms_what_is_there(tmp_path):
     with pytest.raises(StorageError, match="is the file that is checked"):
         check_pairs([path], write=path, overwrite=True)
     (tmp_path / "there.tsv").write_text("mine")
-    with pytest.raises(StorageError, match=r"there\.tsv exists; choose another name, or --overwrite"):
+    with pytest.raises(StorageError, match=r"there\.tsv exists; choose another name, or `overwrite`"):
         check_pairs([path], write=tmp_path / "there.tsv")
     with pytest.raises(StorageError, match="is a directory"):
         check_pairs([path], write=tmp_path)

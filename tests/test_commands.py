@@ -369,7 +369,7 @@ def test_interrupting_saves_and_says_how_to_go_on(tmp_path: Path, out: Any) -> N
     )
     assert "Traceback" not in said
     with pytest.raises(
-        StorageError, match=r"exists; go on with it \(dragoman train --resume .*\), choose another --out"
+        StorageError, match=r"exists; go on with it \(dragoman train --resume .*\), choose another `out`"
     ):
         check_claim(model, overwrite=False)
 

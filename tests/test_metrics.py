@@ -228,6 +228,7 @@ def test_every_metric_of_a_perfect_output_is_perfect() -> None:
         ((["a"], []), {}, "`references` must have one entry per hypothesis, but 0 stand against 1"),
         ((["a", "b"], [["a"], []]), {}, "`references` must not be empty for any hypothesis, but entry 2 is"),
         ((["a"], ["a"]), {}, "`references` must be a list of texts for each hypothesis, but entry 1 is one text"),
+        ((["a"], [map(str, "a")]), {}, "`references` must be a list of texts for each hypothesis, but entry 1 is <map"),
         (("a", [["a"]]), {}, "`hypotheses` must be a list of texts"),
         ((["a"], [["a"]]), {"metrics": ["blue"]}, "unknown value 'blue'; did you mean \"bleu\"?"),
         ((["a"], [["a"]]), {"primary": "blue"}, "`primary` has the unknown value 'blue'; did you mean \"bleu\"?"),

@@ -9,6 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from dragoman.config import SearchOptions
+from dragoman.evaluation.forcing import force
+from dragoman.generation.search import search
 from dragoman.model.attention import Memory, build_attention
 from dragoman.model.gpu_layer import in_one_piece
 from dragoman.model.layers import Seam
@@ -477,6 +480,13 @@ def test_a_step_ranks_by_bias_and_allowed_but_reports_the_models_probabilities()
     assert step.log_probs[0, 0] == pytest.approx(everything[7])
     allowed[0, int(everything.argmax())] = False
     assert stepper.step(state, np.array([2]), top_k=1, allowed=allowed).ids[0, 0] == np.argsort(-everything)[1]
+
+
+def test_a_model_in_bfloat16_which_numpy_has_not_is_searched_and_forced() -> None:
+    model = build("dot", "lstm").bfloat16()
+    found = search(TorchStepper(model), [[4, 5]], options=SearchOptions(max_length=4))[0][0]
+    forced = force(model, [[4, 5]], [list(found.ids[:-1] if found.finished else found.ids)])[0]
+    np.testing.assert_allclose(forced.log_probs[: len(found.ids)], found.token_scores, atol=0.05)
 
 
 @pytest.mark.parametrize(("shape", "cell"), CASES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import pickle
 import runpy
 import shutil
 import signal
@@ -18,6 +19,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
+import torch
 from tiny import PAIRS, TINY
 
 import dragoman
@@ -29,7 +31,7 @@ from dragoman.config import ReadOptions, TrainOptions
 from dragoman.corpus.reading import Pair, ReadReport, read_pairs
 from dragoman.corpus.report import EMPTY_TARGET, NOT_TEXT
 from dragoman.corpus.store import PairStore
-from dragoman.errors import DataError, DragomanError, OptionError, StorageError
+from dragoman.errors import DataError, DragomanError, MissingExtraError, OptionError, StorageError
 from dragoman.storage import ModelDirectory
 from dragoman.training.events import Note
 from dragoman.training.launch import launched
@@ -426,3 +428,34 @@ def test_parquet_that_cannot_be_copied_is_not_called_unreadable(
         monkeypatch.setattr(tempfile, "TemporaryFile", lambda: full)
         with pytest.raises(StorageError, match=r"no space left for a copy of .*rows\.parquet\.gz; set TMPDIR"):
             list(read_pairs([packed]))
+
+
+def test_what_a_program_has_set_in_torch_changes_no_training_and_stays(tmp_path: Path) -> None:
+    options = TrainOptions(max_steps=2, embedding_size=8, hidden_size=8, layers=1, dev="4", threads=1)  # type: ignore[arg-type]
+    pairs = [tuple(line.split("\t")) for line in PAIRS.splitlines()]
+    dragoman.train(pairs, out=tmp_path / "plain", options=options)  # type: ignore[arg-type]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    torch.set_default_dtype(torch.bfloat16)
+    before = torch.get_rng_state()
+    try:
+        with torch.inference_mode():
+            dragoman.train(pairs, out=tmp_path / "within", options=options)  # type: ignore[arg-type]
+            assert torch.get_num_threads() == 3
+            dragoman.load(tmp_path / "within", engine="torch", threads=1)
+        assert torch.get_default_dtype() == torch.bfloat16
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_num_threads(threads)
+    assert torch.equal(before, torch.get_rng_state())
+    plain, within = (ModelDirectory.open(tmp_path / name).weights_sum for name in ("plain", "within"))
+    assert plain == within
+
+
+def test_errors_come_whole_from_another_process() -> None:
+    error = MissingExtraError("training")
+    assert (
+        str(pickle.loads(pickle.dumps(error)))
+        == str(error)
+        == 'training needs the train extra: pip install "dragoman[train]"'
+    )

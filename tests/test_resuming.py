@@ -345,6 +345,7 @@ def test_a_checkpoint_has_as_many_copies_for_the_average_as_there_were_evaluatio
             {"hidden_size": -3},
             r"config\.json describes no model of this version: hidden_size must be greater than zero",
         ),
+        ({"tie_embeddings": "both"}, r"config\.json describes no model of this version: unknown tying both"),
         ({"cell": "best"}, r"config\.json describes no model of this version: Unknown nonlinearity 'best'"),
         ({"heads": 3}, r"config\.json describes no model of this version: .* unexpected keyword argument 'heads'"),
     ],
@@ -511,7 +512,7 @@ def test_a_training_that_is_terminated_before_its_first_step_leaves_nothing_behi
 
 @pytest.mark.parametrize("metric", ["loss", "exact_match"])
 def test_what_has_diverged_is_never_kept(metric: str, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"the loss .* at step 1: lower --learning-rate"):
+    with pytest.raises(TrainingError, match=r"the loss .* at step 1: lower `learning_rate`"):
         dragoman.train(
             reversed_words(60),
             out=tmp_path / "m",

@@ -586,3 +586,8 @@ def test_the_torch_model_keeps_laws_3_and_4(options: SearchOptions) -> None:
         ):
             assert scored.token_scores == pytest.approx(hypothesis.token_scores, abs=1e-10)
             np.testing.assert_allclose(scored.attention, hypothesis.attention, atol=1e-10)
+
+
+def test_sources_may_be_read_only_once() -> None:
+    sources = [[4, 5], [5]]
+    assert search(TableStepper(), iter(sources)) == search(TableStepper(), sources)

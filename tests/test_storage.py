@@ -270,7 +270,7 @@ def test_a_pipe_is_written_on_and_not_replaced(tmp_path: Path) -> None:
 
 
 def test_claiming_needs_room_or_leave(model: Path) -> None:
-    with pytest.raises(StorageError, match="exists; choose another --out, or give --overwrite"):
+    with pytest.raises(StorageError, match="exists; choose another `out`, or give `overwrite`"):
         claim(model, overwrite=False)
     claim(model, overwrite=True)
     assert ModelDirectory.open(model.with_name("model.old"))
@@ -300,7 +300,7 @@ def test_a_model_that_cannot_be_moved_keeps_the_one_before_it(model: Path, monke
 def test_a_claim_needs_a_name(model: Path, monkeypatch: pytest.MonkeyPatch, out: str, overwrite: bool) -> None:
     (model / "onnx").mkdir()
     monkeypatch.chdir(model)
-    with pytest.raises(StorageError, match=re.escape(f"{out} is not empty; give --out by its name")):
+    with pytest.raises(StorageError, match=re.escape(f"{out} is not empty; give `out` by its name")):
         claim(Path(out), overwrite=overwrite)
 
 
@@ -413,10 +413,10 @@ def test_a_file_of_another_user_is_not_called_damaged(
 
 
 def test_overwrite_is_advised_only_where_it_would_do_something(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="choose another --out, or give --overwrite to move it to"):
+    with pytest.raises(StorageError, match="choose another `out`, or give `overwrite` to move it to"):
         claim(model, overwrite=False)
     (tmp_path / "pairs.tsv").touch()
-    with pytest.raises(StorageError, match=r"pairs\.tsv exists; choose another --out$"):
+    with pytest.raises(StorageError, match=r"pairs\.tsv exists; choose another `out`$"):
         claim(tmp_path / "pairs.tsv", overwrite=False)
 
 

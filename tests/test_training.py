@@ -261,7 +261,7 @@ def test_a_diverging_loss_stops_with_advice_and_keeps_the_checkpoints(tmp_path: 
     wild = options(max_steps=300, optimizer="sgd", learning_rate=1e6, clip_norm=0, warmup_steps=0, schedule="constant")
     with pytest.raises(
         TrainingError,
-        match=r"the loss (is not a number|rose to .*) at step \d+: lower --learning-rate \(now 1e\+06\) or give --clip-norm 1",
+        match=r"the loss (is not a number|rose to .*) at step \d+: lower `learning_rate` \(now 1e\+06\) or give `clip_norm` 1",
     ):
         dragoman.train(reversed_words(60), out=tmp_path / "m", options=wild)
     assert (tmp_path / "m" / "training" / "last.safetensors").exists()
@@ -329,13 +329,13 @@ def test_overwrite_keeps_the_old_model_and_nothing_else_is_touched(tmp_path: Pat
     out = tmp_path / "m"
     dragoman.train(reversed_words(60), out=out, options=options(max_steps=2))
     first = load_file(out / "model.safetensors")
-    with pytest.raises(StorageError, match="exists; choose another --out, or give --overwrite"):
+    with pytest.raises(StorageError, match="exists; choose another `out`, or give `overwrite`"):
         dragoman.train(reversed_words(60), out=out, options=options(max_steps=2))
     dragoman.train(reversed_words(60), out=out, options=options(max_steps=2, seed=2), overwrite=True)
     assert same(load_file(tmp_path / "m.old/model.safetensors"), first)
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("years of work")
-    with pytest.raises(StorageError, match=r"is no model .* so --overwrite leaves it alone"):
+    with pytest.raises(StorageError, match=r"is no model .* so `overwrite` leaves it alone"):
         dragoman.train(reversed_words(60), out=tmp_path / "precious", options=options(max_steps=2), overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "m.old", "precious"]
 

@@ -277,7 +277,7 @@ def _check_output(write: Path, inputs: Sequence[str | Path], *, overwrite: bool)
         if any(Path(path).exists() and write.samefile(path) for path in inputs):
             raise StorageError(f"{write} is the file that is checked; write the clean copy to another")
         if not overwrite:
-            raise StorageError(f"{write} exists; choose another name, or --overwrite")
+            raise StorageError(f"{write} exists; choose another name, or `overwrite`")
 
 
 def _write_clean(path: Path, pairs: Iterable[Pair], drop: Mask, *, grouped: bool) -> int:

@@ -123,7 +123,7 @@ def _nothing_left(available: int, dev: int, test: int) -> str:
         return "there are no pairs to train on"
     return (
         f"the data has {available:,} different {'source' if available == 1 else 'sources'}, and {parts} would leave "
-        "none to train on: hold out fewer, give files with --dev and --test, or add data"
+        "none to train on: hold out fewer, give files with `dev` and `test`, or add data"
     )
 
 

@@ -17,7 +17,7 @@ import math
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -156,7 +156,7 @@ class Tokenizer:
             start += len(part) + 1
         return spans
 
-    def decode(self, ids: Sequence[int], *, unknown: Sequence[str] = ()) -> str:
+    def decode(self, ids: Iterable[int], *, unknown: Sequence[str] = ()) -> str:
         """The text of `ids`; `<pad>`, `<s>` and `</s>` are skipped, an unknown token reads `<unk>`.
 
         `unknown` has a text for every unknown token instead.
@@ -176,7 +176,7 @@ class Tokenizer:
         last = len(self._columns) - 1
         return "\t".join(_join(self._columns[min(c, last)], tokens) for c, tokens in enumerate(parts))
 
-    def tokens(self, ids: Sequence[int]) -> list[str]:
+    def tokens(self, ids: Iterable[int]) -> list[str]:
         """A name for each id that can be printed: `▁` is a space, control characters are escaped."""
         symbols = all(column.method == "symbols" for column in self._columns)
         return [_printable(self._names[i].removeprefix(SPACE_MARK) if symbols else self._names[i]) for i in ids]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dragoman.generation.stepper import BOS, EOS
 from dragoman.model.seq2seq import Seq2Seq
-from dragoman.model.stepper import padded
+from dragoman.model.stepper import numbers, padded
 
 AT_ONCE = 64
 """Pairs that are computed together."""
@@ -45,7 +45,7 @@ def force(model: Seq2Seq, source_ids: Sequence[Sequence[int]], target_ids: Seque
         outputs, ends = padded([[*target_ids[i], EOS] for i in rows], device)
         log_probs = model.log_probs(model(sources, lengths, inputs))
         best = log_probs.argmax(dim=2).cpu().numpy()
-        own = log_probs.gather(2, outputs.unsqueeze(2)).squeeze(2).cpu().numpy()
+        own = numbers(log_probs.gather(2, outputs.unsqueeze(2)).squeeze(2))
         for row, (i, end) in enumerate(zip(rows, ends.tolist(), strict=True)):
             results[i] = Forced(best[row, :end].copy(), own[row, :end].copy())
     return [results[i] for i in range(len(source_ids))]

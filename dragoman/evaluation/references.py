@@ -79,7 +79,11 @@ def check_references(
     for number, alternatives in enumerate(references, 1):
         if isinstance(alternatives, str):
             raise OptionError(f"`references` must be a list of texts for each {each}, but entry {number} is one text")
-        if not alternatives:
+        if not isinstance(alternatives, Sized):
+            raise OptionError(
+                f"`references` must be a list of texts for each {each}, but entry {number} is {alternatives!r:.80}"
+            )
+        if not len(alternatives):
             raise OptionError(f"`references` must not be empty for any {each}, but entry {number} is")
         for text in alternatives:
             if not isinstance(text, str):

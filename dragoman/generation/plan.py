@@ -5,7 +5,7 @@ Every contradiction is found here, so that a search either starts with a plan th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -72,7 +72,7 @@ class Plan:
 
 
 def make_plan(
-    source_ids: Sequence[Sequence[int]],
+    source_ids: Iterable[Sequence[int]],
     vocab_size: int,
     *,
     options: SearchOptions,
@@ -86,7 +86,8 @@ def make_plan(
         raise OptionError(
             "`shortlist` is for `translate`: here the Stepper decides, as `OnnxStepper(shortlist=...)` does"
         )
-    lengths = lengths_of(source_ids)
+    sources = [list(ids) for ids in source_ids]
+    lengths = lengths_of(sources)
     shortest, longest = length_limits(lengths, options=options)
     never = np.zeros(vocab_size, np.float32)  # adding it leaves float32 as it is
     never[[PAD, BOS]] = -np.inf
@@ -94,7 +95,7 @@ def make_plan(
         never[UNK] = -np.inf
     ranking = Ranking(options.length_penalty, options.length_norm, options.coverage_penalty)
     rules = _make_rules(_per_source(constraints, len(lengths), options), shortest, longest, never, options)
-    return Plan(options, [list(ids) for ids in source_ids], lengths, longest, ranking, never, rules)
+    return Plan(options, sources, lengths, longest, ranking, never, rules)
 
 
 def _per_source(

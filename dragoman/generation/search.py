@@ -5,7 +5,7 @@ Results never depend on what else is in the batch: a source gets the outputs tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from dragoman.config import SearchOptions
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def search(
     stepper: Stepper,
-    source_ids: Sequence[Sequence[int]],
+    source_ids: Iterable[Sequence[int]],
     *,
     options: SearchOptions | None = None,
     constraints: Constraints | Sequence[Constraints | None] | None = None,

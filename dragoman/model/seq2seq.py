@@ -66,6 +66,7 @@ class Seq2Seq(nn.Module):
         residual: bool = False,
     ) -> None:
         super().__init__()
+        assert tie_embeddings in ("none", "target", "all"), f"unknown tying {tie_embeddings}"
         self.encoder = Encoder(
             source_vocab_size,
             cell=cell,

@@ -32,7 +32,7 @@ class TorchState:
 class TorchStepper:
     """Runs a `Seq2Seq` one token at a time; see `dragoman.generation.stepper.Stepper` for the three operations.
 
-    The model is used in its evaluation mode, without gradients.
+    The model is used in its evaluation mode, without gradients, and stays in that mode.
     """
 
     def __init__(self, model: Seq2Seq) -> None:
@@ -66,9 +66,9 @@ class TorchStepper:
         features, attention, decoder = self.model.decoder.step(fed, state.memory, state.decoder)
         log_probs = self.model.decoder.log_probs(features, attention, state.memory.copied)
         ids, chosen = _ranked(log_probs, top_k, allowed, bias)
-        weights = None if attention is None else attention.cpu().numpy()
+        weights = None if attention is None else numbers(attention)
         following = TorchState(state.sources, state.source_rows, state.memory, decoder)
-        return Step(ids.cpu().numpy(), chosen.cpu().numpy(), weights, following)
+        return Step(ids.cpu().numpy(), numbers(chosen), weights, following)
 
     @torch.inference_mode()
     def select(self, state: TorchState, rows: Ints) -> TorchState:
@@ -88,6 +88,12 @@ def padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor,
     for index, row in enumerate(rows):
         ids[index, : len(row)] = torch.tensor(row)
     return ids.to(device), lengths.to(device)
+
+
+def numbers(tensor: Tensor) -> Floats:
+    """For the search; NumPy has no bfloat16."""
+    found: Floats = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).cpu().numpy()
+    return found
 
 
 def _ranked(log_probs: Tensor, top_k: int | None, allowed: Bools | None, bias: Floats | None) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,8 @@ import ctypes
 import os
 import platform
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -15,6 +16,19 @@ from dragoman.errors import OptionError
 from dragoman.training.launch import launched
 
 _CGROUP = Path("/sys/fs/cgroup")
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Compute in float32, with gradients, whatever the program around us has set; its settings and random numbers are as before after it."""
+    kept = torch.get_default_dtype(), torch.get_num_threads()
+    with torch.random.fork_rng(devices=()), torch.inference_mode(False), torch.enable_grad():
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(kept[0])
+            torch.set_num_threads(kept[1])
 
 
 def use_threads(threads: int | None) -> None:

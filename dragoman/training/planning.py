@@ -218,7 +218,7 @@ def _refuse_if_too_large(needed: int, device: torch.device, recipe: Recipe) -> N
     if free is not None and needed > free:
         raise TrainingError(
             f"training needs about {needed / 1e9:.1f} GB of memory, but {free / 1e9:.1f} GB are free: lower "
-            f"--batch-tokens (now {recipe.batch_tokens:,}), --hidden-size (now {recipe.hidden_size:,}) or --vocab-size"
+            f"`batch_tokens` (now {recipe.batch_tokens:,}), `hidden_size` (now {recipe.hidden_size:,}) or `vocab_size`"
         )
 
 

@@ -35,6 +35,7 @@ from dragoman.training.interrupt import stop_on_interrupt, terminated_as_interru
 from dragoman.training.launch import launched
 from dragoman.training.limits import LIMITS, check_new_limits
 from dragoman.training.machine import (
+    apart,
     bound_caches,
     choose_device,
     computes_bfloat16,
@@ -58,6 +59,7 @@ Opened = tuple[ModelDirectory, Prepared, BatchPlan, Seq2Seq, Recipe]
 """A run that may begin or go on, with its batches."""
 
 
+@apart()
 def start(
     pairs: Pairs,
     out: Path,
@@ -133,6 +135,7 @@ def _begin(
     return ModelDirectory(out, directory.config), prepared, plan, model, recipe
 
 
+@apart()
 def go_on(path: Path, options: TrainOptions, *, listener: Listener, stop_at: int | None = None) -> None:
     """Resume the run in `path` with its stored options, on the device that it began on if one was named; `stop_at` as for `start`."""
     run: Opened | None

@@ -317,9 +317,9 @@ class Trainer:
 
     def _diverged(self, what: str, step: int) -> TrainingError:
         clip = self.recipe.clip_norm
-        other = f"--clip-norm (now {clip:g})" if clip else "give --clip-norm 1 (now it is off)"
+        other = f"`clip_norm` (now {clip:g})" if clip else "give `clip_norm` 1 (now it is off)"
         return TrainingError(
-            f"the loss {what} at step {step}: lower --learning-rate (now {self.recipe.learning_rate:g}) or {other}; "
+            f"the loss {what} at step {step}: lower `learning_rate` (now {self.recipe.learning_rate:g}) or {other}; "
             "the checkpoints before it are kept"
         )
 

@@ -67,13 +67,14 @@ def load_model(directory: ModelDirectory, *, device: str, threads: int | None) -
     with needs_extra("running a model in PyTorch"):
         from dragoman.model.seq2seq import Seq2Seq
         from dragoman.training.checkpoint import check_weights, described, load_tensors, load_weights
-        from dragoman.training.machine import choose_device, use_threads
-    use_threads(threads)
+        from dragoman.training.machine import apart, choose_device, use_threads
     architecture = directory.config["architecture"]
     weights, _ = load_tensors(directory.path / WEIGHTS)
     check_weights(described(architecture, directory.path / CONFIG), weights, directory.path / WEIGHTS)
-    model = Seq2Seq(**architecture)
-    load_weights(model, weights, directory.path / WEIGHTS)
+    with apart():
+        model = Seq2Seq(**architecture)
+        load_weights(model, weights, directory.path / WEIGHTS)
+    use_threads(threads)
     return model.to(choose_device(device)).eval()
 
 

@@ -84,14 +84,14 @@ class PairsFile:
         """Raise `StorageError` if nothing can be written here, or if that would cost what `other` models or texts gave."""
         if self.path.exists() and not (self._overwrite and self.path.is_file()):
             raise StorageError(
-                f"{self.path} exists, and is not what these models and this search make of these texts; choose another --write, "
-                "or give --overwrite"
+                f"{self.path} exists, and is not what these models and this search make of these texts; choose another `write`, "
+                "or give `overwrite`"
             )
         check_place(self.path)
         if other.texts and self.part.exists() and not self._overwrite:
             raise StorageError(
                 f"{self.part} has {counted(other.texts, 'text')} of other models, another search or other texts; give the same again to go on "
-                "with it, choose another --write, or give --overwrite"
+                "with it, choose another `write`, or give `overwrite`"
             )
 
     def fill(
