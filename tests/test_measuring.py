@@ -130,6 +130,16 @@ def test_scores_go_to_a_file_while_the_terminal_shows_how_far_it_is(
     assert run("score", trained, pairs)[0] == expected
 
 
+def test_one_long_text_does_not_make_the_table_of_the_worst_wide(trained: Path, run: Any, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.tsv"
+    path.write_text(f"source 3\tautre\nsource {'3 ' * 300}\t{'autre ' * 300}\n", encoding="utf-8")
+    worst = run("evaluate", trained, path, *SHORT, "--details")[0].partition("worst by")[2].splitlines()
+    assert max(map(len, worst)) < 700
+    assert any("…" in line for line in worst)
+    facts = json.loads(run("evaluate", trained, path, *SHORT, "--details", "--json")[0])
+    assert {len(each["source"]) for each in facts["details"]["worst"]} == {8, 606}
+
+
 # Scoring
 
 
