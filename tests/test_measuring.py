@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from tiny import PAIRS, TINY
 
 import dragoman
@@ -94,6 +95,8 @@ def test_sources_without_an_output_are_not_counted_as_wrong_in_silence(trained: 
         (["compare", "MODEL", "MODEL", "PAIRS", *SHORT, "--resamples", 9], ["translating: 2 of 2 sources"] * 2),
         (["calibrate", "MODEL", "HALF_RIGHT", "--choices", "ANSWER"], ["translating: 40 of 40 sources"]),
         (["gap", "MODEL", "PAIRS"], ["translating: 2 of 2 sources"]),
+        (["score", "MODEL", "PAIRS"], ["scoring: 3 pairs"]),
+        (["check", "PAIRS"], ["checking: 3 pairs"]),
     ],
     ids=lambda value: " ".join(map(str, value[:1])) if isinstance(value, list) else "",
 )
@@ -116,6 +119,25 @@ def test_what_takes_long_shows_how_far_it_is(
     monkeypatch.setattr(progress, "_WORTH_A_WORD", 0.0)
     told = [line.split(", ")[0] for line in run(*given)[1].splitlines() if "/s" in line]
     assert told == shown
+
+
+def test_scores_go_to_a_file_while_the_terminal_shows_how_far_it_is(
+    trained: Path, pairs: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = run("score", trained, pairs)[0]
+    monkeypatch.setattr(progress, "_redraws", lambda: True)
+    monkeypatch.setattr(progress, "console", lambda: Console(stderr=True, force_terminal=True))
+    assert run("score", trained, pairs)[0] == expected
+
+
+def test_one_long_text_does_not_make_the_table_of_the_worst_wide(trained: Path, run: Any, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.tsv"
+    path.write_text(f"source 3\tautre\nsource {'3 ' * 300}\t{'autre ' * 300}\n", encoding="utf-8")
+    worst = run("evaluate", trained, path, *SHORT, "--details")[0].partition("worst by")[2].splitlines()
+    assert max(map(len, worst)) < 700
+    assert any("…" in line for line in worst)
+    facts = json.loads(run("evaluate", trained, path, *SHORT, "--details", "--json")[0])
+    assert {len(each["source"]) for each in facts["details"]["worst"]} == {8, 606}
 
 
 # Scoring

@@ -86,6 +86,20 @@ def test_fewer_references_are_padded_with_none_and_not_with_empty_texts() -> Non
     assert "nrefs:var" in (scores.bleu_signature or "")
 
 
+def test_sacrebleu_gets_few_outputs_at_once_and_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = sacrebleu_command(tmp_path, FRENCH, FRENCH_REFERENCES)
+    monkeypatch.setattr(metrics, "_SCORED_AT_ONCE", 3)
+    given, streams = [], reference_streams
+    monkeypatch.setattr(metrics, "reference_streams", lambda some: given.append(len(some)) or streams(some))
+    ours = score(FRENCH, FRENCH_REFERENCES, metrics=["bleu", "chrf", "ter"])
+    for name, theirs in (("bleu", "BLEU"), ("chrf", "chrF2"), ("ter", "TER")):
+        assert round(ours.value(name), 12) == expected[theirs]["score"]
+        assert ours.signature(name) == expected[theirs]["signature"]
+    assert given == [3, 1] * 3
+    several = score(FRENCH, [["one"], *FRENCH_REFERENCES[1:]], metrics=["bleu"])
+    assert "nrefs:var" in (several.bleu_signature or "")
+
+
 def test_any_of_several_references_is_right() -> None:
     scores = score(["T AH", "M EY", "X"], [["T OW", "T AH"], ["M EY"], ["Y Z", "Y"]], writing="symbols")
     assert scores.exact_match == pytest.approx(200 / 3)

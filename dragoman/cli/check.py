@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from dragoman.cli.arguments import AsJson
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.output import show_messages, table
+from dragoman.cli.progress import counting
 from dragoman.config import ReadOptions
 from dragoman.errors import DataError, OptionError, counted
 
@@ -44,7 +45,8 @@ def check(
     show_messages()
     from dragoman.corpus.checking import check_pairs
 
-    report = check_pairs(pairs, reading, against=against or (), write=write, overwrite=overwrite)
+    with counting("checking", total=None, unit="pair") as count:
+        report = check_pairs(pairs, reading, against=against or (), write=write, overwrite=overwrite, listener=count)
     print(json.dumps(report.as_dict(), ensure_ascii=False) if as_json else _in_words(report, write))
     if report.warning:
         raise DataError(report.warning)

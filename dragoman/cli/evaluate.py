@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _SCORED_AT_ONCE = 2_000
 """Pairs whose attention is held at a time."""
+_LONGEST_IN_TABLE = 200
+"""Characters of a text that a table shows: all its rows are as wide as the longest."""
 
 
 @flags_of_models
@@ -227,8 +229,13 @@ def _in_table(title: str, parts: list[Part]) -> str:
     return table(rows, header=header, right=range(1, len(header)))
 
 
+def _start(text: str) -> str:
+    text = as_line(text)
+    return text if len(text) <= _LONGEST_IN_TABLE else f"{text[: _LONGEST_IN_TABLE - 1]}…"
+
+
 def _worst_in_table(sentences: list[Sentence]) -> str:
-    rows = [(f"{s.score:.1f}", *map(as_line, (s.source, s.hypothesis, " | ".join(s.references)))) for s in sentences]
+    rows = [(f"{s.score:.1f}", *map(_start, (s.source, s.hypothesis, " | ".join(s.references)))) for s in sentences]
     label = "chrF" if sentences[0].metric == "chrf" else "errors"
     return table(rows, header=(f"worst by {label}", "source", "output", "right"), right=(0,))
 

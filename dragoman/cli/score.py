@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 from cyclopts import Parameter
 
@@ -14,6 +15,7 @@ from dragoman.cli.flags import flags_of_models
 from dragoman.cli.opening import open_model
 from dragoman.cli.output import notice, show_messages, warn
 from dragoman.cli.pairs import as_trained
+from dragoman.cli.progress import counting
 from dragoman.config import CompanionOptions, EngineOptions, EnsembleOptions, ReadOptions
 
 if TYPE_CHECKING:
@@ -50,7 +52,9 @@ def score(
     translator.score([], [])  # what cannot be scored is an error before anything is read
     paths = pairs or ("-",)
     rows = read_pairs(paths, as_trained(translator, reading, paths), report=report)
-    found = perplexity_of(_printed(translator, rows, as_json=as_json))
+    out = sys.stdout
+    with counting("scoring", total=None, unit="pair", shown=not out.isatty()) as count:
+        found = perplexity_of(_printed(translator, rows, out, as_json=as_json, listener=count))
     require_usable(report)
     (warn if report.unusable else notice)(report.summary())
     if found is None:
@@ -64,15 +68,18 @@ def score(
         )
 
 
-def _printed(translator: Translator, rows: Iterator[Pair], *, as_json: bool) -> Iterator[ScoredPair]:
-    """Every pair with its scores, once its line is printed."""
+def _printed(
+    translator: Translator, rows: Iterator[Pair], out: TextIO, *, as_json: bool, listener: Callable[[int], None]
+) -> Iterator[ScoredPair]:
+    """Every pair with its scores, once its line is printed to `out`: under a bar `sys.stdout` is the terminal."""
     while some := list(islice(rows, _AT_ONCE)):
         found = translator.score([pair.source for pair in some], [pair.target for pair in some])
         for pair, scored in zip(some, found, strict=True):
             if scored.warning:
                 warn(f"line {pair.line}: {scored.warning}")
-            print(_line(pair.line, scored, as_json=as_json))
+            print(_line(pair.line, scored, as_json=as_json), file=out)
             yield scored
+        listener(len(some))
 
 
 def _line(number: int, scored: ScoredPair, *, as_json: bool) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -110,12 +110,14 @@ def check_pairs(
     against: Sequence[str | Path] = (),
     write: str | Path | None = None,
     overwrite: bool = False,
+    listener: Callable[[int], None] = lambda _: None,
 ) -> CheckReport:
     """Check a file of pairs, or two aligned files.
 
     `against` is a second file (or two aligned ones) that should share no source with the first, such as the test
     data; it is read with the same options. `write` names a TSV file for a clean copy: cleaned source columns, target
-    and group, without the rows of definite findings; a name that ends in .gz is compressed. Raises `DataError` if
+    and group, without the rows of definite findings; a name that ends in .gz is compressed. `listener` is told
+    how many more pairs are looked at, those of `against` too. Raises `DataError` if
     nothing is usable, `StorageError` if the copy cannot be written; the copy appears whole or not at all.
     """
     options = ReadOptions.of(options)
@@ -127,11 +129,11 @@ def check_pairs(
     read = ReadReport()
     doubts = ColumnDoubts()
     pairs = doubts.over(read_pairs(paths, options, report=read))
-    rows = findings.collect(map(findings.measure, _batches(pairs)))
+    rows = findings.collect(map(findings.measure, _batches(pairs, listener)))
     warning = unusable_error(read)
     if not len(rows):
         raise DataError(warning or f"{read.name} is empty: it holds no pairs")
-    found, drop = _findings(rows, _folded_hashes(against, options) if against else None)
+    found, drop = _findings(rows, _folded_hashes(against, options, listener) if against else None)
     written = None
     if write is not None:
         written = _write_clean(Path(write), read_pairs(paths, options), drop, grouped=bool(options.group_by))
@@ -150,8 +152,8 @@ def check_pairs(
     )
 
 
-def _batches(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
-    """Lists of pairs, bounded in rows and in characters."""
+def _batches(pairs: Iterable[Pair], listener: Callable[[int], None]) -> Iterator[list[Pair]]:
+    """Lists of pairs, bounded in rows and in characters; the listener hears of each when the next is asked for."""
     batch: list[Pair] = []
     characters = 0
     for pair in pairs:
@@ -159,18 +161,20 @@ def _batches(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
         characters += len(pair.source) + len(pair.target)
         if len(batch) == _BATCH_ROWS or characters > _BATCH_CHARACTERS:
             yield batch
+            listener(len(batch))
             batch, characters = [], 0
     if batch:
         yield batch
+        listener(len(batch))
 
 
-def _folded_hashes(paths: Sequence[str | Path], options: ReadOptions) -> npt.NDArray[np.int64]:
+def _folded_hashes(
+    paths: Sequence[str | Path], options: ReadOptions, listener: Callable[[int], None]
+) -> npt.NDArray[np.int64]:
     """The source hashes of another file, as `findings.Rows.source` has them."""
     report = ReadReport()
-    parts = [
-        np.array([hash(fold(pair.source)) for pair in batch], np.int64)
-        for batch in _batches(read_pairs(paths, options.model_copy(update={"group_by": None}), report=report))
-    ]
+    pairs = read_pairs(paths, options.model_copy(update={"group_by": None}), report=report)
+    parts = [np.array([hash(fold(pair.source)) for pair in batch], np.int64) for batch in _batches(pairs, listener)]
     require_usable(report)
     if report.unusable:
         _LOG.warning(f"{report.summary()}; their sources are not looked for")

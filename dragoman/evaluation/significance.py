@@ -24,9 +24,10 @@ from dragoman.evaluation.metrics import (
     error_rate,
     is_exact,
     sacrebleu_metrics,
+    sacrebleu_statistics,
     tokens_of,
 )
-from dragoman.evaluation.references import characters, check_references, reference_streams
+from dragoman.evaluation.references import characters, check_references
 
 Floats = NDArray[np.float64]
 
@@ -158,10 +159,7 @@ def sentence_statistics(
     if name == "exact_match":
         right = list(map(is_exact, hypotheses, references))
         return np.stack([np.array(right, dtype=np.float64), np.ones(len(right))], axis=1)
-    # sacreBLEU has no public name for its sentence statistics; a test compares the results with its public scores.
-    metric = sacrebleu_metrics(writing)[name]
-    rows = metric._extract_corpus_statistics(list(hypotheses), reference_streams(references))
-    return np.array(rows, dtype=np.float64)
+    return np.array(sacrebleu_statistics(sacrebleu_metrics(writing)[name], hypotheses, references), dtype=np.float64)
 
 
 def corpus_score(name: MetricName, sums: Floats) -> Floats:
