@@ -102,6 +102,32 @@ def test_the_same_draw_gives_the_same_pair_however_often_it_is_asked() -> None:
         assert fresh(SHORT[i], Random(i)) == first[i]
 
 
+def test_a_word_stands_where_other_words_do_even_if_it_was_seen_alone_only() -> None:
+    jump = len(WORDS) + 4
+    pairs = [*SHORT, ([jump], [jump + 1])]
+    new = [pair for pair in made(Recombination(pairs), pairs) if jump in pair[0] and len(pair[0]) > 1]
+    assert len(new) > 20
+    walk = {jump: ids("walk", " ")[0], jump + 1: ids("W")[0]}
+    as_walk = [[[walk.get(i, i) for i in side] for side in pair] for pair in new]
+    single = [
+        (source, target) for source, target in as_walk if sum(word in ("and", "after") for word in words(source)) < 2
+    ]
+    assert all(target == ids(meaning(words(source))) for source, target in single)
+
+
+def test_a_word_of_a_longer_meaning_is_not_like_the_others() -> None:
+    long = len(WORDS) + 4
+    pairs = [*SHORT, ([long], [long + 1, long + 2])]
+    assert not any(long in source and len(source) > 1 for source, _ in made(Recombination(pairs), pairs))
+
+
+def test_a_source_that_comes_with_another_target_is_not_taken_apart_by_the_first() -> None:
+    parts, odd = Recombination(SHORT), (ids("walk left twice", " "), ids("RRR"))
+    for i in range(20):
+        parts((ids("walk left twice", " "), ids("<W<W")), Random(i))
+        assert parts(odd, Random(i)) == odd
+
+
 @pytest.mark.parametrize(
     "pairs",
     [

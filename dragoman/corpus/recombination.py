@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from random import Random
 from typing import NamedTuple
 
+from dragoman.corpus.dataset import LONGEST
+
 Pair = tuple[list[int], list[int]]
 """The ids of a source and of its target."""
 Text = tuple[int, ...]
@@ -19,6 +21,7 @@ _Around = tuple[Text, Text]
 """What stands before a part and after it."""
 
 _ALONE: _Around = ((), ())
+"""Surroundings of sources of one word."""
 _HOLE = -1
 """Stands in a frame's target for that of a part."""
 _LEAST = 3
@@ -32,9 +35,7 @@ _STEPS = 8
 _AGAIN = 0.5
 """Probability that a new pair is changed once more."""
 _LONGER = 3
-"""Times that a new source or target may be as long as the longest known one,"""
-_LONGEST = 1_000
-"""and ids that it has at most."""
+"""Times that a new source or target may be as long as the longest known one."""
 _READ = 64
 """Ids of sources that parts are looked for in, at most."""
 
@@ -72,9 +73,9 @@ class Recombination:
             for number in inside:
                 self._around[number].append(around)
                 self._near[number] |= bits
-        self._known: dict[Text, list[tuple[_Around, int]]] = {}
+        self._known: dict[Text, list[tuple[_Around, int]]] = {}  # what was found before
         self._longest = tuple(
-            min(_LONGER * max(map(len, side), default=0), _LONGEST) for side in (self._targets, self._targets.values())
+            min(_LONGER * max(map(len, side), default=0), LONGEST) for side in (self._targets, self._targets.values())
         )
 
     def __call__(self, pair: Pair, random: Random) -> Pair:
@@ -109,7 +110,7 @@ class Recombination:
             return None
         around, part = random.choice(places)
         shared = random.choice(self._around[part])
-        if _ALONE in self._frames and len(self._parts[part]) == 1 and random.random() < _WORDS:
+        if (words := self._frames.get(_ALONE)) and words.fitting >> part & 1 and random.random() < _WORDS:
             shared = _ALONE
         other = random.choice(self._frames[shared].parts)
         frame = self._frames[around]
@@ -124,8 +125,9 @@ class Recombination:
         """The parts of a pair that could be others, and what stands around them."""
         if len(source) > _READ:
             return []
-        if (known := self._known.get(source)) is not None:
-            return known
+        known = self._targets.get(source) == target
+        if known and source in self._known:
+            return self._known[source]
         found = list[tuple[_Around, int]]()
         for begin in range(len(source)):
             for end in range(begin + 1, len(source) + (begin > 0)):
@@ -135,7 +137,7 @@ class Recombination:
                 frame = self._frames.get(around)
                 if frame is not None and _filled(frame.target, self._targets[self._parts[part]]) == target:
                     found.append((around, part))
-        if source in self._targets:
+        if known:
             self._known[source] = found
         return found
 
