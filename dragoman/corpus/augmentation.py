@@ -48,6 +48,8 @@ _RENAMED = 16
 """Mark of a pair with other names and numbers; below it there is room for the first pair of a row and for `HASTY`."""
 _RECOMBINED = 32
 """Mark of a pair that is made of other parts."""
+_KEPT = 1 << 16
+"""Such pairs of an epoch that are made once only."""
 _PARTS_SAMPLE = 50_000
 """Pairs whose parts are known at most."""
 _ROUNDS = 4
@@ -259,6 +261,9 @@ class AugmentedPairs:
         self._pairs, self._order, self._marks = pairs, order, marks
         self._sides, self._followers, self._names, self._parts, self._salt = sides, followers, names, parts, salt
         self._last: tuple[bytes, list[tuple[int, Replaced]]] = (b"", [])
+        self._made: dict[
+            int, Replaced
+        ] = {}  # of other parts, by place: first their lengths are asked for, then they are trained on
 
     def indices(self) -> Ids:
         """The index of each row."""
@@ -321,7 +326,12 @@ class AugmentedPairs:
         new: dict[int, Replaced] = {}
         if self._parts is not None:
             for row in np.flatnonzero(marks & _RECOMBINED).tolist():
-                if (changed := self._parts(pair := pairs[row], self._random(places[row]))) != pair:
+                place, pair = int(places[row]), pairs[row]
+                if (changed := self._made.get(place)) is None:
+                    changed = self._parts(pair, self._random(place))
+                    if len(self._made) < _KEPT:
+                        self._made[place] = changed
+                if changed != pair:
                     new[row] = pairs[row] = changed
         if self._names is not None:
             named = np.flatnonzero(marks & _RENAMED).tolist()

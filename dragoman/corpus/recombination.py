@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from dragoman.corpus.dataset import LONGEST
 
@@ -20,10 +20,10 @@ Text = tuple[int, ...]
 _Around = tuple[Text, Text]
 """What stands before a part and after it."""
 
+_Between = tuple[Text, ...]
+"""What a target leaves where that of a part is cut out of it."""
 _ALONE: _Around = ((), ())
 """Surroundings of sources of one word."""
-_HOLE = -1
-"""Stands in a frame's target for that of a part."""
 _LEAST = 3
 """Different targets that parts of a frame have at least: with fewer, a target may stand in a longer one by chance."""
 _DOUBT = 0.1
@@ -40,11 +40,14 @@ _READ = 64
 """Ids of sources that parts are looked for in, at most."""
 
 
+_Item = TypeVar("_Item")
+
+
 class _Frame(NamedTuple):
     """Surroundings of parts in sources, and what they become."""
 
-    target: Text
-    """With `_HOLE` where a part's target stands."""
+    target: _Between
+    """What stands before, between and after the target of a part."""
     parts: list[int]
     """Numbers of the parts that were seen in it and fit,"""
     fitting: int
@@ -97,7 +100,7 @@ class Recombination:
         held, known = _unambiguous(pairs), list(self._targets)
         met = right = 0
         for _ in range(tries if known else 0):
-            source = random.choice(known)
+            source = _one_of(known, random)
             changed = self._changed(source, self._targets[source], random)
             if changed is not None and (target := held.get(changed[0])) is not None:
                 met += 1
@@ -108,11 +111,11 @@ class Recombination:
         """The pair with one other part; None if it has none, or the one that is drawn does not fit."""
         if not (places := self._places(source, target)):
             return None
-        around, part = random.choice(places)
-        shared = random.choice(self._around[part])
+        around, part = _one_of(places, random)
+        shared = _one_of(self._around[part], random)
         if (words := self._frames.get(_ALONE)) and words.fitting >> part & 1 and random.random() < _WORDS:
             shared = _ALONE
-        other = random.choice(self._frames[shared].parts)
+        other = _one_of(self._frames[shared].parts, random)
         frame = self._frames[around]
         near = self._near[other]
         if frame.others and (near & frame.others).bit_count() > _DOUBT * (near & frame.fitting).bit_count():
@@ -142,6 +145,11 @@ class Recombination:
         return found
 
 
+def _one_of(items: list[_Item], random: Random) -> _Item:
+    """As `Random.choice`, which takes several times as long."""
+    return items[int(random.random() * len(items))]
+
+
 def _unambiguous(pairs: Iterable[Pair]) -> dict[Text, Text]:
     """The target of each source that is not long and has only one."""
     targets: dict[Text, Text | None] = {}
@@ -153,10 +161,10 @@ def _unambiguous(pairs: Iterable[Pair]) -> dict[Text, Text]:
     return {source: target for source, target in targets.items() if source and target}
 
 
-def _found(targets: dict[Text, Text]) -> dict[_Around, tuple[Text, list[Text], list[Text]]]:
-    """For surroundings of parts: the target with holes, the parts that fit, and the others.
+def _found(targets: dict[Text, Text]) -> dict[_Around, tuple[_Between, list[Text], list[Text]]]:
+    """For surroundings of parts: what stands between their targets, the parts that fit, and the others.
 
-    Of several targets with holes it is the one that says most by its parts: the fewest ids beside them, then the shortest parts. Sources of
+    Where it may be this or that, it is the one with the fewest ids, as parts then say most of a target, and then with the shortest parts. Sources of
     one word whose target is one are alike: they have nothing around them in common.
     """
     beginnings = {source[:end] for source in targets for end in range(1, len(source) + 1)}
@@ -169,46 +177,50 @@ def _found(targets: dict[Text, Text]) -> dict[_Around, tuple[Text, list[Text], l
                     break
                 if part in targets:
                     seen[source[:begin], source[end:]].append(part)
-    found: dict[_Around, tuple[Text, list[Text], list[Text]]] = {}
+    found: dict[_Around, tuple[_Between, list[Text], list[Text]]] = {}
     for around, parts in seen.items():
         if len(parts) < _LEAST:
             continue
         wholes = [targets[around[0] + part + around[1]] for part in parts]
-        said = defaultdict[Text, set[Text]](set)
+        said = defaultdict[_Between, set[Text]](set)
         for part, whole in zip(parts, wholes, strict=True):
-            said[_with_holes(whole, targets[part])].add(targets[part])
+            said[_cut(whole, targets[part])].add(targets[part])
         ranked = []
-        for holed, own in said.items():
-            if _HOLE in holed and len(own) >= _LEAST:
-                fits = [_filled(holed, targets[part]) == whole for part, whole in zip(parts, wholes, strict=True)]
+        for between, own in said.items():
+            if len(between) > 1 and len(own) >= _LEAST:
+                fits = [_filled(between, targets[part]) == whole for part, whole in zip(parts, wholes, strict=True)]
                 mean = sum(len(part) for part, fit in zip(parts, fits, strict=True) if fit) / sum(fits)
-                ranked.append((len(holed) - holed.count(_HOLE), mean, holed, fits))
+                ranked.append((sum(map(len, between)), mean, between, fits))
         if ranked:
-            *_, holed, fits = min(ranked)
+            *_, between, fits = min(ranked)
             fitting, others = (
                 [part for part, fit in zip(parts, fits, strict=True) if fit is kind] for kind in (True, False)
             )
-            found[around] = holed, fitting, others
+            found[around] = between, fitting, others
     words: list[Text] = [source for source, target in targets.items() if len(source) == len(target) == 1]
     if len(words) >= _LEAST:
-        found[_ALONE] = (_HOLE,), words, []
+        found[_ALONE] = ((), ()), words, []
     return found
 
 
-def _with_holes(whole: Text, part: Text) -> Text:
-    """A target with a hole for each time that it has a part's, from the left."""
-    found: list[int] = []
-    place, size = 0, len(part)
+def _cut(whole: Text, part: Text) -> _Between:
+    """What is left of a target without that of a part, wherever it stands, from the left."""
+    found, begin, place = list[Text](), 0, 0
     while place < len(whole):
-        here = whole[place : place + size] == part
-        found.append(_HOLE if here else whole[place])
-        place += size if here else 1
-    return tuple(found)
+        if whole[place : place + len(part)] == part:
+            found.append(whole[begin:place])
+            begin = place = place + len(part)
+        else:
+            place += 1
+    return (*found, whole[begin:])
 
 
-def _filled(holed: Text, part: Text) -> Text:
-    """A target with a part's in its holes."""
-    return tuple(i for item in holed for i in (part if item == _HOLE else (item,)))
+def _filled(between: _Between, part: Text) -> Text:
+    """A target with that of a part in all places that were cut out."""
+    whole = between[0]
+    for following in between[1:]:
+        whole += part + following
+    return whole
 
 
 def _bits(numbers: Iterable[int]) -> int:
