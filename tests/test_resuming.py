@@ -346,6 +346,11 @@ def test_a_checkpoint_has_as_many_copies_for_the_average_as_there_were_evaluatio
             r"config\.json describes no model of this version: hidden_size must be greater than zero",
         ),
         ({"tie_embeddings": "both"}, r"config\.json describes no model of this version: unknown tying both"),
+        (
+            {"dropout": 2},
+            r"config\.json describes no model of this version: a dropout must be from 0 to below 1, but is 2",
+        ),
+        ({"dropout": None}, r"config\.json describes no model of this version: .*not supported between"),
         ({"cell": "best"}, r"config\.json describes no model of this version: Unknown nonlinearity 'best'"),
         ({"heads": 3}, r"config\.json describes no model of this version: .* unexpected keyword argument 'heads'"),
     ],

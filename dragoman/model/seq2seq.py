@@ -67,6 +67,8 @@ class Seq2Seq(nn.Module):
     ) -> None:
         super().__init__()
         assert tie_embeddings in ("none", "target", "all"), f"unknown tying {tie_embeddings}"
+        for share in (dropout, recurrent_dropout, word_dropout):
+            assert 0 <= share < 1, f"a dropout must be from 0 to below 1, but is {share}"
         self.encoder = Encoder(
             source_vocab_size,
             cell=cell,
