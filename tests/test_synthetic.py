@@ -169,10 +169,11 @@ def test_without_out_only_the_pairs_are_made_and_they_are_used_again(
     sources = [source for source, _ in made]
     assert len(set(sources)) < len(sources) == len(set(made))  # two outputs of a source are two pairs
     monkeypatch.setattr(dragoman.Translator, "translate", None)
-    capfd.readouterr()
-    assert run(*words, "--out", tmp_path / "student", "--max-steps", 1) == 0
-    assert f"using the pairs that {tmp_path / 'made.tsv'} holds already" in capfd.readouterr().err
-    assert config_of(tmp_path / "student")["data"]["train"]["pairs"] == len(made)
+    for out, more in (("student", []), ("other", ["--seed", 9])):  # no draw of a beam hangs on the seed
+        capfd.readouterr()
+        assert run(*words, "--out", tmp_path / out, "--max-steps", 1, *more) == 0
+        assert f"using the pairs that {tmp_path / 'made.tsv'} holds already" in capfd.readouterr().err
+        assert config_of(tmp_path / out)["data"]["train"]["pairs"] == len(made)
 
 
 def test_a_stopped_work_goes_on_and_ends_with_the_same_file(
