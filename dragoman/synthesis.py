@@ -102,7 +102,7 @@ def distill(
     elif (files := files_of(pairs)) and (options.format or format_of(files) or "tsv") != format_before(model.config):
         stored = {name: value for name, value in stored.items() if name not in _OF_A_FORMAT}
     options = TrainOptions(**{**stored, **given})
-    file = _pairs_file(out, write, [teacher, *ensemble, *([reverse] if reverse else [])], search, overwrite=overwrite)
+    file = _pairs_file(out, write, [teacher, *ensemble], reverse, search, overwrite=overwrite)
     remake = Distillation(_translates(model, search), file)
     return _train_on(remake, pairs, out, options, overwrite=overwrite, listener=listener, command=command)
 
@@ -179,9 +179,7 @@ def backtranslate(
         raise OptionError(
             f"{reverse_model} must have one source column, which reads TEXTS, but has {model.source_columns}"
         )
-    file = _pairs_file(
-        out, write, [reverse_model, *ensemble, *([reverse] if reverse else [])], search, overwrite=overwrite
-    )
+    file = _pairs_file(out, write, [reverse_model, *ensemble], reverse, search, overwrite=overwrite)
     reading = ReadOptions(normalization=options.normalization, encoding=options.encoding)
     remake = BackTranslation(_translates(model, search), file, texts, reading, repeat=repeat)
     return _train_on(remake, pairs, out, options, overwrite=overwrite, listener=listener, command=command)
@@ -203,6 +201,7 @@ def _pairs_file(
     out: str | Path | None,
     write: str | Path | None,
     models: Sequence[str | Path],
+    reverse: str | Path | None,
     search: SearchOptions,
     *,
     overwrite: bool,
@@ -215,9 +214,14 @@ def _pairs_file(
     if out is not None:
         check_claim(Path(out), overwrite=overwrite)
     path = Path(write) if write is not None else Path(f"{out}.synthetic.tsv")
-    weights = [ModelDirectory.open(locate(name)).weights_sum for name in models]
-    maker = {"models": weights, "search": search.model_dump(mode="json")}
+    maker = {"models": [_weights_sum(name) for name in models], "search": search.model_dump(mode="json")}
+    if reverse is not None:
+        maker["reverse"] = _weights_sum(reverse)
     return PairsFile(path, maker, overwrite=overwrite)
+
+
+def _weights_sum(model: str | Path) -> str:
+    return ModelDirectory.open(locate(model)).weights_sum
 
 
 def _translates(model: Translator, search: SearchOptions) -> Callable[[list[str]], list[Translation]]:

@@ -176,6 +176,13 @@ def test_without_out_only_the_pairs_are_made_and_they_are_used_again(
         assert config_of(tmp_path / out)["data"]["train"]["pairs"] == len(made)
 
 
+def test_what_a_model_chose_from_is_not_what_it_translated(place: Path, tmp_path: Path) -> None:
+    teacher, pairs, made = place / "teacher", place / "pairs.tsv", tmp_path / "made.tsv"
+    dragoman.distill(teacher, pairs, write=made, ensemble=[teacher])
+    with pytest.raises(StorageError, match="is not what these models and this search make"):
+        dragoman.distill(teacher, pairs, write=made, reverse=teacher)
+
+
 def test_a_stopped_work_goes_on_and_ends_with_the_same_file(
     place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
