@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, overload
 
 from dragoman.config import MachineOptions, ReadOptions, SearchOptions, TrainOptions, splitting_of
 from dragoman.corpus.reading import format_before, format_of
-from dragoman.errors import OptionError
+from dragoman.errors import OptionError, StorageError
 from dragoman.making import train
 from dragoman.places import check_claim, locate
 from dragoman.storage import ModelDirectory
@@ -102,7 +102,8 @@ def distill(
     elif (files := files_of(pairs)) and (options.format or format_of(files) or "tsv") != format_before(model.config):
         stored = {name: value for name, value in stored.items() if name not in _OF_A_FORMAT}
     options = TrainOptions(**{**stored, **given})
-    file = _pairs_file(out, write, [teacher, *ensemble], reverse, search, overwrite=overwrite)
+    models = [teacher, *ensemble]
+    file = _pairs_file(out, write, models, reverse, search, inputs=files_of(pairs), overwrite=overwrite)
     remake = Distillation(_translates(model, search), file)
     return _train_on(remake, pairs, out, options, overwrite=overwrite, listener=listener, command=command)
 
@@ -179,7 +180,8 @@ def backtranslate(
         raise OptionError(
             f"{reverse_model} must have one source column, which reads TEXTS, but has {model.source_columns}"
         )
-    file = _pairs_file(out, write, [reverse_model, *ensemble], reverse, search, overwrite=overwrite)
+    models = [reverse_model, *ensemble]
+    file = _pairs_file(out, write, models, reverse, search, inputs=[texts, *files_of(pairs)], overwrite=overwrite)
     reading = ReadOptions(normalization=options.normalization, encoding=options.encoding)
     remake = BackTranslation(_translates(model, search), file, texts, reading, repeat=repeat)
     return _train_on(remake, pairs, out, options, overwrite=overwrite, listener=listener, command=command)
@@ -204,6 +206,7 @@ def _pairs_file(
     reverse: str | Path | None,
     search: SearchOptions,
     *,
+    inputs: Sequence[str | Path],
     overwrite: bool,
 ) -> PairsFile:
     """Where made pairs go; found wrong before any work is done."""
@@ -214,6 +217,8 @@ def _pairs_file(
     if out is not None:
         check_claim(Path(out), overwrite=overwrite)
     path = Path(write) if write is not None else Path(f"{out}.synthetic.tsv")
+    if path.exists() and any(Path(name).exists() and path.samefile(name) for name in inputs):
+        raise StorageError(f"{path} is one of the files that are read; choose another `write`")
     maker = {"models": [_weights_sum(name) for name in models], "search": search.model_dump(mode="json")}
     if reverse is not None:
         maker["reverse"] = _weights_sum(reverse)
