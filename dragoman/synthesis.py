@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, overload
 
 from dragoman.config import MachineOptions, ReadOptions, SearchOptions, TrainOptions, splitting_of
 from dragoman.corpus.reading import format_before, format_of
-from dragoman.errors import OptionError
+from dragoman.errors import OptionError, StorageError
 from dragoman.making import train
 from dragoman.places import check_claim, locate
 from dragoman.storage import ModelDirectory
@@ -102,7 +102,8 @@ def distill(
     elif (files := files_of(pairs)) and (options.format or format_of(files) or "tsv") != format_before(model.config):
         stored = {name: value for name, value in stored.items() if name not in _OF_A_FORMAT}
     options = TrainOptions(**{**stored, **given})
-    file = _pairs_file(out, write, [teacher, *ensemble, *([reverse] if reverse else [])], search, overwrite=overwrite)
+    models = [teacher, *ensemble]
+    file = _pairs_file(out, write, models, reverse, search, inputs=files_of(pairs), overwrite=overwrite)
     remake = Distillation(_translates(model, search), file)
     return _train_on(remake, pairs, out, options, overwrite=overwrite, listener=listener, command=command)
 
@@ -179,9 +180,8 @@ def backtranslate(
         raise OptionError(
             f"{reverse_model} must have one source column, which reads TEXTS, but has {model.source_columns}"
         )
-    file = _pairs_file(
-        out, write, [reverse_model, *ensemble, *([reverse] if reverse else [])], search, overwrite=overwrite
-    )
+    models = [reverse_model, *ensemble]
+    file = _pairs_file(out, write, models, reverse, search, inputs=[texts, *files_of(pairs)], overwrite=overwrite)
     reading = ReadOptions(normalization=options.normalization, encoding=options.encoding)
     remake = BackTranslation(_translates(model, search), file, texts, reading, repeat=repeat)
     return _train_on(remake, pairs, out, options, overwrite=overwrite, listener=listener, command=command)
@@ -203,8 +203,10 @@ def _pairs_file(
     out: str | Path | None,
     write: str | Path | None,
     models: Sequence[str | Path],
+    reverse: str | Path | None,
     search: SearchOptions,
     *,
+    inputs: Sequence[str | Path],
     overwrite: bool,
 ) -> PairsFile:
     """Where made pairs go; found wrong before any work is done."""
@@ -215,9 +217,16 @@ def _pairs_file(
     if out is not None:
         check_claim(Path(out), overwrite=overwrite)
     path = Path(write) if write is not None else Path(f"{out}.synthetic.tsv")
-    weights = [ModelDirectory.open(locate(name)).weights_sum for name in models]
-    maker = {"models": weights, "search": search.model_dump(mode="json")}
+    if path.exists() and any(Path(name).exists() and path.samefile(name) for name in inputs):
+        raise StorageError(f"{path} is one of the files that are read; choose another `write`")
+    maker = {"models": [_weights_sum(name) for name in models], "search": search.model_dump(mode="json")}
+    if reverse is not None:
+        maker["reverse"] = _weights_sum(reverse)
     return PairsFile(path, maker, overwrite=overwrite)
+
+
+def _weights_sum(model: str | Path) -> str:
+    return ModelDirectory.open(locate(model)).weights_sum
 
 
 def _translates(model: Translator, search: SearchOptions) -> Callable[[list[str]], list[Translation]]:

@@ -86,6 +86,10 @@ def test_info_says_what_graphs_a_bundle_has(bundle: Path, capsys: pytest.Capture
         (["translate", "{}", "a", "--engine", "torch"], "is a bundle, which only translates: PyTorch needs"),
         (["translate", "{}", "a", "--device", "cuda"], "is a bundle, which only translates: another device needs"),
         (["translate", "{}", "a", "--precision", "float32"], "has no float32 graphs, but int8"),
+        (
+            ["translate", "{}", "a", "--min-confidence", "0.5"],
+            "for the directory that it was made of, and bundle that again",
+        ),
         (["export", "{}"], "is a bundle, which only translates: exporting needs"),
         (["inspect", "{}", "a"], "is a bundle, which only translates"),
         (["train", "--resume", "{}"], "is a bundle, which only translates: resuming needs"),

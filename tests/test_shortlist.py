@@ -375,6 +375,14 @@ def test_a_file_is_read_as_its_options_say_and_what_is_left_out_is_told(model: P
     assert (model / "shortlist.npz").read_bytes() == before
 
 
+def test_sources_have_as_many_columns_as_in_training(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "pairs.tsv").write_text("go\tPL\tva\nrun\tPL\tcours\n", encoding="utf-8")
+    before = (model / "shortlist.npz").read_bytes()
+    with pytest.raises(OptionError, match="`source` must name 1 column as in training, but names 2"):
+        dragoman.make_shortlist(model, tmp_path / "pairs.tsv", options=ReadOptions(source=("1", "2"), target="3"))
+    assert (model / "shortlist.npz").read_bytes() == before
+
+
 def test_a_word_that_no_pair_has_may_stay_as_it_is(model: Path, tmp_path: Path) -> None:
     (tmp_path / "pairs.tsv").write_text("source\tcible\n", encoding="utf-8")
     dragoman.make_shortlist(model, [tmp_path / "pairs.tsv"], best=1, frequent=1)

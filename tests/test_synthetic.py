@@ -169,10 +169,18 @@ def test_without_out_only_the_pairs_are_made_and_they_are_used_again(
     sources = [source for source, _ in made]
     assert len(set(sources)) < len(sources) == len(set(made))  # two outputs of a source are two pairs
     monkeypatch.setattr(dragoman.Translator, "translate", None)
-    capfd.readouterr()
-    assert run(*words, "--out", tmp_path / "student", "--max-steps", 1) == 0
-    assert f"using the pairs that {tmp_path / 'made.tsv'} holds already" in capfd.readouterr().err
-    assert config_of(tmp_path / "student")["data"]["train"]["pairs"] == len(made)
+    for out, more in (("student", []), ("other", ["--seed", 9])):  # no draw of a beam hangs on the seed
+        capfd.readouterr()
+        assert run(*words, "--out", tmp_path / out, "--max-steps", 1, *more) == 0
+        assert f"using the pairs that {tmp_path / 'made.tsv'} holds already" in capfd.readouterr().err
+        assert config_of(tmp_path / out)["data"]["train"]["pairs"] == len(made)
+
+
+def test_what_a_model_chose_from_is_not_what_it_translated(place: Path, tmp_path: Path) -> None:
+    teacher, pairs, made = place / "teacher", place / "pairs.tsv", tmp_path / "made.tsv"
+    dragoman.distill(teacher, pairs, write=made, ensemble=[teacher])
+    with pytest.raises(StorageError, match="is not what these models and this search make"):
+        dragoman.distill(teacher, pairs, write=made, reverse=teacher)
 
 
 def test_a_stopped_work_goes_on_and_ends_with_the_same_file(
@@ -255,6 +263,19 @@ def test_no_source_of_dev_or_test_is_learned_from_because_a_model_made_it(tmp_pa
     assert (remake.facts()["shared"], remake.facts()["pairs"]) == (2, 3)
 
 
+def test_what_is_read_is_not_replaced_by_what_is_made_of_it(place: Path, tmp_path: Path) -> None:
+    pairs, texts = tmp_path / "pairs.tsv", tmp_path / "texts.txt"
+    pairs.write_bytes((place / "pairs.tsv").read_bytes())
+    texts.write_text("blau\n", encoding="utf-8")
+    before = pairs.read_bytes()
+    with pytest.raises(StorageError, match="is one of the files that are read"):
+        dragoman.distill(place / "teacher", pairs, write=pairs, overwrite=True)
+    for written in (pairs, texts):
+        with pytest.raises(StorageError, match="is one of the files that are read"):
+            dragoman.backtranslate(place / "reverse", texts, pairs, write=written, overwrite=True)
+    assert (pairs.read_bytes(), texts.read_text(encoding="utf-8")) == (before, "blau\n")
+
+
 def test_sampled_back_translations_follow_the_seed(place: Path, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("".join(f"{target}\n" for _, target in colours()), encoding="utf-8")
     words = ["backtranslate", place / "reverse", tmp_path / "texts.txt", place / "pairs.tsv", *MACHINE]
@@ -281,7 +302,7 @@ def test_sampled_back_translations_follow_the_seed(place: Path, tmp_path: Path) 
         ),
         (
             ["distill", "{}/teacher", "{}/pairs.tsv", "--write", "{}/pairs.tsv"],
-            "pairs.tsv exists, and is not what these",
+            "pairs.tsv is one of the files that are read",
         ),
         *(
             (["distill", "{}/teacher", "{}/pairs.tsv", "--out", "{}/m", *words], message)

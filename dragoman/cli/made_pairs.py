@@ -32,7 +32,7 @@ def make_and_train(
             out=out,
             write=write,
             options=options,
-            search=search.model_copy(update={"seed": options.seed}),
+            search=search.model_copy(update={"seed": options.seed}) if search.draws else search,
             ensemble=others.ensemble,
             reverse=others.reverse,
             overwrite=overwrite,

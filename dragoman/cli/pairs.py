@@ -37,7 +37,8 @@ def as_trained(translator: Translator, reading: ReadOptions, paths: Sequence[str
 def check_columns(translator: Translator, columns: int) -> None:
     """Raise `OptionError` unless the model was trained on so many source columns."""
     if columns != translator.source_columns:
-        raise OptionError(f"`source` must name {translator.source_columns} columns as in training, but names {columns}")
+        wanted = counted(translator.source_columns, "column")
+        raise OptionError(f"`source` must name {wanted} as in training, but names {columns}")
 
 
 def check_no_file(reading: InputOptions, instead: str) -> None:

@@ -281,6 +281,11 @@ class SearchOptions(Options):
         ),
     ] = None
 
+    @property
+    def draws(self) -> bool:
+        """Whether outputs hang on `seed`."""
+        return self.method in _METHODS_OF["seed"]
+
     def pool(self) -> int:
         """How many outputs are found when `rerank` or a reverse model chooses among them."""
         if self.num_candidates is not None:

@@ -177,7 +177,10 @@ def calibrator_of(directory: ModelDirectory, *, together: bool, needed: bool) ->
         outdated = "it was trained on since"
     if needed and (stored is None or outdated):
         kind = f"a model calibrated anew ({outdated})" if outdated else "a calibrated model"
-        raise OptionError(f"`min_confidence` needs {kind}; run: dragoman calibrate {as_word(directory.path)} DEV.tsv")
+        command = f"dragoman calibrate {as_word(directory.path)} DEV.tsv"
+        if directory.is_bundle:
+            command = "dragoman calibrate, for the directory that it was made of, and bundle that again"
+        raise OptionError(f"`min_confidence` needs {kind}; run: {command}")
     if stored is None or outdated or together:
         return None
     from dragoman.evaluation.calibration import Calibrator

@@ -16,7 +16,7 @@ from dragoman.config import ReadOptions
 from dragoman.corpus.alignment import Translations, align, best_targets
 from dragoman.corpus.dataset import EncodedPairs
 from dragoman.corpus.reading import ReadReport, read_pairs, require_usable
-from dragoman.errors import DataError, OptionError, StorageError, needs_extra
+from dragoman.errors import DataError, OptionError, StorageError, counted, needs_extra
 from dragoman.files import as_word
 from dragoman.generation.shortlist import Shortlist
 from dragoman.places import locate
@@ -82,11 +82,17 @@ def make_shortlist(
         )
     directory.read_graphs()  # which are of these weights, or it says so
     texts = Texts(directory.config, directory.read_text)
+    reading, columns = ReadOptions.of(options), len(texts.source_tokenizer.methods)
+    if paths and max(1, len(reading.source)) != columns:
+        text = (
+            f"`source` must name {counted(columns, 'column')} as in training, but names {max(1, len(reading.source))}"
+        )
+        raise OptionError(text)
     vocab = texts.target_tokenizer.vocab_size
     folder = tempfile.TemporaryDirectory(prefix="dragoman-") if paths else nullcontext(str(directory.training / "data"))
     with folder as path:
         if paths:
-            _encode(texts, paths, ReadOptions.of(options), Path(path), listener)
+            _encode(texts, paths, reading, Path(path), listener)
         encoded = _open(Path(path), directory)
         table = align(encoded, target_vocab_size=vocab, watch=lambda *news: listener(Stage(*news)))
         arrays = _arrays(table, texts, best=best, frequent=frequent)
