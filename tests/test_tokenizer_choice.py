@@ -130,6 +130,20 @@ def test_numbers_in_groups_are_spelled_as_their_target_is() -> None:
     assert (choice.source_methods, choice.target_method) == (("char",), "char")
 
 
+def test_a_lemma_with_its_features_in_one_column_is_spelled_and_a_question_with_its_label_is_not() -> None:
+    def chosen(table: Pairs) -> str:
+        return choose_tokenization(table, pairs=len(table), options=TrainOptions()).source_methods[0]
+
+    lemmas = sorted({word() + word() for _ in range(300)})
+    tags = {"V PRS 1 SG": "ak", "V PST 3 PL": "anik", "N ACC PL DEF": "it"}
+    assert chosen([(f"{lemma} {tag}", lemma[:-1] + end) for lemma in lemmas for tag, end in tags.items()]) == "char"
+    questions = [(sentence(ENGLISH), word()) for _ in range(400)]
+    assert chosen(questions) == "bpe"
+    told = [(f"{source} {target}", target) for source, target in questions]
+    assert chosen(told) == "char"
+    assert chosen([(f"{source} {source} {source}", target) for source, target in told]) == "bpe"  # too long to spell
+
+
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("count", [60, 200])
 def test_each_task_gets_what_suits_it(task: str, count: int) -> None:

@@ -6,8 +6,9 @@ how many pairs there are. Each decision keeps its reason. Whatever the user sets
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import mean
 from typing import Literal
 
 from rapidfuzz.distance import Indel
@@ -26,6 +27,8 @@ _ROOM_FOR_BYTES = 1_000
 _JAMO_BELOW = 200_000
 _COMPARED = 500
 """Pairs of the sample whose sides are compared at least."""
+_FEW_CHARACTERS = 60
+"""Characters of a source, in the mean, up to which it is spelled if its target is one of its words in another form."""
 SAME_TEXT = 0.75
 """Share of the characters of both sides that are the same, in the same order, from which they are one text: 0.9 where spaces
 are put back, 0.2 to 0.5 in translations and dialogues."""
@@ -89,7 +92,7 @@ def choose_tokenization(sample: Sequence[tuple[str, str]], *, pairs: int, option
     target = ColumnProfile.of([text for _, text in sample])
     reasons: dict[str, str] = {}
     spacing = _spacing(columns, target, sample)
-    sources = _source_methods(columns, target, options, reasons, spacing)
+    sources = _source_methods(texts, columns, target, sample, options, reasons, spacing)
     target_method = _target_method(target, options, reasons, spacing)
     methods = (*sources, target_method)
     shared = _shared(columns, target, methods, options, reasons)
@@ -136,6 +139,14 @@ def same_text(pairs: Sequence[tuple[str, str]]) -> float:
     return sum(Indel.normalized_similarity(a.lower(), b.lower()) for a, b in pairs) / len(pairs)
 
 
+def _spells_a_word(pairs: Iterable[tuple[str, str]]) -> float:
+    """Which share of the characters of a target and of the word that is most like it in its source is the same, in the mean."""
+    return mean(
+        max((Indel.normalized_similarity(word.lower(), target.lower()) for word in source.split()), default=0.0)
+        for source, target in pairs
+    )
+
+
 def _source_case(
     texts: list[list[str]],
     columns: list[ColumnProfile],
@@ -157,8 +168,10 @@ def _source_case(
 
 
 def _source_methods(
+    texts: list[list[str]],
     columns: list[ColumnProfile],
     target: ColumnProfile,
+    sample: Sequence[tuple[str, str]],
     options: TrainOptions,
     reasons: dict[str, str],
     spacing: str | None,
@@ -182,6 +195,15 @@ def _source_methods(
         reasons["source"] = spacing
         return ("char",)
     found = [_source_method(column, target) for column in columns]
+    for c, (method, _) in enumerate(found):
+        if (
+            method == "bpe"
+            and target.method()[0] == "char"
+            and columns[c].characters <= _FEW_CHARACTERS * len(texts[c])
+        ):
+            step = max(1, len(sample) // _COMPARED)
+            if _spells_a_word(zip(texts[c][::step], [target for _, target in sample[::step]], strict=True)) >= 0.5:
+                found[c] = "char", "a few words, and the target is one of them in another form"
     reasons["source"] = "; ".join(reason for _, reason in found)
     return tuple(method for method, _ in found)
 
