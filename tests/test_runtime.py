@@ -683,3 +683,23 @@ def test_what_needs_torch_says_so_in_one_line(trained: Path) -> None:
         assert done.returncode == 2
         assert 'needs the train extra: pip install "dragoman[train]"' in done.stderr
         assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "task"),
+    [
+        ("model.evaluate(['a'], [['a']])", "evaluating"),
+        ("model.gap(['a'], [['a']])", "measuring the gap"),
+        ("model.calibrate(['a'], [['a']])", "calibrating"),
+        ("model.translate('a', options=dragoman.SearchOptions(rerank='mbr'))", "`rerank` mbr"),
+        ("dragoman.distill('m', 'pairs.tsv')", "making pairs"),
+    ],
+)
+def test_what_needs_the_extra_says_so_in_python_too(call: str, task: str, trained: Path) -> None:
+    """Law: whatever a library that is not there keeps from working is a `DragomanError`, which names the extra."""
+    script = _WITHOUT_TRAINING_EXTRA.partition("from dragoman")[0] + (
+        f"import dragoman\nmodel = dragoman.load({str(trained)!r})\n"
+        f"try:\n    {call}\nexcept dragoman.DragomanError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout == f'{task} needs the train extra: pip install "dragoman[train]"\n', done.stderr
