@@ -522,6 +522,17 @@ def test_graphs_that_find_no_memory_are_not_called_unusable(model: Path, monkeyp
         dragoman.load(model, engine="onnx")
 
 
+@pytest.mark.parametrize("left", ["None", "types.ModuleType('onnxruntime')"], ids=["nothing", "an empty folder"])
+def test_an_onnx_runtime_that_is_not_there_is_one_line(left: str, model: Path) -> None:
+    """Of two ONNX Runtimes that are installed over each other, uninstalling one leaves a folder without the library."""
+    for words in (["translate", str(model), "a"], ["export", str(model)]):
+        script = f"import sys, types; sys.modules['onnxruntime'] = {left}; from dragoman.cli import main; sys.exit(main({words}))"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert "ONNX Runtime cannot be loaded (" in done.stderr
+        assert "): pip install --force-reinstall onnxruntime (for a GPU: onnxruntime-gpu)\n" in done.stderr
+
+
 def test_graphs_that_onnx_runtime_cannot_run_are_a_named_error(model: Path) -> None:
     directory = ModelDirectory.open(model)
     graphs, facts = {"int8": (b"no graph", b"no graph")}, {"int8": dict[str, Any]()}
