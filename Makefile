@@ -38,8 +38,10 @@ format: $(MADE)
 	$(BIN)/ruff check --fix .
 	$(BIN)/python docs/check.py --write
 
-# The stamp is made last: an interrupted installation is begun again.
+# The stamp is made last: an interrupted installation is begun again. An old Python is refused first: in the .venv that it left, a newer
+# one would have its pip, and the old one its python.
 $(MADE): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("dragoman needs Python 3.11 or later, but $(PYTHON) is %d.%d: make PYTHON=python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q -c constraints.txt -e ".[dev]"
 	@touch $@

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, overload
 
 from dragoman.config import MachineOptions, ReadOptions, SearchOptions, TrainOptions, splitting_of
 from dragoman.corpus.reading import format_before, format_of
-from dragoman.errors import OptionError, StorageError
+from dragoman.errors import OptionError, StorageError, needs_extra
 from dragoman.making import train
 from dragoman.places import check_claim, locate
 from dragoman.storage import ModelDirectory
 from dragoman.training.events import Listener, ignore
 from dragoman.training.launch import launched
-from dragoman.training.preparation import FILE_OPTIONS, files_of, reads_files, remake_only
 from dragoman.translation.outputs import Translation
-from dragoman.translation.synthetic import BackTranslation, Distillation, PairsFile
 from dragoman.translator import Translator, load
+
+with needs_extra("making pairs"):
+    from dragoman.training.preparation import FILE_OPTIONS, files_of, reads_files, remake_only
+    from dragoman.translation.synthetic import BackTranslation, Distillation, PairsFile
 
 if TYPE_CHECKING:
     from dragoman.training.preparation import Pairs, Remaker

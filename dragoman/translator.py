@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, overload
 
 from dragoman.config import MachineOptions, SearchOptions, on_processor, processors
 from dragoman.corpus.tokenization import Tokenizer
-from dragoman.errors import OptionError
+from dragoman.errors import OptionError, needs_extra
 from dragoman.evaluation.references import check_references
 from dragoman.generation.ensemble import EnsembleStepper
 from dragoman.generation.stepper import Stepper
@@ -317,8 +317,8 @@ class Translator:
 
         `listener` is told how many more sources are translated.
         """
-        from dragoman.evaluation.metrics import score
-
+        with needs_extra("evaluating"):
+            from dragoman.evaluation.metrics import score
         check_references(sources, references, each="source")
         translations = list(self.translate_many(sources, options=options, listener=listener))
         writing = self.config["writing"]
@@ -368,8 +368,8 @@ class Translator:
         Sources that cannot be used are left out. `horizon` is how many words after the first error are followed. `listener` is
         told how many more sources are done.
         """
-        from dragoman.evaluation.feeding import feed_both_ways
-
+        with needs_extra("measuring the gap"):
+            from dragoman.evaluation.feeding import feed_both_ways
         check_references(sources, references, each="source")
         usable = self.texts.encode_sources(sources).ids
         answers = [self.texts.encode_targets(references[place]) for place in usable]
@@ -389,7 +389,8 @@ class Translator:
         An output is right if it equals one of its references, which are cleaned as targets were. Fitted on a half of the
         outputs that `seed` draws and judged on the other. `listener` is told how many more sources are translated.
         """
-        from dragoman.evaluation.metrics import is_exact
+        with needs_extra("calibrating"):
+            from dragoman.evaluation.metrics import is_exact
         from dragoman.translation.calibrating import calibrate
 
         check_references(sources, references, each="source")

@@ -14,6 +14,7 @@ from dragoman.training.checkpoint import (
     Checkpoint,
     check_state,
     check_weights,
+    described,
     load_checkpoint,
     load_tensors,
     load_weights,
@@ -114,3 +115,14 @@ def test_the_state_is_of_all_the_parameters_or_of_none_that_has_made_a_step(tmp_
     for wrong, message in cases:
         with pytest.raises(StorageError, match=message):
             check_state(wrong, parameters, tmp_path, optimized=True, averages=list(parameters))
+
+
+def test_a_system_without_room_for_temporary_files_is_no_fault_of_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def outline(_: object) -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr("dragoman.training.checkpoint.outline", outline)
+    with pytest.raises(FileNotFoundError, match="temporary"):
+        described({}, tmp_path / "config.json")

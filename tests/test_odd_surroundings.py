@@ -459,3 +459,19 @@ def test_errors_come_whole_from_another_process() -> None:
         == str(error)
         == 'training needs the train extra: pip install "dragoman[train]"'
     )
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+def test_an_old_python_is_refused_before_it_leaves_an_environment(tmp_path: Path) -> None:
+    """In what it left, a newer Python would put its pip beside the old python."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    old = tmp_path / "old"
+    pretends = "import sys; sys.version_info = (3, 10, 13); exec(sys.argv[2])"
+    old.write_text(f"#!/bin/sh\nexec '{sys.executable}' -c '{pretends}' \"$@\"\n", encoding="utf-8")
+    old.chmod(0o755)
+    command = ["make", "-C", str(tmp_path), "demo", f"PYTHON={old}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert f"dragoman needs Python 3.11 or later, but {old} is 3.10: make PYTHON=python3.12\n" in done.stderr
+    assert not (tmp_path / ".venv").exists()

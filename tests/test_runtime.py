@@ -522,6 +522,17 @@ def test_graphs_that_find_no_memory_are_not_called_unusable(model: Path, monkeyp
         dragoman.load(model, engine="onnx")
 
 
+@pytest.mark.parametrize("left", ["None", "types.ModuleType('onnxruntime')"], ids=["nothing", "an empty folder"])
+def test_an_onnx_runtime_that_is_not_there_is_one_line(left: str, model: Path) -> None:
+    """Of two ONNX Runtimes that are installed over each other, uninstalling one leaves a folder without the library."""
+    for words in (["translate", str(model), "a"], ["export", str(model)]):
+        script = f"import sys, types; sys.modules['onnxruntime'] = {left}; from dragoman.cli import main; sys.exit(main({words}))"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert "ONNX Runtime cannot be loaded (" in done.stderr
+        assert "): pip install --force-reinstall onnxruntime (for a GPU: onnxruntime-gpu)\n" in done.stderr
+
+
 def test_graphs_that_onnx_runtime_cannot_run_are_a_named_error(model: Path) -> None:
     directory = ModelDirectory.open(model)
     graphs, facts = {"int8": (b"no graph", b"no graph")}, {"int8": dict[str, Any]()}
@@ -683,3 +694,23 @@ def test_what_needs_torch_says_so_in_one_line(trained: Path) -> None:
         assert done.returncode == 2
         assert 'needs the train extra: pip install "dragoman[train]"' in done.stderr
         assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "task"),
+    [
+        ("model.evaluate(['a'], [['a']])", "evaluating"),
+        ("model.gap(['a'], [['a']])", "measuring the gap"),
+        ("model.calibrate(['a'], [['a']])", "calibrating"),
+        ("model.translate('a', options=dragoman.SearchOptions(rerank='mbr'))", "`rerank` mbr"),
+        ("dragoman.distill('m', 'pairs.tsv')", "making pairs"),
+    ],
+)
+def test_what_needs_the_extra_says_so_in_python_too(call: str, task: str, trained: Path) -> None:
+    """Law: whatever a library that is not there keeps from working is a `DragomanError`, which names the extra."""
+    script = _WITHOUT_TRAINING_EXTRA.partition("from dragoman")[0] + (
+        f"import dragoman\nmodel = dragoman.load({str(trained)!r})\n"
+        f"try:\n    {call}\nexcept dragoman.DragomanError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout == f'{task} needs the train extra: pip install "dragoman[train]"\n', done.stderr

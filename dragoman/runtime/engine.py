@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from dragoman.config import on_processor, processors
 from dragoman.errors import OptionError, StorageError
@@ -16,6 +15,15 @@ from dragoman.generation.narrowing import Narrowed, best_of, narrow
 from dragoman.generation.shortlist import Shortlist
 from dragoman.generation.stepper import Bools, Floats, Ints, Step, ranked
 from dragoman.storage import ModelDirectory
+
+try:
+    import onnxruntime
+
+    onnxruntime.InferenceSession  # noqa: B018  # it is gone if one of two ONNX Runtimes was uninstalled
+except (ImportError, AttributeError) as error:
+    raise OptionError(
+        f"ONNX Runtime cannot be loaded ({error}): pip install --force-reinstall onnxruntime (for a GPU: onnxruntime-gpu)"
+    ) from error
 
 Arrays = dict[str, Any]
 """Tensors by the names that the graphs give them: NumPy's; on a GPU the memory is ONNX Runtime's."""

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from dragoman.errors import StorageError
 from dragoman.evaluation.metrics import PRIMARY
@@ -71,6 +70,8 @@ def export_graphs(
             else:
                 parity = dataclasses.replace(parity, scored=len(outputs), loss=losses(reference, outputs, sample))
         found[precision] = parity
+    import onnxruntime  # here, because the engine says it best if there is none
+
     found = {precision: found[precision] for precision in precisions}
     facts = {precision: {"parity": dataclasses.asdict(parity)} for precision, parity in found.items()}
     directory.write_graphs(

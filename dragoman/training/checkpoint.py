@@ -61,6 +61,8 @@ def described(architecture: dict[str, Any], path: Path) -> Seq2Seq:
     """An outline of the model that a configuration describes; a `StorageError` names its file if it describes none."""
     try:
         return outline(architecture)
+    except OSError:  # PyTorch looks for a folder for temporary files
+        raise
     except Exception as error:  # what values of any kind raise has no base of its own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StorageError(f"{path} describes no model of this version: {reason}") from None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dragoman.config import SearchOptions
-from dragoman.errors import OptionError
+from dragoman.errors import OptionError, needs_extra
 from dragoman.generation.reranking import combine_lists, minimum_bayes_risk, probabilities
 from dragoman.translation.outputs import Candidate, Translation
 
@@ -129,13 +129,13 @@ def each_text_once(translation: Translation, options: SearchOptions) -> Translat
 
 def utility(name: str, writing: Writing) -> Utility:
     """How good an output is if another is right, from 0 to 100 (an edit distance: at most 0)."""
-    from dragoman.evaluation.metrics import BLEU_TOKENIZERS, closest, tokens_of
+    with needs_extra("`rerank` mbr"):
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
 
+        from dragoman.evaluation.metrics import BLEU_TOKENIZERS, closest, tokens_of
     if name == "edit":
         return lambda text, right: -float(closest(tokens_of(text, writing), [tokens_of(right, writing)])[0])
-    from sacrebleu.metrics.bleu import BLEU
-    from sacrebleu.metrics.chrf import CHRF
-
     if name == "chrf":
         chrf = CHRF()
         return lambda text, right: float(chrf.sentence_score(text, [right]).score)
