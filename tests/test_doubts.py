@@ -137,3 +137,26 @@ def test_a_first_row_of_usual_names_is_doubted(tmp_path: Path, first: str, named
         column_doubts = ColumnDoubts()
         list(column_doubts.over(read_pairs([path], options.model_copy(update={"header": True}), report=report)))
         assert column_doubts.found(report) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "doubted"),
+    [
+        ("walk{}\tV;PST({})\twalked{}", {}, True),
+        ("walk{}\tV;PST({})\twalked{}", {"source": ("1", "2"), "target": "3"}, False),
+        ("walk{}\tV;PST({})\twalked{}", {"source": ("1",), "target": "2"}, True),
+        ("walk{}\tV;PST({})", {}, False),  # nothing else could be the target
+        ("walk{}\twalked{}\tV;PST({})", {}, False),
+        ("it is {}\tI SEE; {} SAID\tmore {}", {}, False),
+    ],
+)
+def test_features_as_targets_are_doubted_where_a_form_stands_beside_them(
+    tmp_path: Path, row: str, options: dict[str, object], doubted: bool
+) -> None:
+    file = tmp_path / "forms.tsv"
+    file.write_text("".join(row.format(i, i, i) + "\n" for i in range(9)), encoding="utf-8")
+    found, report = ColumnDoubts(), ReadReport()
+    assert len(list(found.over(read_pairs([file], ReadOptions(**options), report=report)))) == 9  # type: ignore[arg-type]
+    notes = [doubt.note for doubt in found.found(report)]
+    told = "9 targets look like features, as V;PST(8), and column 3 is not read: for inflected forms give --source 1 --source 2 --target 3"
+    assert notes == ([told] if doubted else [])

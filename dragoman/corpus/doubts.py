@@ -1,5 +1,5 @@
-"""Whether pairs seem to be read in a wrong way: the first row names the columns, or a side has one text only, counts the rows, or is
-quoted as in CSV.
+"""Whether pairs seem to be read in a wrong way: the first row names the columns, or a side has one text only, counts the rows, is
+quoted as in CSV, or targets are the features of an inflected form that stands in another column.
 
 Looks at one pair after the other and remembers the last one.
 """
@@ -16,6 +16,7 @@ from dragoman.errors import counted
 _LEAST_NUMBERS = 20
 """Numbers that never fall are no accident from so many rows on."""
 _LONGEST_NUMBER = 18
+_FEATURES = re.compile(r"[A-Z][A-Z\d]*(?:[;|,()+./=*{}_-]+[A-Z\d]*)+")
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _COLUMN_NAMES = frozenset(
     "source target src tgt trg input output text sentence translation question answer query reply response prompt completion "
@@ -47,7 +48,17 @@ class ColumnDoubts:
     def found(self, report: ReadReport) -> list[Finding]:
         """Every doubt; `report` is that of the reading, and tells how the file could be read otherwise."""
         sides = [doubt for side in (self.source, self.target) for doubt in side.doubts(report)]
-        return [*self._names(report), *sides]
+        return [*self._names(report), *sides, *self._features(report)]
+
+    def _features(self, report: ReadReport) -> Iterator[Finding]:
+        """`walk`, `V;PST` and `walked` are three columns, of which the first two are read if none is named."""
+        side = self.target
+        if (report.columns, report.width) == (("1", "2"), 3) and side.features > side.rows / 2:
+            note = (
+                f"{counted(side.features, 'target')} look like features, as {side.feature}, and column 3 is not read: "
+                "for inflected forms give --source 1 --source 2 --target 3"
+            )
+            yield Finding("features as targets", side.features, tuple(side.lines), False, note)
 
     def _names(self, report: ReadReport) -> Iterator[Finding]:
         if self.first is None or report.format != "tsv":
@@ -75,6 +86,10 @@ class _Side:
         """Texts within quotes, those of them with doubled quotes inside, and texts with other quotes. Half of a cell, as of one with a
         line break, is none of these."""
         self.quoted_lines: list[int] = []
+        self.features = 0
+        """Texts like `V;PST`,"""
+        self.feature = ""
+        """and the last of them."""
 
     def add(self, text: str, line: int) -> None:
         self.rows += 1
@@ -87,6 +102,9 @@ class _Side:
             number = int(text) if text.isdecimal() and len(text) <= _LONGEST_NUMBER else -1
             self.rising = self.number <= number
             self.number = number
+        if _FEATURES.fullmatch(text):
+            self.features += 1
+            self.feature = text
         if '"' in text:
             self._add_quotes([cell for cell in text.split("\t") if '"' in cell], line)
 
