@@ -716,6 +716,10 @@ def test_progress_is_shown_after_two_seconds_with_speed_and_time_left(
         now += 4
         count(1)
         assert capsys.readouterr().err == "translating: 1 of 1 source, 0.2 sources/s\n", "nothing is left at the end"
+    with counting("comparing", total=None, unit="") as count:
+        now += 75
+        count(0)
+        assert capsys.readouterr().err == "comparing: 1 min 15 s\n", "how far it is cannot be told"
     with counting("translating", total=10, shown=False) as count:
         now += 9
         count(5)

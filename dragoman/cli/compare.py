@@ -73,7 +73,8 @@ def compare(
         others = _translated(system, other, sources, search)
     leading = model.leading_metric
     metrics = None if leading is None else list(dict.fromkeys((leading, "chrf")))
-    found = compare_outputs(outputs, others, references, writing=writing, metrics=metrics, resamples=resamples)
+    with counting("comparing", total=None, unit=""):
+        found = compare_outputs(outputs, others, references, writing=writing, metrics=metrics, resamples=resamples)
     if as_json:
         facts = {"baseline": baseline, "system": system, "items": len(sources), "search": search.model_dump()}
         print(json.dumps(facts | {"comparisons": [each.as_dict() for each in found]}, ensure_ascii=False))

@@ -148,7 +148,7 @@ def counting(
 ) -> Iterator[Callable[[int], None]]:
     """What is done, how much a second and time left, if it takes longer than two seconds; call what you get with how many more are done.
 
-    `total` is how many there are, if that is known, `done` how many were done before this run.
+    `total` is how many there are, if that is known, `done` how many were done before this run. Without a `unit` only the time is shown.
     """
     count = _Count(name, total, done, unit)
     if not shown:
@@ -199,8 +199,11 @@ class _Count:
 
     def line(self) -> str:
         """`translating: 1,200 of 5,000 lines, 300 lines/s, 13 s left`."""
+        seconds = time.monotonic() - self._began
+        if not self._unit:
+            return f"{self._name}: {duration(seconds)}"
         done = self._before + self._more
-        rate = self._more / max(time.monotonic() - self._began, 1e-9)
+        rate = self._more / max(seconds, 1e-9)
         of, left = counted(done, self._unit), ""
         if self._total is not None:
             of = f"{done:,} of {counted(self._total, self._unit)}"
