@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 from random import Random
 
@@ -74,6 +75,25 @@ def test_a_part_stands_nowhere_where_its_like_has_another_meaning() -> None:
     joined = [pair for pair in found if {"and", "after"} & set(words(pair[0])) and tuple(pair[0]) not in KNOWN]
     assert len(joined) > 50
     assert all(target == ids(meaning(words(source))) for source, target in joined)
+
+
+def test_nothing_is_made_of_parts_that_say_different_things() -> None:
+    """Nobody has seen whether `f a + b` is `f` of a sum or a sum with an `f`."""
+    names = list("abc")
+    sums = [" + ".join(found) for length in (1, 2, 3) for found in product(names, repeat=length)]
+    calls = [f"f {name}" for name in names]
+    sources = [*sums, *calls, *(f"{name} + {call}" for name, call in product(names, calls))]
+    known = {word: i for i, word in enumerate(["+", "f", *names, "(", ")"], start=4)}
+    targets = [re.sub(r"f (\w)", r"f ( \1 )", source) for source in sources]
+    pairs = [
+        ([known[word] for word in one.split()], [known[word] for word in other.split()])
+        for one, other in zip(sources, targets, strict=True)
+    ]
+    parts = Recombination(pairs)
+    new = [parts(pair, Random(i)) for pair in pairs for i in range(50)]
+    called = [source for source, _ in new if known["f"] in source]
+    assert len(called) > 500
+    assert all(known["+"] not in source[source.index(known["f"]) :] for source in called)
 
 
 def test_the_commands_it_makes_reach_what_was_left_out() -> None:
