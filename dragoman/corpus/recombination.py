@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from random import Random
 from typing import NamedTuple, TypeVar
 
+import numpy as np
+
 from dragoman.corpus.dataset import LONGEST
 
 Pair = tuple[list[int], list[int]]
@@ -185,16 +187,11 @@ def _found(targets: dict[Text, Text]) -> dict[_Around, tuple[_Between, list[Text
     Where it may be this or that, it is the one with the fewest ids, as parts then say most of a target, and then with the shortest parts. Sources of
     one word whose target is one are alike: they have nothing around them in common.
     """
-    beginnings = {source[:end] for source in targets for end in range(1, len(source) + 1)}
     seen = defaultdict[_Around, list[Text]](list)
-    for source in targets:
-        for begin in range(len(source)):
-            for end in range(begin + 1, len(source) + (begin > 0)):
-                part = source[begin:end]
-                if part not in beginnings:
-                    break
-                if part in targets:
-                    seen[source[:begin], source[end:]].append(part)
+    often = _often(targets)
+    for around, part in _divisions(targets):
+        if hash(around) in often:
+            seen[around].append(part)
     found: dict[_Around, tuple[_Between, list[Text], list[Text]]] = {}
     for around, parts in seen.items():
         if len(parts) < _LEAST:
@@ -219,6 +216,26 @@ def _found(targets: dict[Text, Text]) -> dict[_Around, tuple[_Between, list[Text
     if len(words) >= _LEAST:
         found[_ALONE] = ((), ()), words, []
     return found
+
+
+def _often(targets: dict[Text, Text]) -> set[int]:
+    """Hashes of surroundings that may have enough parts: the surroundings of all would take gigabytes."""
+    hashes = np.fromiter((hash(around) for around, _ in _divisions(targets)), np.int64)
+    values, counts = np.unique(hashes, return_counts=True)
+    return set(values[counts >= _LEAST].tolist())
+
+
+def _divisions(targets: dict[Text, Text]) -> Iterator[tuple[_Around, Text]]:
+    """All parts of all sources, and what stands around them."""
+    beginnings = {hash(source[:end]) for source in targets for end in range(1, len(source) + 1)}
+    for source in targets:
+        for begin in range(len(source)):
+            for end in range(begin + 1, len(source) + (begin > 0)):
+                part = source[begin:end]
+                if hash(part) not in beginnings:
+                    break
+                if part in targets:
+                    yield (source[:begin], source[end:]), part
 
 
 def _cut(whole: Text, part: Text) -> _Between:
