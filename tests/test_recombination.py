@@ -114,6 +114,13 @@ def test_agreement_tells_where_parts_mean_something_else() -> None:
     assert right < 0.9 * met or met < 20
 
 
+def test_agreement_is_that_of_new_commands() -> None:
+    """A known one is made right of what it was taken apart to, and wrong if it has another target, too."""
+    other = [(source, [*target, 4]) for source, target in SHORT]
+    for pairs in (SHORT, other):
+        assert Recombination(SHORT).agreement(pairs, 1_000, Random(1)) == (0, 0)
+
+
 def test_the_same_draw_gives_the_same_pair_however_often_it_is_asked() -> None:
     parts = Recombination(SHORT)
     first = made(parts, SHORT)

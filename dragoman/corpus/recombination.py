@@ -99,8 +99,9 @@ class Recombination:
         return (list(new[0]), list(new[1])) if new else pair
 
     def agreement(self, pairs: Iterable[Pair], tries: int, random: Random) -> tuple[int, int]:
-        """Of so many pairs that are made, how many have the source of one of `pairs`, which are not known, and how many its target too."""
-        held, known = _unambiguous(pairs), list(self._targets)
+        """Of so many pairs that are made, how many have the source of one of `pairs` that is not known, and how many its target too."""
+        known = list(self._targets)
+        held = {source: target for source, target in _unambiguous(pairs).items() if source not in self._targets}
         met = right = 0
         for _ in range(tries if known else 0):
             source = _one_of(known, random)
