@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tracemalloc
 from itertools import product
 from random import Random
 
@@ -76,6 +78,25 @@ def test_a_part_stands_nowhere_where_its_like_has_another_meaning() -> None:
     assert all(target == ids(meaning(words(source))) for source, target in joined)
 
 
+def test_nothing_is_made_of_parts_that_say_different_things() -> None:
+    """Nobody has seen whether `f a + b` is `f` of a sum or a sum with an `f`."""
+    names = list("abc")
+    sums = [" + ".join(found) for length in (1, 2, 3) for found in product(names, repeat=length)]
+    calls = [f"f {name}" for name in names]
+    sources = [*sums, *calls, *(f"{name} + {call}" for name, call in product(names, calls))]
+    known = {word: i for i, word in enumerate(["+", "f", *names, "(", ")"], start=4)}
+    targets = [re.sub(r"f (\w)", r"f ( \1 )", source) for source in sources]
+    pairs = [
+        ([known[word] for word in one.split()], [known[word] for word in other.split()])
+        for one, other in zip(sources, targets, strict=True)
+    ]
+    parts = Recombination(pairs)
+    new = [parts(pair, Random(i)) for pair in pairs for i in range(50)]
+    called = [source for source, _ in new if known["f"] in source]
+    assert len(called) > 500
+    assert all(known["+"] not in source[source.index(known["f"]) :] for source in called)
+
+
 def test_the_commands_it_makes_reach_what_was_left_out() -> None:
     rest = [pair for pair in commands(24) if len(pair[1]) > 12]
     met, right = Recombination(SHORT).agreement(rest, 5_000, Random(1))
@@ -91,6 +112,13 @@ def test_agreement_tells_where_parts_mean_something_else() -> None:
     draw.shuffle(pairs)
     met, right = Recombination(pairs[: len(pairs) // 2]).agreement(pairs[len(pairs) // 2 :], 5_000, Random(1))
     assert right < 0.9 * met or met < 20
+
+
+def test_agreement_is_that_of_new_commands() -> None:
+    """A known one is made right of what it was taken apart to, and wrong if it has another target, too."""
+    other = [(source, [*target, 4]) for source, target in SHORT]
+    for pairs in (SHORT, other):
+        assert Recombination(SHORT).agreement(pairs, 1_000, Random(1)) == (0, 0)
 
 
 def test_the_same_draw_gives_the_same_pair_however_often_it_is_asked() -> None:
@@ -147,3 +175,16 @@ def test_outputs_grow_to_three_times_the_longest_at_most() -> None:
     parts = Recombination(SHORT)
     sizes = [len(target) for i in range(20) for _, target in (parts(pair, Random(i)) for pair in SHORT)]
     assert 24 < max(sizes) <= 36
+
+
+def test_surroundings_that_were_seen_once_take_no_memory() -> None:
+    """50,000 sources of 60 words took four gigabytes."""
+    draw = Random(4)
+    texts = [(word,) for word in range(4, 24)] + [tuple(draw.choices(range(4, 24), k=60)) for _ in range(500)]
+    pairs = [(list(text), list(text)) for text in texts]
+    tracemalloc.start()
+    try:
+        Recombination(pairs)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()

@@ -2,15 +2,18 @@
 
 A model that read a word in few surroundings only is lost when it meets others (Lake and Baroni 2018). Good-enough compositional
 augmentation shows them to it (Andreas 2020): parts that were seen in the same surroundings are put in each other's place. Here a
-part is a whole source of its own, so that its target is known, and one is put nowhere if its like was seen there with another meaning.
+part is a whole source of its own, so that its target is known, and one is put nowhere if its like was seen there with another meaning. Nor is
+a pair made whose source means something else if other parts of it are looked at.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from random import Random
 from typing import NamedTuple, TypeVar
+
+import numpy as np
 
 from dragoman.corpus.dataset import LONGEST
 
@@ -96,8 +99,9 @@ class Recombination:
         return (list(new[0]), list(new[1])) if new else pair
 
     def agreement(self, pairs: Iterable[Pair], tries: int, random: Random) -> tuple[int, int]:
-        """Of so many pairs that are made, how many have the source of one of `pairs`, which are not known, and how many its target too."""
-        held, known = _unambiguous(pairs), list(self._targets)
+        """Of so many pairs that are made, how many have the source of one of `pairs` that is not known, and how many its target too."""
+        known = list(self._targets)
+        held = {source: target for source, target in _unambiguous(pairs).items() if source not in self._targets}
         met = right = 0
         for _ in range(tries if known else 0):
             source = _one_of(known, random)
@@ -116,13 +120,29 @@ class Recombination:
         if (words := self._frames.get(_ALONE)) and words.fitting >> part & 1 and random.random() < _WORDS:
             shared = _ALONE
         other = _one_of(self._frames[shared].parts, random)
-        frame = self._frames[around]
-        near = self._near[other]
-        if frame.others and (near & frame.others).bit_count() > _DOUBT * (near & frame.fitting).bit_count():
+        if self._doubtful(around, other):
             return None
-        text = self._parts[other]
-        source, target = around[0] + text + around[1], _filled(frame.target, self._targets[text])
-        return (source, target) if len(source) <= self._longest[0] and len(target) <= self._longest[1] else None
+        source, target = around[0] + self._parts[other] + around[1], self._said(around, other)
+        if len(source) > self._longest[0] or len(target) > self._longest[1] or self._disputed(source, target):
+            return None
+        return source, target
+
+    def _doubtful(self, around: _Around, part: int) -> bool:
+        """Whether the like of a part were seen there with another meaning."""
+        frame, near = self._frames[around], self._near[part]
+        return frame.others > 0 and (near & frame.others).bit_count() > _DOUBT * (near & frame.fitting).bit_count()
+
+    def _said(self, around: _Around, part: int) -> Text:
+        return _filled(self._frames[around].target, self._targets[self._parts[part]])
+
+    def _disputed(self, source: Text, target: Text) -> bool:
+        """Whether a source is known with another target, or has another one if it is taken apart elsewhere."""
+        if (known := self._targets.get(source)) is not None:
+            return known != target
+        return any(
+            self._said(around, part) != target and not self._doubtful(around, part)
+            for around, part in self._readings(source)
+        )
 
     def _places(self, source: Text, target: Text) -> list[tuple[_Around, int]]:
         """The parts of a pair that could be others, and what stands around them."""
@@ -131,18 +151,19 @@ class Recombination:
         known = self._targets.get(source) == target
         if known and source in self._known:
             return self._known[source]
-        found = list[tuple[_Around, int]]()
-        for begin in range(len(source)):
-            for end in range(begin + 1, len(source) + (begin > 0)):
-                if (part := self._numbers.get(source[begin:end])) is None:
-                    continue
-                around = source[:begin], source[end:]
-                frame = self._frames.get(around)
-                if frame is not None and _filled(frame.target, self._targets[self._parts[part]]) == target:
-                    found.append((around, part))
+        found = [reading for reading in self._readings(source) if self._said(*reading) == target]
         if known:
             self._known[source] = found
         return found
+
+    def _readings(self, source: Text) -> Iterator[tuple[_Around, int]]:
+        """All parts of a source, and what stands around them."""
+        for begin in range(len(source)):
+            for end in range(begin + 1, len(source) + (begin > 0)):
+                if (part := self._numbers.get(source[begin:end])) is not None:
+                    around = source[:begin], source[end:]
+                    if around in self._frames:
+                        yield around, part
 
 
 def _one_of(items: list[_Item], random: Random) -> _Item:
@@ -167,16 +188,11 @@ def _found(targets: dict[Text, Text]) -> dict[_Around, tuple[_Between, list[Text
     Where it may be this or that, it is the one with the fewest ids, as parts then say most of a target, and then with the shortest parts. Sources of
     one word whose target is one are alike: they have nothing around them in common.
     """
-    beginnings = {source[:end] for source in targets for end in range(1, len(source) + 1)}
     seen = defaultdict[_Around, list[Text]](list)
-    for source in targets:
-        for begin in range(len(source)):
-            for end in range(begin + 1, len(source) + (begin > 0)):
-                part = source[begin:end]
-                if part not in beginnings:
-                    break
-                if part in targets:
-                    seen[source[:begin], source[end:]].append(part)
+    often = _often(targets)
+    for around, part in _divisions(targets):
+        if hash(around) in often:
+            seen[around].append(part)
     found: dict[_Around, tuple[_Between, list[Text], list[Text]]] = {}
     for around, parts in seen.items():
         if len(parts) < _LEAST:
@@ -201,6 +217,26 @@ def _found(targets: dict[Text, Text]) -> dict[_Around, tuple[_Between, list[Text
     if len(words) >= _LEAST:
         found[_ALONE] = ((), ()), words, []
     return found
+
+
+def _often(targets: dict[Text, Text]) -> set[int]:
+    """Hashes of surroundings that may have enough parts: the surroundings of all would take gigabytes."""
+    hashes = np.fromiter((hash(around) for around, _ in _divisions(targets)), np.int64)
+    values, counts = np.unique(hashes, return_counts=True)
+    return set(values[counts >= _LEAST].tolist())
+
+
+def _divisions(targets: dict[Text, Text]) -> Iterator[tuple[_Around, Text]]:
+    """All parts of all sources, and what stands around them."""
+    beginnings = {hash(source[:end]) for source in targets for end in range(1, len(source) + 1)}
+    for source in targets:
+        for begin in range(len(source)):
+            for end in range(begin + 1, len(source) + (begin > 0)):
+                part = source[begin:end]
+                if hash(part) not in beginnings:
+                    break
+                if part in targets:
+                    yield (source[:begin], source[end:]), part
 
 
 def _cut(whole: Text, part: Text) -> _Between:

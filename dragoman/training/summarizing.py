@@ -154,7 +154,8 @@ def _built_up(prepared: Prepared) -> float:
 
 def _recombined(prepared: Prepared) -> float:
     """How many of the pairs that are made of parts of one half of the commands are right, of those whose source is in the other half."""
-    random, pairs = Random(1), some_pairs(prepared.train, COMMANDS_SAMPLE)
+    random, found = Random(1), some_pairs(prepared.train, COMMANDS_SAMPLE)
+    pairs = list({(tuple(source), tuple(target)): (source, target) for source, target in found}.values())
     random.shuffle(pairs)
     half = len(pairs) // 2
     met, right = Recombination(pairs[:half]).agreement(pairs[half:], RECOMBINED, random)
