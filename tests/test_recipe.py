@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -166,17 +166,24 @@ def test_commands_are_told_from_letters_and_phones(
         (lambda row: row, True),  # that of `walk left twice` begins as that of `walk left`
         (lambda row: (*row[1:], row[0], row[0]), False),  # what is said first is done last, and twice
         (lambda row: row[::-1], False),  # two in a row are not done in that order
+        (
+            lambda row: [
+                word for last, word in zip(("", *row), row, strict=False) for _ in range(1 + (last == "left"))
+            ],
+            False,
+        ),  # or do not mean the same
         (lambda row: ("move",) if row[0] in WORDS[:4] else ("turn",), False),  # what kind of command it is
     ],
 )
 def test_what_commands_are_made_of_decides_whether_they_are_joined(
-    target: Callable[[tuple[str, ...]], tuple[str, ...]], joined: bool, tmp_path: Path
+    target: Callable[[tuple[str, ...]], Iterable[str]], joined: bool, tmp_path: Path
 ) -> None:
     rows = [row for length in (1, 2, 3) for row in itertools.product(WORDS, repeat=length)]
     pairs = [(" ".join(row), " ".join(target(row)).upper()) for row in rows]
     options = TrainOptions(max_steps=1, dev="10", hidden_size=16, embedding_size=8, threads=1, device="cpu")
     recipe = dragoman.train(pairs, out=tmp_path / "m", options=options).config["recipe"]
     assert (recipe["encoder_layers"], recipe["concatenate"]) == (1, 0.3 * joined)
+    assert recipe["recombine"] == 0.5 or not joined
 
 
 @pytest.mark.parametrize(("kind", "most"), [("symbols", 256), ("text", 384)])

@@ -28,6 +28,8 @@ RECOMBINED = 20_000
 """Pairs that are made of parts of other pairs, to find how many are right,"""
 LEAST_MET = 20
 """and those at least of which that can be known."""
+JOINED_AGREE = 0.97
+"""Share of the commands that are two others in a row which mean both in a row, from which on others may be joined."""
 TEXTS_SAMPLE = 500
 """Texts that are compared at most."""
 MOST_SIGNS = 0.1
@@ -132,7 +134,7 @@ def _are_commands(prepared: Prepared) -> bool:
 def _built_up(prepared: Prepared) -> float:
     """The share of sources that begin with another source whose target theirs begins or ends with, as `walk twice` with `walk`.
 
-    0 if sources that are two others in a row mostly have other targets than both of theirs, as where words are put in reverse.
+    0 if some sources that are two others in a row have other targets than both of theirs, as where words are put in reverse.
     """
     pairs = {tuple(source): target for source, target in some_pairs(prepared.train, COMMANDS_SAMPLE)}
     count, beginnings = 0, list[tuple[int, ...]]()
@@ -149,7 +151,7 @@ def _built_up(prepared: Prepared) -> float:
                 joined += 1
                 agreeing += whole == pairs[beginning] + rest
         beginnings.append(source)
-    return count / len(pairs) if 2 * agreeing >= joined else 0.0
+    return count / len(pairs) if agreeing >= JOINED_AGREE * joined else 0.0
 
 
 def _recombined(prepared: Prepared) -> float:
