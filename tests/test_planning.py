@@ -300,7 +300,7 @@ def test_what_cannot_fit_is_refused_with_advice_before_anything_is_written(
 ) -> None:
     monkeypatch.setattr(planning, "free_memory", lambda _: free)
     with pytest.raises(
-        TrainingError, match=r"training needs about .* GB of memory, but 0\.0 GB are free: lower --batch-t"
+        TrainingError, match=r"training needs about .* GB of memory, but 0\.0 GB are free: lower `batch_t"
     ):
         dragoman.train(reversed_words(2_000), out=tmp_path / "m", options=options(max_steps=4, **more))
     assert list(tmp_path.iterdir()) == []

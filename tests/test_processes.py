@@ -266,7 +266,7 @@ def test_what_needs_one_process_says_so(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(OptionError, match="`out` is missing: several processes need a directory"):
         dragoman.train([("a", "b")])
     with pytest.raises(OptionError, match="`out` is missing: without it pairs are only made"):
-        synthesis._pairs_file(None, "made.tsv", [], SearchOptions(), overwrite=False)
+        synthesis._pairs_file(None, "made.tsv", [], None, SearchOptions(), inputs=[], overwrite=False)
     with pytest.raises(OptionError, match="`verify_resume` runs in one process"):
         verify_resume([("a", "b")], TrainOptions(), listener=ignore)
 
