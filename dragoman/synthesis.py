@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 from dragoman.config import MachineOptions, ReadOptions, SearchOptions, TrainOptions, splitting_of
 from dragoman.corpus.reading import format_before, format_of
@@ -36,40 +36,6 @@ _AS_THE_TEACHER = {*ReadOptions.model_fields, "dev", "test", "seed"} - {"format"
 
 _OF_A_FORMAT = frozenset({"separator", "header", "pattern"})
 """Of these, those that mean nothing, or something else, for a file of another format."""
-
-
-@overload
-def distill(
-    teacher: str | Path,
-    pairs: Pairs,
-    *,
-    out: str | Path,
-    write: str | Path | None = ...,
-    options: TrainOptions | None = ...,
-    search: SearchOptions | None = ...,
-    ensemble: Sequence[str | Path] = ...,
-    reverse: str | Path | None = ...,
-    overwrite: bool = ...,
-    listener: Listener = ...,
-    command: str | None = ...,
-) -> Translator: ...
-
-
-@overload
-def distill(
-    teacher: str | Path,
-    pairs: Pairs,
-    *,
-    out: None = ...,
-    write: str | Path | None = ...,
-    options: TrainOptions | None = ...,
-    search: SearchOptions | None = ...,
-    ensemble: Sequence[str | Path] = ...,
-    reverse: str | Path | None = ...,
-    overwrite: bool = ...,
-    listener: Listener = ...,
-    command: str | None = ...,
-) -> None: ...
 
 
 def distill(
@@ -108,44 +74,6 @@ def distill(
     file = _pairs_file(out, write, models, reverse, search, inputs=files_of(pairs), overwrite=overwrite)
     remake = Distillation(_translates(model, search), file)
     return _train_on(remake, pairs, out, options, overwrite=overwrite, listener=listener, command=command)
-
-
-@overload
-def backtranslate(
-    reverse_model: str | Path,
-    texts: str | Path,
-    pairs: Pairs,
-    *,
-    out: str | Path,
-    write: str | Path | None = ...,
-    repeat: int = ...,
-    options: TrainOptions | None = ...,
-    search: SearchOptions | None = ...,
-    ensemble: Sequence[str | Path] = ...,
-    reverse: str | Path | None = ...,
-    overwrite: bool = ...,
-    listener: Listener = ...,
-    command: str | None = ...,
-) -> Translator: ...
-
-
-@overload
-def backtranslate(
-    reverse_model: str | Path,
-    texts: str | Path,
-    pairs: Pairs,
-    *,
-    out: None = ...,
-    write: str | Path | None = ...,
-    repeat: int = ...,
-    options: TrainOptions | None = ...,
-    search: SearchOptions | None = ...,
-    ensemble: Sequence[str | Path] = ...,
-    reverse: str | Path | None = ...,
-    overwrite: bool = ...,
-    listener: Listener = ...,
-    command: str | None = ...,
-) -> None: ...
 
 
 def backtranslate(

@@ -22,13 +22,11 @@ from dragoman.corpus.casing import in_case
 from dragoman.corpus.column_profile import ColumnProfile
 from dragoman.corpus.dataset import LONGEST, EncodedPairs, Ids, Lengths, index_type
 from dragoman.corpus.names import OtherNames
-from dragoman.corpus.recombination import Recombination
+from dragoman.corpus.recombination import Pair, Recombination
 from dragoman.corpus.tokenization import UNK, Tokenizer
 from dragoman.errors import OptionError
 
 Ints = NDArray[np.int64]
-Replaced = tuple[list[int], list[int]]
-"""The ids of a source and of its target."""
 
 AUGMENTATIONS = ("concatenate", "source_noise", "other_names", "recombine")
 """Options for how many pairs are changed."""
@@ -260,9 +258,9 @@ class AugmentedPairs:
         """
         self._pairs, self._order, self._marks = pairs, order, marks
         self._sides, self._followers, self._names, self._parts, self._salt = sides, followers, names, parts, salt
-        self._last: tuple[bytes, list[tuple[int, Replaced]]] = (b"", [])
+        self._last: tuple[bytes, list[tuple[int, Pair]]] = (b"", [])
         self._made: dict[
-            int, Replaced
+            int, Pair
         ] = {}  # of other parts, by place: first their lengths are asked for, then they are trained on
 
     def indices(self) -> Ids:
@@ -317,13 +315,11 @@ class AugmentedPairs:
             last = self._last = (key, self._others(chosen))
         return replaced(flat, lengths, {int(rows[i]): pair[side] for i, pair in last[1]})
 
-    def _others(self, places: Ints) -> list[tuple[int, Replaced]]:
+    def _others(self, places: Ints) -> list[tuple[int, Pair]]:
         """For those of some places whose pairs become others: which it is, and the ids of both sides."""
         numbers, marks = self._order(places), self._marks[places]
-        pairs = list(
-            zip(split_flat(*self._pairs.sources(numbers)), split_flat(*self._pairs.targets(numbers)), strict=True)
-        )
-        new: dict[int, Replaced] = {}
+        pairs = pairs_at(self._pairs, numbers)
+        new: dict[int, Pair] = {}
         if self._parts is not None:
             for row in np.flatnonzero(marks & _RECOMBINED).tolist():
                 place, pair = int(places[row]), pairs[row]
@@ -342,7 +338,7 @@ class AugmentedPairs:
         """What is drawn for the pair at a place."""
         return Random(self._salt << 32 | int(place))
 
-    def _with_other_names(self, names: OtherNames, pairs: Mapping[int, Replaced], places: Ints) -> dict[int, Replaced]:
+    def _with_other_names(self, names: OtherNames, pairs: Mapping[int, Pair], places: Ints) -> dict[int, Pair]:
         """Those of some pairs that share names or numbers, with others. Those that have unknown tokens, or would have, are not among them."""
         rows, texts = [], []
         for row, pair in pairs.items():
@@ -377,10 +373,14 @@ def split_flat(flat: Ids, lengths: Ints) -> list[list[int]]:
     return [part.tolist() for part in np.split(flat, np.cumsum(lengths)[:-1])]
 
 
-def some_pairs(pairs: EncodedPairs, most: int) -> list[Replaced]:
+def some_pairs(pairs: EncodedPairs, most: int) -> list[Pair]:
     """The ids of at most so many pairs, spread evenly."""
-    rows = np.unique(np.linspace(0, len(pairs) - 1, most).astype(np.int64))
-    return list(zip(*(split_flat(*side) for side in (pairs.sources(rows), pairs.targets(rows))), strict=True))
+    return pairs_at(pairs, np.unique(np.linspace(0, len(pairs) - 1, most).astype(np.int64)))
+
+
+def pairs_at(pairs: EncodedPairs, rows: Ints) -> list[Pair]:
+    """The ids of the pairs in some rows."""
+    return list(zip(split_flat(*pairs.sources(rows)), split_flat(*pairs.targets(rows)), strict=True))
 
 
 def decoded(tokenizer: Tokenizer, flat: Ids, lengths: Ints) -> list[str]:

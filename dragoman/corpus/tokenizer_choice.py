@@ -194,27 +194,31 @@ def _source_methods(
     if spacing:
         reasons["source"] = spacing
         return ("char",)
-    found = [_source_method(column, target) for column in columns]
-    for c, (method, _) in enumerate(found):
-        if (
-            method == "bpe"
-            and target.method()[0] == "char"
-            and columns[c].characters <= _FEW_CHARACTERS * len(texts[c])
-        ):
-            step = max(1, len(sample) // _COMPARED)
-            if _spells_a_word(zip(texts[c][::step], [target for _, target in sample[::step]], strict=True)) >= 0.5:
-                found[c] = "char", "a few words, and the target is one of them in another form"
+    step = max(1, len(sample) // _COMPARED)
+    targets = [text for _, text in sample[::step]]
+    found = [
+        _source_method(column, target, list(zip(some[::step], targets, strict=True)))
+        for column, some in zip(columns, texts, strict=True)
+    ]
     reasons["source"] = "; ".join(reason for _, reason in found)
     return tuple(method for method, _ in found)
 
 
-def _source_method(column: ColumnProfile, target: ColumnProfile) -> tuple[TokenizerMethod, str]:
-    """The method that suits a source column, and why: words and numbers that are spelled anew in the target are no symbols."""
+def _source_method(
+    column: ColumnProfile, target: ColumnProfile, pairs: Sequence[tuple[str, str]]
+) -> tuple[TokenizerMethod, str]:
+    """The method that suits a source column, and why: words and numbers that are spelled anew in the target are no symbols.
+
+    `pairs` are some of its texts with their targets.
+    """
     method, reason = column.method()
-    if method == "bpe" and target.method()[0] == "char" and not column.letters:
+    if target.method()[0] != "char":
+        return method, reason
+    if method == "bpe" and not column.letters:
         return "char", "numbers and signs without letters, and the target is spelled"
-    spelled = target.method()[0] == "char" and column.shares_letters(target) >= 0.5
-    if method == "symbols" and spelled and column.are_repeated_words():
+    if method == "bpe" and column.characters <= _FEW_CHARACTERS * column.rows and _spells_a_word(pairs) >= 0.5:
+        return "char", "a few words, and the target is one of them in another form"
+    if method == "symbols" and column.are_repeated_words() and column.shares_letters(target) >= 0.5:
         return "char", "few different words, but spelled with the letters of the target"
     return method, reason
 
