@@ -145,6 +145,28 @@ def test_no_output_holds_unk_and_scores_stay(copier: dragoman.Translator, tmp_pa
     assert by_table.text == plain[0].text.replace("<unk>", "MOT")
 
 
+def test_what_of_a_source_is_unknown_is_told(
+    copier: dragoman.Translator, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert copier.translate("call Zoe77 now, Zoe77 and Xi").unknown == ("Zoe77", ",", "and", "Xi")
+    assert copier.translate("call now").unknown == ()
+    model = str(copier.directory.path)
+    known, told = "call now", "that the model does not know, and reads as <unk>"
+    text = tmp_path / "in.txt"
+    text.write_text(f"{known}\ncall Zoe77 now\n{known}\nXi call\n", encoding="utf-8")
+    assert main(["translate", model, "--input", str(text)]) == 0
+    assert capfd.readouterr().err == f"dragoman: warning: 2 of 4 lines have something {told}: 'Zoe77', 'Xi'\n"
+    for way in ([], ["--stream"], ["--json"]):
+        assert main(["translate", model, "Xi call", *way]) == 0
+        assert capfd.readouterr().err == f"dragoman: warning: the line has something {told}: 'Xi'\n"
+        assert main(["translate", model, known, *way]) == 0
+        assert capfd.readouterr().err == ""
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text(f"Xi call\tappelle Xi\n{known}\tappelle vite\n", encoding="utf-8")
+    assert main(["evaluate", model, str(pairs)]) == 0
+    assert f"1 of 2 sources has something {told}: 'Xi'\n" in capfd.readouterr().err
+
+
 def test_a_phrase_table_is_cleaned_as_sources_are_and_a_line_that_is_no_entry_is_an_error(
     copier: dragoman.Translator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

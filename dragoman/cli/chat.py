@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dragoman.cli.arguments import ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.opening import open_model
-from dragoman.cli.output import as_line, notice, show_messages, warn
+from dragoman.cli.output import UnknownInSources, as_line, notice, show_messages, warn
 from dragoman.config import CompanionOptions, EngineOptions, SearchOptions
 
 
@@ -23,10 +23,13 @@ def chat(model: ModelPath, /, *, search: SearchOptions, others: CompanionOptions
     show_messages()
     translator = open_model(model, machine, others)
     translator.job(search, many=False)  # what it cannot do is an error before anybody has said anything
+    unknown = UnknownInSources("line")
     for line in _lines():
         translation = translator.translate(line, options=search)
         if translation.warning:
             warn(translation.warning)
+        unknown.add(translation.unknown)
+        unknown.tell()
         for candidate in translation.candidates:
             print(as_line(candidate.text), flush=True)
         if not translation.candidates and not sys.stdin.isatty():

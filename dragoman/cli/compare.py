@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.output import notice, show_messages, table
-from dragoman.cli.pairs import TestPairs, read_items, read_outputs, warn_of_missing, warn_of_seen
+from dragoman.cli.pairs import TestPairs, read_items, read_outputs, warn_of_seen, warn_of_sources
 from dragoman.cli.progress import counting
 from dragoman.config import MachineOptions, ReadOptions, SearchOptions
 from dragoman.errors import OptionError, counted
@@ -88,7 +88,7 @@ def _translated(name: str, model: Translator, sources: list[str], search: Search
     notice(f"translating with {name}")
     with counting("translating", total=len(sources)) as count:
         translations = list(model.translate_many(sources, options=search, listener=count))
-    warn_of_missing(translations)
+    warn_of_sources(translations)
     return [translation.text for translation in translations]
 
 

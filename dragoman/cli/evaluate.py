@@ -15,7 +15,7 @@ from dragoman.cli.flags import flags_of_models
 from dragoman.cli.inputs import check_output
 from dragoman.cli.opening import open_model
 from dragoman.cli.output import as_line, show_messages, table, warn, written
-from dragoman.cli.pairs import TestPairs, read_rows, warn_of_missing
+from dragoman.cli.pairs import TestPairs, read_rows, warn_of_sources
 from dragoman.cli.progress import counting
 from dragoman.config import CompanionOptions, EngineOptions, ReadOptions, SearchOptions
 from dragoman.errors import counted
@@ -75,7 +75,7 @@ def evaluate(
             for translation in translations:
                 line = {"source": translation.source, "target": translation.text}
                 file.write(f"{json.dumps(line, ensure_ascii=False)}\n")
-    warn_of_missing(translations)
+    warn_of_sources(translations)
     of_rows = _by_rows(translations, references, counts)
     of_several = _by_candidates(translations, references) if search.num_hypotheses > 1 else None
     count = sum(map(sum, counts))

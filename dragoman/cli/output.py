@@ -16,10 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from dragoman.cli.arguments import as_flags
+from dragoman.errors import counted
 from dragoman.files import as_word, atomic, through_link
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_EXAMPLES = 5
+"""Unknown words that are shown."""
 
 
 def notice(message: str) -> None:
@@ -45,6 +49,35 @@ def one_line(message: str) -> str:
 def as_line(text: str) -> str:
     """An output as one cell of one line: a model whose tokens are bytes can say line breaks and TAB, which must not shift what follows."""
     return re.sub(r"[\t\r\n]+", " ", text)
+
+
+class UnknownInSources:
+    """Counts the sources of which a model does not know a word or a character, and tells of them in one line."""
+
+    def __init__(self, unit: str) -> None:
+        """`unit` is what a source is: a line, a source."""
+        self.unit = unit
+        self._begin()
+
+    def _begin(self) -> None:
+        self._all = self._unknown = 0
+        self._examples: dict[str, None] = {}
+
+    def add(self, unknown: Sequence[str]) -> None:
+        """Count one source, of which so much is unknown."""
+        self._all += 1
+        self._unknown += bool(unknown)
+        for word in unknown[: _EXAMPLES - len(self._examples)]:
+            self._examples[word] = None
+
+    def tell(self) -> None:
+        """Warn, if there were any, and begin anew."""
+        if self._unknown:
+            which = f"{self._unknown:,} of {counted(self._all, self.unit)}" if self._all > 1 else f"the {self.unit}"
+            verb = "has" if self._unknown == 1 else "have"
+            examples = ", ".join(map(repr, self._examples))
+            warn(f"{which} {verb} something that the model does not know, and reads as <unk>: {examples}")
+        self._begin()
 
 
 def try_it(model: Path) -> None:

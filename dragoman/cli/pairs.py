@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from dragoman.cli.output import notice, warn
+from dragoman.cli.output import UnknownInSources, notice, warn
 from dragoman.config import InputOptions, ReadOptions
 from dragoman.errors import DataError, OptionError, counted
 
@@ -175,11 +175,15 @@ def _in_columns(path: str, columns: int) -> list[tuple[str, str]]:
         return []
 
 
-def warn_of_missing(translations: Sequence[Translation]) -> None:
-    """Say how many sources have no output, which is measured as an empty one, and why the first of them has none."""
+def warn_of_sources(translations: Sequence[Translation]) -> None:
+    """Say how many sources have no output, which is measured as an empty one, and of how many the model does not know a part."""
     missing = [each for each in translations if not each.candidates]
     if missing:
         warn(
             f"{len(missing):,} of {counted(len(translations), 'source')} have no output, which counts as an empty one: "
             f"{missing[0].warning}"
         )
+    unknown = UnknownInSources("source")
+    for each in translations:
+        unknown.add(each.unknown)
+    unknown.tell()

@@ -19,7 +19,7 @@ from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.inputs import InputFile, as_ready, check_output, is_plain_file
 from dragoman.cli.opening import open_model
-from dragoman.cli.output import as_line, notice, show_messages, warn, written
+from dragoman.cli.output import UnknownInSources, as_line, notice, show_messages, warn, written
 from dragoman.cli.pairs import as_read, check_columns, check_no_file
 from dragoman.cli.progress import counting
 from dragoman.cli.sinks import Sink, open_sink
@@ -211,7 +211,7 @@ def _translate_rest(
     windows = given.windows(after=begun)
     found = translate_windows(job, windows, text=_text, workers=workers, ahead=given.steady, listener=listener)
     with contextlib.closing(found):
-        _write(found, sink, form)
+        _write(found, sink, form, typed=given.typed)
     if given.file is not None and sink.done:
         given.file.check(f"remove {output}.part to begin anew")
 
@@ -253,16 +253,23 @@ def _as_sent(lines: Iterable[SourceLine], *, one_by_one: bool) -> Iterator[list[
     return itertools.chain.from_iterable(map(_windows, as_ready(lines, 1 if one_by_one else WINDOW_LINES)))
 
 
-def _write(found: Iterable[tuple[Sequence[SourceLine], Iterator[Translation]]], sink: Sink, form: _Form) -> None:
+def _write(
+    found: Iterable[tuple[Sequence[SourceLine], Iterator[Translation]]], sink: Sink, form: _Form, *, typed: bool
+) -> None:
     """Write windows of translations, and warn of those that are doubtful."""
+    unknown = UnknownInSources("line")
     for window, translations in found:
         for line, translation in zip(window, translations, strict=True):
             if line.reason:  # which the text alone, an empty one, does not tell
                 translation = dataclasses.replace(translation, warning=line.reason)
             if translation.warning:
                 warn(f"line {line.line}: {translation.warning}")
+            unknown.add(translation.unknown)
             sink.write(form.text(line.line, translation))
         sink.commit(len(window))
+        if typed:
+            unknown.tell()
+    unknown.tell()
 
 
 def _facts(
@@ -302,6 +309,7 @@ def _facts(
 
 def _show_growing(translator: Translator, lines: Iterable[SourceLine], search: SearchOptions) -> None:
     """Write every output as it grows, a line each."""
+    unknown = UnknownInSources("line")
     for line in lines:
         for piece in translator.stream(line.text or "", options=search):
             print(as_line(piece.text), end="", flush=True)
@@ -309,6 +317,8 @@ def _show_growing(translator: Translator, lines: Iterable[SourceLine], search: S
                 print(flush=True)
                 if piece.translation.warning:
                     warn(f"line {line.line}: {line.reason or piece.translation.warning}")
+                unknown.add(piece.translation.unknown)
+    unknown.tell()
 
 
 def _write_trace(translator: Translator, sentences: Iterable[str], search: SearchOptions, path: Path) -> None:

@@ -81,6 +81,8 @@ class Translation:
     """Why there is no output, or what is doubtful about it."""
     source_tokens: tuple[str, ...] = ()
     """The source's tokens: what the columns of `attention` stand for."""
+    unknown: tuple[str, ...] = ()
+    """The words or characters of the source that the vocabulary lacks, each once: the model reads `<unk>` for them."""
 
     @property
     def text(self) -> str:
@@ -98,6 +100,7 @@ class Translation:
             "source": self.source,
             "warning": self.warning,
             "source_tokens": list(self.source_tokens),
+            "unknown": list(self.unknown),
             "candidates": [candidate.as_dict() for candidate in self.candidates],
         }
 

@@ -13,7 +13,7 @@ from dragoman.config import ReadOptions, SearchOptions
 from dragoman.corpus.cleaning import Normalization, clean, fault_in, join_columns
 from dragoman.corpus.reading import read_sources
 from dragoman.corpus.report import EMPTY_LINE, EMPTY_SOURCE
-from dragoman.corpus.tokenization import Tokenizer
+from dragoman.corpus.tokenization import UNK, Tokenizer
 from dragoman.errors import DataError
 from dragoman.generation.automaton import Automaton
 from dragoman.generation.constraints import Constraints, constraints_from_text
@@ -112,7 +112,16 @@ class Texts:
             warning = (
                 f"the output was cut {'at the maximum length' if at_limit else 'where the search could not go on'}"
             )
-        return Translation(source, candidates, warning, tuple(self.source_tokenizer.tokens(ids)))
+        tokens = tuple(self.source_tokenizer.tokens(ids))
+        return Translation(source, candidates, warning, tokens, self._unknown_in(source, ids))
+
+    def _unknown_in(self, source: str, ids: list[int]) -> tuple[str, ...]:
+        """What of a source the vocabulary lacks, each once."""
+        if UNK not in ids:
+            return ()
+        text = self.clean_source(source)
+        spans = self.source_tokenizer.spans(text)
+        return tuple(dict.fromkeys(text[slice(*span)].strip() for span, i in zip(spans, ids, strict=True) if i == UNK))
 
     def candidate(self, hypothesis: Hypothesis) -> Candidate:
         """An output as text."""
