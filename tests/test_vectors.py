@@ -142,6 +142,13 @@ def test_a_large_binary_file_is_streamed(tmp_path):
     assert np.array_equal(vectors.matrix, values[[4999, 17]])
 
 
+def test_who_waits_is_told_how_far_it_is(tmp_path):
+    path, told = tmp_path / "v.txt", []
+    path.write_text("".join(f"w{n} 0.5 0.25\n" for n in range(25_000)))
+    load_vectors(path, {"w17": 0}.items(), watch=told.append)
+    assert told == [0, 10_000, 20_000]
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     head=st.sampled_from([b"", b"2 3\n", b"0 0\n", b"a 1 2\n"]),

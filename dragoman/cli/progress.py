@@ -59,7 +59,8 @@ def _evaluated_line(event: Evaluated) -> str:
 
 
 def _stage_line(event: Stage) -> str:
-    return f"{event.name}: {event.done:,}" + (f" of {event.total:,}" if event.total is not None else "") + " pairs"
+    of = f" of {event.total:,}" if event.total is not None else ""
+    return f"{event.name}: {event.done:,}{of} {event.unit}s"
 
 
 class Lines:
@@ -134,7 +135,7 @@ class Bar:
             self._bar.console.print(_evaluated_line(event), markup=False)
         elif isinstance(event, events.Stage):
             finished = event.total is not None and event.done >= event.total
-            self._draw(event.name, event.done, event.total, counted(event.done, "pair"), visible=not finished)
+            self._draw(event.name, event.done, event.total, counted(event.done, event.unit), visible=not finished)
         else:
             self._draw("training", round(1000 * event.share), 1000, _progress_line(event))
 

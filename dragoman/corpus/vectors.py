@@ -30,6 +30,7 @@ from dragoman.errors import DataError
 MAX_LINE_BYTES = 1 << 20
 MAX_WORD_BYTES = 10_000
 MAX_WIDTH = 65_536
+_WATCH_EVERY = 10_000
 
 _FASTTEXT_BINARY = (793712314).to_bytes(4, "little")
 _NUMBER_BYTES = re.compile(rb"[0-9eE+\-. \t\r\n]")
@@ -77,12 +78,18 @@ class VectorWords:
     """Numbers in a vector."""
 
 
-def load_vectors(path: str | Path, wanted: Iterable[tuple[str, int]], *, case: Case = "keep") -> Vectors:
+def load_vectors(
+    path: str | Path,
+    wanted: Iterable[tuple[str, int]],
+    *,
+    case: Case = "keep",
+    watch: Callable[[int], None] = lambda _: None,
+) -> Vectors:
     """Read the vectors of the `wanted` words from a file: each word with its row in the result.
 
     A word may be wanted in several rows, as where a vocabulary has it with and without a space before it. It is
-    matched exactly, else in lower case, else where texts are read in a `case` as that makes it. Raises `DataError` with the
-    line number for a damaged file.
+    matched exactly, else in lower case, else where texts are read in a `case` as that makes it. `watch` is told now and then how
+    many words of the file are read. Raises `DataError` with the line number for a damaged file.
     """
     wanted = list(wanted)
     exact: dict[str, list[int]] = {}
@@ -96,7 +103,9 @@ def load_vectors(path: str | Path, wanted: Iterable[tuple[str, int]], *, case: C
     match = np.zeros(rows, np.int8)
     with _entries(path) as (width, entries):
         matrix = np.zeros((rows, width), np.float32)
-        for _, word, vector in entries:
+        for read, (_, word, vector) in enumerate(entries):
+            if read % _WATCH_EVERY == 0:
+                watch(read)
             for better, places in enumerate(
                 (exact.get(in_case(word, case)), lower.get(word), exact.get(word)), start=1
             ):

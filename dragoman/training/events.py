@@ -23,9 +23,11 @@ class Stage:
     name: str
     """What is being done, such as `reading`."""
     done: int
-    """How many pairs so far."""
+    """How much so far."""
     total: int | None
-    """Of how many, if known; `done == total` ends the stage."""
+    """Of how much, if known; `done == total` ends the stage."""
+    unit: str = "pair"
+    """What is counted."""
 
 
 @dataclass(frozen=True)

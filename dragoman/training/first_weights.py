@@ -15,7 +15,7 @@ from dragoman.model.seq2seq import Seq2Seq
 from dragoman.storage import CONFIG, ModelDirectory
 from dragoman.training.checkpoint import described
 from dragoman.training.continuing import Earlier, unknown_share
-from dragoman.training.events import Listener, Note
+from dragoman.training.events import Listener, Note, Stage
 from dragoman.training.preparation import Prepared
 from dragoman.training.seen import seen_in_training
 
@@ -101,7 +101,13 @@ def _start_from_vectors(model: Seq2Seq, options: TrainOptions, prepared: Prepare
         if path is None:
             continue
         (column, _), *_ = tokenizer.columns()
-        vectors = load_vectors(path, ((w, i) for i, w in enumerate(tokenizer.surfaces()) if i > 3), case=column.case)
+        wanted = [(word, i) for i, word in enumerate(tokenizer.surfaces()) if i > 3]
+
+        def watch(read: int, total: int | None = None, name: str = f"reading the {side} vectors") -> None:
+            listener(Stage(name, read, total, "word"))
+
+        vectors = load_vectors(path, wanted, case=column.case, watch=watch)
+        watch(vectors.wanted, vectors.wanted)
         found = torch.from_numpy(np.flatnonzero(vectors.found))
         with torch.no_grad():
             embedding.weight[found] = torch.from_numpy(vectors.matrix)[found]
