@@ -304,7 +304,7 @@ def _tell(made: Made, file: PairsFile, listener: Listener) -> None:
     """Say what came of it; nothing at all is an error."""
     if made.texts and not made.pairs:
         raise DataError(f"none of {counted(made.texts, 'text')} gave an output that can be trained on")
-    lost = f"; {made.without_output:,} gave no complete output: left out" if made.without_output else ""
+    lost = f"; {made.without_output:,} gave no output that can be trained on: left out" if made.without_output else ""
     listener(
         Note(
             f"{counted(made.texts, 'text')} gave {counted(made.pairs, 'pair')}, in {file.path}{lost}",
