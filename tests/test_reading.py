@@ -359,6 +359,22 @@ def test_parquet_columns_of_one_name(tmp_path):
         read(path)
 
 
+def test_a_damaged_parquet_file_gives_pairs_or_an_error_of_ours(tmp_path):
+    path = as_format("parquet", tmp_path)[0]
+    whole = path.read_bytes()
+    refused = 0
+    names = [whole.rindex(name) for name in (b"en", b"fr")]
+    for place in (*names, *range(4, len(whole), 19)):  # the first four tell the format
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        try:
+            read(write(path, bytes(damaged)))
+        except DataError as error:
+            assert str(error).startswith(f"{path}: ")  # noqa: PT017
+            refused += 1
+    assert refused > 10
+
+
 def test_bad_bytes_in_parquet_spoil_their_own_row(tmp_path):
     import pyarrow
 

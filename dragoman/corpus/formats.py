@@ -329,11 +329,12 @@ def parquet(stream: io.BufferedReader, *, name: str, stack: ExitStack) -> Table:
                     raise
                 full = f"{tempfile.gettempdir()} has no space left for a copy of {name}"
                 raise StorageError(f"{full}; set TMPDIR to a folder on a larger disk") from None
+    damage = (pyarrow.ArrowException, OSError, UnicodeDecodeError)  # the last where the name of a column is damaged
     try:
         file = pyarrow.parquet.ParquetFile(seekable)
-    except pyarrow.ArrowInvalid as error:
+        paths = [path for field in file.schema_arrow for path in _leaves(field)]
+    except damage as error:
         raise DataError(f"{name}: no readable Parquet file: {str(error).splitlines()[0]}") from None
-    paths = [path for field in file.schema_arrow for path in _leaves(field)]
     names = tuple(map(".".join, paths))
 
     def rows(wanted: Sequence[int]) -> Iterator[Row]:
@@ -347,7 +348,7 @@ def parquet(stream: io.BufferedReader, *, name: str, stack: ExitStack) -> Table:
                 for cells in zip(*values, strict=True):
                     number += 1
                     yield number, _as_text(cells)
-        except (pyarrow.ArrowException, OSError) as error:
+        except damage as error:
             raise DataError(f"{name}: damaged after row {number}: {str(error).splitlines()[0]}") from None
 
     return Table(names, rows)
