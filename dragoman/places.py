@@ -31,13 +31,12 @@ def locate(name: str | Path) -> Path:
     if path.exists() or not _HUB_NAME.fullmatch(str(name)) or path.parent.exists():
         return path
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of the HTTP library that it uses
 
     try:
         return Path(snapshot_download(str(name), ignore_patterns=[f"{TRAINING}/*"]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise StorageError(f"there is no model at {name}, and the hub gave none: {reason}") from None
+    except (HTTPError, OSError, ValueError) as error:
+        raise StorageError(f"there is no model at {name}, and the hub gave none: {_reason(error)}") from None
 
 
 def copy_model(directory: ModelDirectory, path: Path, *, overwrite: bool) -> None:
@@ -86,9 +85,13 @@ def upload(directory: ModelDirectory, name: str, *, private: bool) -> str:
         address = api.create_repo(name, private=private, exist_ok=True)
         api.upload_folder(repo_id=name, folder_path=directory.path, ignore_patterns=[f"{TRAINING}/*", "*.tmp"])
     except (HTTPError, OSError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise StorageError(f"{name} could not be uploaded: {reason}") from None
+        raise StorageError(f"{name} could not be uploaded: {_reason(error)}") from None
     return str(address)
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what an error of the hub says, if it says anything."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of the HTTP library that it uses
 from safetensors.torch import save_file
 
 from dragoman.errors import StorageError
@@ -441,3 +442,17 @@ def test_paths_come_before_hub_names(model: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(model.parent.parent)
     assert locate(f"{model.parent.name}/model") == Path(f"{model.parent.name}/model")
     assert locate("/no/such/place") == Path("/no/such/place")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(HTTPError("peer closed connection"), "peer closed connection"), (OSError(), "OSError")]
+)
+def test_a_download_that_breaks_off_is_an_error_of_ours(
+    error: Exception, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> str:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", broken)
+    with pytest.raises(StorageError, match=f"no model at someone/nothing, and the hub gave none: {reason}$"):
+        locate("someone/nothing")
