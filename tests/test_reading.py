@@ -561,6 +561,11 @@ def usable_error(path, **options) -> str:
         ("l\u2019été\tthe summer\n".encode("cp1252"), {}, "--encoding cp1252"),
         ("it\u2019s\tthé\n".encode("cp1252"), {"encoding": "latin-1"}, "--encoding cp1252"),
         ("안녕하세요\thello\n잘 자요\tgood night\n".encode("cp949"), {}, "--encoding cp949"),
+        (
+            ("안녕" * 200 + "\thello\nx" + "안녕" * 200 + "\thello\n").encode("cp949"),
+            {},
+            "--encoding cp949",
+        ),  # long ones
         ("привет\thello\n".encode("cp1251"), {}, "--encoding cp1251"),
         ("ありがとう\tthanks\n".encode("shift_jis"), {}, "--encoding shift_jis"),
         ("Go.\tVa !\n".encode("utf-16-le"), {}, "--encoding utf-16"),
