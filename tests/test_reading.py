@@ -643,6 +643,9 @@ def test_a_file_without_permission(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(DataError, match="cannot be read: Permission denied"):
         read(path)
+    monkeypatch.setattr(Path, "iterdir", refuse)  # as of a folder that may be entered, but not listed
+    with pytest.raises(DataError, match=r"b\.tsv does not exist$"):
+        read(tmp_path / "b.tsv")
 
 
 def test_aligned_files(tmp_path):
