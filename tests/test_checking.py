@@ -1,9 +1,11 @@
 """The data check finds what is planted, stays silent on clean data, and writes a clean copy whole or not at all."""
 
 import gzip
+import io
 import json
 import random
 import re
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -119,7 +121,7 @@ def test_lengths_are_percentiles(tmp_path):
     assert report.source.characters.most == 299
 
 
-def test_leakage_is_by_folded_source(tmp_path):
+def test_leakage_is_by_folded_source(tmp_path, monkeypatch):
     train = made_up(50)
     test = [(train[3][0].upper(), "other"), (train[7][0], train[7][1]), ("unseen", "unseen")]
     report = check_pairs(
@@ -131,6 +133,9 @@ def test_leakage_is_by_folded_source(tmp_path):
     assert (leakage.count, leakage.lines, leakage.definite) == (2, (4, 8), True)
     assert report.written == 48
     assert check_pairs([tmp_path / "clean.tsv"], against=[tmp_path / "test.tsv"]).finding("leakage") is None
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((tmp_path / "test.tsv").read_bytes())))
+    check_pairs([tmp_path / "train.tsv"], against=["-"], write=tmp_path / "again.tsv")  # which is read once
+    assert (tmp_path / "again.tsv").read_bytes() == (tmp_path / "clean.tsv").read_bytes()
 
 
 def test_the_clean_copy(tmp_path):
