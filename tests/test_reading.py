@@ -706,7 +706,9 @@ def test_options_that_do_not_go_together(tmp_path):
         read(text, text, pattern="(.) (.)")
     with pytest.raises(OptionError, match="`header` is for tsv and csv files"):
         read(text, pattern="(.) (.)", header=True)
-    with pytest.raises(DataError, match="one file, or two aligned text files, can be read at a time"):
+    with pytest.raises(
+        DataError, match=r"standard input \(-\) cannot be one of two aligned text files; give two files"
+    ):
         read("-", text)
     with pytest.raises(DataError, match="does not exist"):
         read_pairs([tmp_path / "none.tsv"])  # before the first pair is asked for

@@ -285,8 +285,10 @@ def _layout(paths: list[str], options: ReadOptions, *, nameless: str = "tsv") ->
 
     `nameless` is the format of a file whose name tells none.
     """
-    if len(paths) not in {1, 2} or (len(paths) == 2 and STANDARD_INPUT in paths):
+    if len(paths) not in {1, 2}:
         raise DataError(f"one file, or two aligned text files, can be read at a time, but {len(paths)} were given")
+    if len(paths) == 2 and STANDARD_INPUT in paths:
+        raise DataError(f"standard input ({STANDARD_INPUT}) cannot be one of two aligned text files; give two files")
     check_encoding(options.encoding)
     for path in paths:
         check_file(path)
