@@ -44,12 +44,6 @@ def copy_model(directory: ModelDirectory, path: Path, *, overwrite: bool) -> Non
     directory.require_folder("saving a copy")
     check_claim(path, overwrite=overwrite)
     place = path.resolve()
-    for taken in (place, _old(place)) if path.exists() else ():
-        if directory.path.resolve().is_relative_to(taken.resolve()):
-            raise StorageError(
-                f"{directory.path} is the model to be saved, and would itself be moved or removed to make room for {path}; choose "
-                "another path"
-            )
     if place.is_dir() and not any(place.iterdir()):  # it stays: where a disk is mounted nothing else can be put
         try:
             _copy_files(directory, place)
@@ -58,6 +52,12 @@ def copy_model(directory: ModelDirectory, path: Path, *, overwrite: bool) -> Non
                 _remove(half)
             raise
         return
+    for taken in (place, _old(place)) if path.exists() else ():
+        if directory.path.resolve().is_relative_to(taken.resolve()):
+            raise StorageError(
+                f"{directory.path} is the model to be saved, and would itself be moved or removed to make room for {path}; choose "
+                "another path"
+            )
     with placed(path, overwrite=overwrite) as folder:
         _copy_files(directory, folder)
 

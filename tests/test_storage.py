@@ -362,6 +362,13 @@ def test_a_copy_for_which_the_disk_has_no_room_leaves_what_was_there(model: Path
     assert ModelDirectory.open(tmp_path / "kept.old")
 
 
+def test_an_old_model_is_copied_into_an_empty_folder_of_its_name(model: Path) -> None:
+    old = model.rename(model.with_name("model.old"))
+    model.mkdir()
+    copy_model(ModelDirectory.open(old), model, overwrite=False)
+    assert ModelDirectory.open(model).config == ModelDirectory.open(old).config
+
+
 def test_an_error_is_said_of_the_file_and_not_of_its_temporary_name(tmp_path: Path) -> None:
     with files_of_at_most(10), pytest.raises(OSError, match=r"too large: '.*/notes\.txt'$"):
         write_text(tmp_path / "notes.txt", "longer than that")
