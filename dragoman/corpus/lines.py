@@ -197,9 +197,9 @@ _MARKS_OF_UTF_16 = ("\udcff\udcfe", "\udcfe\udcff")
 
 
 def read_lines(stream: io.BufferedReader, *, name: str, encoding: str) -> Generator[tuple[int, str], None, None]:
-    """Yield (number from 1, text without its line end); a line over `MAX_LINE` comes cut at `MAX_LINE + 1` characters.
+    """Yield (number from 1, text without its line end); a line over `MAX_LINE` comes cut, but is still longer than that.
 
-    A byte-order mark at the start is dropped; one of another encoding is a `DataError`. Lines end with LF or CRLF.
+    A byte-order mark at the start is dropped; one of UTF-16 read as UTF-8 is a `DataError`. Lines end with LF or CRLF.
     """
     text = io.TextIOWrapper(stream, encoding=encoding, errors="surrogateescape", newline="\n")
     number = 0

@@ -78,7 +78,7 @@ class ReadReport:
     name: str = ""
     """The file or files, as messages name them."""
     format: str = ""
-    """How it was read: tsv, csv, jsonl, parquet or text."""
+    """How it was read: tsv, csv, jsonl, parquet, text or pattern."""
     encoding: str = "utf-8"
     """The encoding it was read in."""
     separator: str | None = None
