@@ -9,6 +9,8 @@ import sys
 from itertools import pairwise
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from dragoman.config import ReadOptions
@@ -109,6 +111,16 @@ def test_a_column_that_numbers_its_rows_is_named(tmp_path, column, name):
     lettered = [*rows, ("a3", "three")[:: -1 if column else 1]]
     for i, others in enumerate((unordered, lettered, rows[:10])):
         assert check_pairs([save(tmp_path / f"{i}.tsv", others)]).finding(name) is None
+
+
+def test_a_parquet_file_of_any_name_is_not_said_to_be_read_otherwise(tmp_path):
+    rows = [("question", "answer"), *((f'"word ""{i}"""', f"mot {i}") for i in range(30))]
+    report = check_pairs([save(tmp_path / "a.tsv", rows)])
+    assert [finding.name for finding in report.findings] == ["names of columns", "quoted sources"]
+    pyarrow.parquet.write_table(pyarrow.table(list(zip(*rows, strict=True)), names=["q", "a"]), tmp_path / "bare")
+    (finding,) = check_pairs([tmp_path / "bare"]).findings
+    assert finding.name == "quoted sources"
+    assert "--format" not in finding.note
 
 
 def test_lengths_are_percentiles(tmp_path):

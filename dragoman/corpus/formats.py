@@ -54,6 +54,8 @@ class Table:
     """Given column indices from 0, streams (line number, those cells in that order or a `Fault`); may run once."""
     width: int | None = None
     """Columns of the first row, where that is known before rows are read."""
+    is_parquet: bool = False
+    """Whether it is Parquet, which a file may be whose name tells no format."""
 
 
 def separated(lines: Lines, *, separator: str, header: bool | None, name: str) -> Table:
@@ -351,7 +353,7 @@ def parquet(stream: io.BufferedReader, *, name: str, stack: ExitStack) -> Table:
         except damage as error:
             raise DataError(f"{name}: damaged after row {number}: {str(error).splitlines()[0]}") from None
 
-    return Table(names, rows)
+    return Table(names, rows, is_parquet=True)
 
 
 def _leaves(field: Any) -> Iterator[tuple[str, ...]]:

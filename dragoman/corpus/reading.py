@@ -128,6 +128,8 @@ def read_pairs(
 def _pairs(layout: _Layout, options: ReadOptions, report: ReadReport) -> Iterator[Pair]:
     with ExitStack() as stack:
         table = layout.open(stack)
+        if table.is_parquet:
+            report.format, report.separator = "parquet", None
         wanted = _pair_columns(options, table.names, layout.name)
         if table.names or len(set(wanted)) < (table.width or 0):
             report.columns = tuple(table.names[index] if table.names else str(index + 1) for index in wanted)
