@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -292,6 +293,20 @@ def test_unusable_rows_are_counted_with_their_lines(tmp_path):
     assert report.as_dict()["unusable"]["empty target"] == {"count": 1, "lines": [9]}
     with pytest.raises(DataError, match=r"a\.tsv:7: too few columns$"):
         read(path, strict=True)
+
+
+@pytest.mark.parametrize(("name", "line"), [("a.csv", '"a"b,c\n'), ("a.tsv", "\n")])
+def test_rows_that_cannot_be_used_are_not_kept(tmp_path, name, line):
+    def peak(count):
+        path = write(tmp_path / name, line * count)
+        tracemalloc.start()
+        assert read(path, header=False) == []
+        highest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return highest
+
+    peak(1)
+    assert peak(8_000) < 1.5 * peak(1_000)
 
 
 def test_a_line_near_the_limit_takes_nothing_from_the_next(tmp_path):

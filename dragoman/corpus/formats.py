@@ -37,6 +37,9 @@ from dragoman.files import NO_SPACE
 MAX_CELL_LINES = 200
 """Most lines in one quoted cell; a quote still open then is one that nobody closed."""
 
+FIRST_ROWS = 100
+"""Rows that are looked at before all are read, at most: they may be of any size."""
+
 _MISSING = object()
 
 T = TypeVar("T")
@@ -84,13 +87,13 @@ def own_names(names: Sequence[str] | None) -> tuple[str, str] | None:
 
 
 def _peek(items: Iterator[T], passed_over: Callable[[T], bool]) -> tuple[T | None, Iterator[T]]:
-    """The first item that is not to be passed over, and all items."""
+    """The first item that is not to be passed over, if it is one of the first, and all items."""
     seen: list[T] = []
-    for item in items:
+    for item in islice(items, FIRST_ROWS):
         seen.append(item)
         if not passed_over(item):
             return item, chain(seen, items)
-    return None, iter(seen)
+    return None, chain(seen, items)
 
 
 def _header(records: Iterator[Row], file: str) -> tuple[str, ...]:
@@ -226,7 +229,7 @@ def json_lines(lines: Lines, *, name: str) -> Table:
     Columns of objects are their keys, as they come up in the first 100 lines, `translation.en` within an object
     `translation`; those of arrays go by position.
     """
-    first = list(islice(lines, 100))
+    first = list(islice(lines, FIRST_ROWS))
     if len(first) == 1 and (key := _envelope(_parse_json(first[0][1]))):
         raise DataError(f'{name}: all rows are within one object, under "{key}"; save that array alone')
     objects = [value for _, line in first if isinstance(value := _parse_json(line), dict)]
