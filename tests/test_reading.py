@@ -594,6 +594,7 @@ def usable_error(path, **options) -> str:
         ('{"data": [' + "{}," * 40_000 + "{}]}", {"format": "jsonl"}, "one array of objects over the whole file"),
         ("a\tb\n", {"format": "jsonl"}, "--format tsv"),
         ('x,"y\nx,"z\n', {"format": "csv", "header": False}, "--format tsv --separator ','"),
+        ('x\t"y\n', {"format": "csv", "header": False, "separator": "\t"}, r"--format tsv --separator '\t'"),
         ('{"a": ["x"], "b": "y"}\n', {"format": "jsonl"}, "columns that hold text"),
         ("a\tb\rc\td\r", {}, "convert them to LF"),
         ("a\r\tb\r\nc\r\td\r\n", {}, "CR stands before TAB"),

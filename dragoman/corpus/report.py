@@ -197,8 +197,8 @@ def _likely_cause(report: ReadReport, reason: str) -> str:
     if reason == BAD_JSON or (reason == TOO_LONG and report.format == "jsonl"):
         return _likely_json(samples)
     if reason == BAD_QUOTES:
-        separator = f" --separator '{report.separator}'"
-        return f"if the file is not quoted, try --format tsv{separator}"
+        separator = str(report.separator).replace("\t", "\\t")
+        return f"if the file is not quoted, try --format tsv --separator '{separator}'"
     if reason in {EMPTY_SOURCE, EMPTY_TARGET}:
         return "choose other columns with --source and --target"
     if reason == NOT_TEXT:
