@@ -31,7 +31,7 @@ from dragoman.corpus.report import (
     TOO_MANY,
     Fault,
 )
-from dragoman.errors import DataError, MissingExtraError, StorageError, counted
+from dragoman.errors import DataError, StorageError, counted, needs_extra
 from dragoman.files import NO_SPACE
 
 MAX_CELL_LINES = 200
@@ -317,11 +317,9 @@ def _as_text(cells: Sequence[Any], raw: str = "") -> list[str] | Fault:
 
 def parquet(stream: io.BufferedReader, *, name: str, stack: ExitStack) -> Table:
     """A Parquet file; its line numbers are row numbers. A pipe or a gzipped file is first copied to a temporary file, which `stack` removes."""
-    try:
+    with needs_extra("reading Parquet"):
         import pyarrow
         import pyarrow.parquet
-    except ImportError:
-        raise MissingExtraError("reading Parquet") from None
     seekable: IO[bytes] = stream
     if not (isinstance(stream.raw, io.FileIO) and stream.seekable()):
         with damage_is_an_error(name):
