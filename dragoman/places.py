@@ -156,6 +156,7 @@ def _move_to_old(out: Path) -> None:
     """Rename `out`, and remove what has that name already, but only then."""
     old, aside = _old(out), out.with_name(f".{out.name}.old{_HALF}")
     if old.exists() or old.is_symlink():
+        _remove(aside)  # of a process that was killed
         old.rename(aside)
     try:
         out.rename(old)

@@ -296,6 +296,13 @@ def test_a_model_that_cannot_be_moved_keeps_the_one_before_it(model: Path, monke
     assert len(list(model.parent.iterdir())) == 2
 
 
+def test_a_kill_while_a_model_was_moved_is_not_in_the_way_of_the_next(model: Path) -> None:
+    shutil.copytree(model, model.with_name("model.old"))
+    shutil.copytree(model, model.with_name(".model.old.tmp"))  # `placed` removes it only where folders can be locked
+    claim(model, overwrite=True)
+    assert sorted(path.name for path in model.parent.iterdir()) == ["model", "model.old"]
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("out", [".", "onnx/.."])
 def test_a_claim_needs_a_name(model: Path, monkeypatch: pytest.MonkeyPatch, out: str, overwrite: bool) -> None:
