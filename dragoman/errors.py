@@ -95,7 +95,7 @@ def at_most(value: float) -> str:
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """A hint like `; did you mean "default"?` for a mistyped or shortened `name`, or the list of choices."""
+    """A hint like `did you mean "default"?` for a mistyped or shortened `name`, or the list of choices."""
     choices = sorted(choices)
     longer = [choice for choice in choices if len(name.lstrip("-")) > 1 and choice.startswith(name)]
     close = longer if 0 < len(longer) <= _FEW else difflib.get_close_matches(name, choices, n=1, cutoff=0.6)

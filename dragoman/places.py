@@ -31,13 +31,12 @@ def locate(name: str | Path) -> Path:
     if path.exists() or not _HUB_NAME.fullmatch(str(name)) or path.parent.exists():
         return path
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of the HTTP library that it uses
 
     try:
         return Path(snapshot_download(str(name), ignore_patterns=[f"{TRAINING}/*"]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise StorageError(f"there is no model at {name}, and the hub gave none: {reason}") from None
+    except (HTTPError, OSError, ValueError) as error:
+        raise StorageError(f"there is no model at {name}, and the hub gave none: {_reason(error)}") from None
 
 
 def copy_model(directory: ModelDirectory, path: Path, *, overwrite: bool) -> None:
@@ -45,12 +44,6 @@ def copy_model(directory: ModelDirectory, path: Path, *, overwrite: bool) -> Non
     directory.require_folder("saving a copy")
     check_claim(path, overwrite=overwrite)
     place = path.resolve()
-    for taken in (place, _old(place)) if path.exists() else ():
-        if directory.path.resolve().is_relative_to(taken.resolve()):
-            raise StorageError(
-                f"{directory.path} is the model to be saved, and would itself be moved or removed to make room for {path}; choose "
-                "another path"
-            )
     if place.is_dir() and not any(place.iterdir()):  # it stays: where a disk is mounted nothing else can be put
         try:
             _copy_files(directory, place)
@@ -59,6 +52,12 @@ def copy_model(directory: ModelDirectory, path: Path, *, overwrite: bool) -> Non
                 _remove(half)
             raise
         return
+    for taken in (place, _old(place)) if path.exists() else ():
+        if directory.path.resolve().is_relative_to(taken.resolve()):
+            raise StorageError(
+                f"{directory.path} is the model to be saved, and would itself be moved or removed to make room for {path}; choose "
+                "another path"
+            )
     with placed(path, overwrite=overwrite) as folder:
         _copy_files(directory, folder)
 
@@ -86,9 +85,13 @@ def upload(directory: ModelDirectory, name: str, *, private: bool) -> str:
         address = api.create_repo(name, private=private, exist_ok=True)
         api.upload_folder(repo_id=name, folder_path=directory.path, ignore_patterns=[f"{TRAINING}/*", "*.tmp"])
     except (HTTPError, OSError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise StorageError(f"{name} could not be uploaded: {reason}") from None
+        raise StorageError(f"{name} could not be uploaded: {_reason(error)}") from None
     return str(address)
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what an error of the hub says, if it says anything."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 @contextmanager
@@ -153,6 +156,7 @@ def _move_to_old(out: Path) -> None:
     """Rename `out`, and remove what has that name already, but only then."""
     old, aside = _old(out), out.with_name(f".{out.name}.old{_HALF}")
     if old.exists() or old.is_symlink():
+        _remove(aside)  # of a process that was killed
         old.rename(aside)
     try:
         out.rename(old)

@@ -1,12 +1,16 @@
 """The data check finds what is planted, stays silent on clean data, and writes a clean copy whole or not at all."""
 
 import gzip
+import io
 import json
 import random
 import re
+import sys
 from itertools import pairwise
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from dragoman.config import ReadOptions
@@ -109,6 +113,16 @@ def test_a_column_that_numbers_its_rows_is_named(tmp_path, column, name):
         assert check_pairs([save(tmp_path / f"{i}.tsv", others)]).finding(name) is None
 
 
+def test_a_parquet_file_of_any_name_is_not_said_to_be_read_otherwise(tmp_path):
+    rows = [("question", "answer"), *((f'"word ""{i}"""', f"mot {i}") for i in range(30))]
+    report = check_pairs([save(tmp_path / "a.tsv", rows)])
+    assert [finding.name for finding in report.findings] == ["names of columns", "quoted sources"]
+    pyarrow.parquet.write_table(pyarrow.table(list(zip(*rows, strict=True)), names=["q", "a"]), tmp_path / "bare")
+    (finding,) = check_pairs([tmp_path / "bare"]).findings
+    assert finding.name == "quoted sources"
+    assert "--format" not in finding.note
+
+
 def test_lengths_are_percentiles(tmp_path):
     pairs = [(" ".join(["ab"] * n), "x" * n) for n in range(1, 101)]
     report = check_pairs([save(tmp_path / "a.tsv", pairs)])
@@ -119,7 +133,7 @@ def test_lengths_are_percentiles(tmp_path):
     assert report.source.characters.most == 299
 
 
-def test_leakage_is_by_folded_source(tmp_path):
+def test_leakage_is_by_folded_source(tmp_path, monkeypatch):
     train = made_up(50)
     test = [(train[3][0].upper(), "other"), (train[7][0], train[7][1]), ("unseen", "unseen")]
     report = check_pairs(
@@ -131,6 +145,9 @@ def test_leakage_is_by_folded_source(tmp_path):
     assert (leakage.count, leakage.lines, leakage.definite) == (2, (4, 8), True)
     assert report.written == 48
     assert check_pairs([tmp_path / "clean.tsv"], against=[tmp_path / "test.tsv"]).finding("leakage") is None
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((tmp_path / "test.tsv").read_bytes())))
+    check_pairs([tmp_path / "train.tsv"], against=["-"], write=tmp_path / "again.tsv")  # which is read once
+    assert (tmp_path / "again.tsv").read_bytes() == (tmp_path / "clean.tsv").read_bytes()
 
 
 def test_the_clean_copy(tmp_path):

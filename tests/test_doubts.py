@@ -160,3 +160,8 @@ def test_features_as_targets_are_doubted_where_a_form_stands_beside_them(
     notes = [doubt.note for doubt in found.found(report)]
     told = "9 targets look like features, as V;PST(8), and column 3 is not read: for inflected forms give --source 1 --source 2 --target 3"
     assert notes == ([told] if doubted else [])
+
+
+def test_capitals_before_a_row_of_dots_are_judged_at_once() -> None:
+    """A pattern that may split a run of signs in any way would take hours."""
+    assert doubts(sources=plain(2), targets=["OK" + "." * 60 + " sure", "no"]) == []

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -294,6 +295,20 @@ def test_unusable_rows_are_counted_with_their_lines(tmp_path):
         read(path, strict=True)
 
 
+@pytest.mark.parametrize(("name", "line"), [("a.csv", '"a"b,c\n'), ("a.tsv", "\n")])
+def test_rows_that_cannot_be_used_are_not_kept(tmp_path, name, line):
+    def peak(count):
+        path = write(tmp_path / name, line * count)
+        tracemalloc.start()
+        assert read(path, header=False) == []
+        highest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return highest
+
+    peak(1)
+    assert peak(8_000) < 1.5 * peak(1_000)
+
+
 def test_a_line_near_the_limit_takes_nothing_from_the_next(tmp_path):
     lengths = [base + more for base in (MAX_LINE, 2 * MAX_LINE) for more in range(-1, 4)]
     for end in ("\n", "\r\n"):
@@ -357,6 +372,22 @@ def test_parquet_columns_of_one_name(tmp_path):
     assert read(path, source=("fr",), target="de") == [("c", "d")]
     with pytest.raises(DataError, match=r'a\.parquet has several columns named "en"; give each a name of its own'):
         read(path)
+
+
+def test_a_damaged_parquet_file_gives_pairs_or_an_error_of_ours(tmp_path):
+    path = as_format("parquet", tmp_path)[0]
+    whole = path.read_bytes()
+    refused = 0
+    names = [whole.rindex(name) for name in (b"en", b"fr")]
+    for place in (*names, *range(4, len(whole), 19)):  # the first four tell the format
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        try:
+            read(write(path, bytes(damaged)))
+        except DataError as error:
+            assert str(error).startswith(f"{path}: ")  # noqa: PT017
+            refused += 1
+    assert refused > 10
 
 
 def test_bad_bytes_in_parquet_spoil_their_own_row(tmp_path):
@@ -521,8 +552,9 @@ def test_encodings(tmp_path, encoding):
         assert report.reasons["bytes that the encoding does not have"].lines == (2,)
 
 
-def test_piled_combining_marks_do_not_hang(tmp_path):
-    zalgo = "a" + "\u0301\u0316" * 40_000
+@pytest.mark.parametrize("pile", ["\u0301\u0316", "\u0301\u0316\ufeff", "\u0f73", "\u0301\uff9e"])
+def test_piled_combining_marks_do_not_hang(tmp_path, pile):
+    zalgo = "a" + pile * 30_000
     report = ReadReport()
     assert read(write(tmp_path / "a.tsv", f"{zalgo}\tx\nb\ty\n"), report=report) == [("b", "y")]
     assert report.reasons["a pile of combining marks"].count == 1
@@ -544,6 +576,11 @@ def usable_error(path, **options) -> str:
         ("l\u2019été\tthe summer\n".encode("cp1252"), {}, "--encoding cp1252"),
         ("it\u2019s\tthé\n".encode("cp1252"), {"encoding": "latin-1"}, "--encoding cp1252"),
         ("안녕하세요\thello\n잘 자요\tgood night\n".encode("cp949"), {}, "--encoding cp949"),
+        (
+            ("안녕" * 200 + "\thello\nx" + "안녕" * 200 + "\thello\n").encode("cp949"),
+            {},
+            "--encoding cp949",
+        ),  # long ones
         ("привет\thello\n".encode("cp1251"), {}, "--encoding cp1251"),
         ("ありがとう\tthanks\n".encode("shift_jis"), {}, "--encoding shift_jis"),
         ("Go.\tVa !\n".encode("utf-16-le"), {}, "--encoding utf-16"),
@@ -557,6 +594,7 @@ def usable_error(path, **options) -> str:
         ('{"data": [' + "{}," * 40_000 + "{}]}", {"format": "jsonl"}, "one array of objects over the whole file"),
         ("a\tb\n", {"format": "jsonl"}, "--format tsv"),
         ('x,"y\nx,"z\n', {"format": "csv", "header": False}, "--format tsv --separator ','"),
+        ('x\t"y\n', {"format": "csv", "header": False, "separator": "\t"}, r"--format tsv --separator '\t'"),
         ('{"a": ["x"], "b": "y"}\n', {"format": "jsonl"}, "columns that hold text"),
         ("a\tb\rc\td\r", {}, "convert them to LF"),
         ("a\r\tb\r\nc\r\td\r\n", {}, "CR stands before TAB"),
@@ -621,6 +659,9 @@ def test_a_file_without_permission(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(DataError, match="cannot be read: Permission denied"):
         read(path)
+    monkeypatch.setattr(Path, "iterdir", refuse)  # as of a folder that may be entered, but not listed
+    with pytest.raises(DataError, match=r"b\.tsv does not exist$"):
+        read(tmp_path / "b.tsv")
 
 
 def test_aligned_files(tmp_path):
@@ -681,7 +722,9 @@ def test_options_that_do_not_go_together(tmp_path):
         read(text, text, pattern="(.) (.)")
     with pytest.raises(OptionError, match="`header` is for tsv and csv files"):
         read(text, pattern="(.) (.)", header=True)
-    with pytest.raises(DataError, match="one file, or two aligned text files, can be read at a time"):
+    with pytest.raises(
+        DataError, match=r"standard input \(-\) cannot be one of two aligned text files; give two files"
+    ):
         read("-", text)
     with pytest.raises(DataError, match="does not exist"):
         read_pairs([tmp_path / "none.tsv"])  # before the first pair is asked for
@@ -792,7 +835,7 @@ def test_any_bytes_give_pairs_or_an_error_of_ours(tmp_path, kind, data, zipped, 
         require_usable(report)
     except DragomanError as error:
         assert "\n" not in str(error)  # noqa: PT017
-    assert report.usable + report.unusable == report.rows
+    assert sum(reason.count for reason in report.reasons.values()) == report.unusable
     if kind != "aligned":
         try:
             lines = [line.line for line in read_sources(path, options)]

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of the HTTP library that it uses
 from safetensors.torch import save_file
 
 from dragoman.errors import StorageError
@@ -295,6 +296,13 @@ def test_a_model_that_cannot_be_moved_keeps_the_one_before_it(model: Path, monke
     assert len(list(model.parent.iterdir())) == 2
 
 
+def test_a_kill_while_a_model_was_moved_is_not_in_the_way_of_the_next(model: Path) -> None:
+    shutil.copytree(model, model.with_name("model.old"))
+    shutil.copytree(model, model.with_name(".model.old.tmp"))  # `placed` removes it only where folders can be locked
+    claim(model, overwrite=True)
+    assert sorted(path.name for path in model.parent.iterdir()) == ["model", "model.old"]
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("out", [".", "onnx/.."])
 def test_a_claim_needs_a_name(model: Path, monkeypatch: pytest.MonkeyPatch, out: str, overwrite: bool) -> None:
@@ -359,6 +367,13 @@ def test_a_copy_for_which_the_disk_has_no_room_leaves_what_was_there(model: Path
         copy_model(ModelDirectory.open(model), tmp_path / name, overwrite=True)
         assert ModelDirectory.open(tmp_path / name)
     assert ModelDirectory.open(tmp_path / "kept.old")
+
+
+def test_an_old_model_is_copied_into_an_empty_folder_of_its_name(model: Path) -> None:
+    old = model.rename(model.with_name("model.old"))
+    model.mkdir()
+    copy_model(ModelDirectory.open(old), model, overwrite=False)
+    assert ModelDirectory.open(model).config == ModelDirectory.open(old).config
 
 
 def test_an_error_is_said_of_the_file_and_not_of_its_temporary_name(tmp_path: Path) -> None:
@@ -441,3 +456,17 @@ def test_paths_come_before_hub_names(model: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(model.parent.parent)
     assert locate(f"{model.parent.name}/model") == Path(f"{model.parent.name}/model")
     assert locate("/no/such/place") == Path("/no/such/place")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(HTTPError("peer closed connection"), "peer closed connection"), (OSError(), "OSError")]
+)
+def test_a_download_that_breaks_off_is_an_error_of_ours(
+    error: Exception, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> str:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", broken)
+    with pytest.raises(StorageError, match=f"no model at someone/nothing, and the hub gave none: {reason}$"):
+        locate("someone/nothing")

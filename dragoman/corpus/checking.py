@@ -125,7 +125,7 @@ def check_pairs(
         raise OptionError("`overwrite` is for the file given by `write`: give that too, or leave it out")
     check_read_once([*paths, *against])
     if write is not None:
-        _check_output(Path(write), [*paths, *against], overwrite=overwrite)
+        _check_output(Path(write), paths, against, overwrite=overwrite)
     read = ReadReport()
     doubts = ColumnDoubts()
     pairs = doubts.over(read_pairs(paths, options, report=read))
@@ -271,14 +271,14 @@ def _spread(lengths: npt.NDArray[np.int32]) -> Spread:
     )
 
 
-def _check_output(write: Path, inputs: Sequence[str | Path], *, overwrite: bool) -> None:
+def _check_output(write: Path, paths: Sequence[str | Path], against: Sequence[str | Path], *, overwrite: bool) -> None:
     """Raise before reading what would stop the clean copy after it."""
-    for path in map(str, inputs):
+    for path in map(str, paths):
         if path == STANDARD_INPUT or (Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()):
             raise OptionError("`write` reads the data twice, which standard input and pipes do not allow; give a file")
     check_place(write)
     if write.exists():
-        if any(Path(path).exists() and write.samefile(path) for path in inputs):
+        if any(Path(path).exists() and write.samefile(path) for path in (*paths, *against)):
             raise StorageError(f"{write} is the file that is checked; write the clean copy to another")
         if not overwrite:
             raise StorageError(f"{write} exists; choose another name, or `overwrite`")

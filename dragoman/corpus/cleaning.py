@@ -24,6 +24,8 @@ MAX_MARKS = 100
 
 _SUSPECT = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\r\ud800-\udfff]")
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
+_BECOME_MARKS = "\u0f73\u0f75\u0f81\uff9e\uff9f"
+"""Characters that are no combining ones, until they are normalised."""
 _LONG = 1000
 
 
@@ -40,8 +42,8 @@ def fault_in(text: str) -> str | None:
 
 def _piled_marks(text: str) -> str | None:
     run = 0
-    for character in text:
-        run = run + 1 if unicodedata.combining(character) else 0
+    for character in text.replace("\ufeff", ""):  # as `clean` does before it normalises
+        run = run + 1 if unicodedata.combining(character) or character in _BECOME_MARKS else 0
         if run > MAX_MARKS:
             return MARKS
     return None

@@ -16,7 +16,7 @@ from dragoman.errors import counted
 _LEAST_NUMBERS = 20
 """Numbers that never fall are no accident from so many rows on."""
 _LONGEST_NUMBER = 18
-_FEATURES = re.compile(r"[A-Z][A-Z\d]*(?:[;|,()+./=*{}_-]+[A-Z\d]*)+")
+_FEATURES = re.compile(r"[A-Z][A-Z\d]*(?:[;|,()+./=*{}_-][A-Z\d]*)+")
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _COLUMN_NAMES = frozenset(
     "source target src tgt trg input output text sentence translation question answer query reply response prompt completion "

@@ -31,11 +31,14 @@ from dragoman.corpus.report import (
     TOO_MANY,
     Fault,
 )
-from dragoman.errors import DataError, MissingExtraError, StorageError, counted
+from dragoman.errors import DataError, StorageError, counted, needs_extra
 from dragoman.files import NO_SPACE
 
 MAX_CELL_LINES = 200
 """Most lines in one quoted cell; a quote still open then is one that nobody closed."""
+
+FIRST_ROWS = 100
+"""Rows that are looked at before all are read, at most: they may be of any size."""
 
 _MISSING = object()
 
@@ -54,6 +57,8 @@ class Table:
     """Given column indices from 0, streams (line number, those cells in that order or a `Fault`); may run once."""
     width: int | None = None
     """Columns of the first row, where that is known before rows are read."""
+    is_parquet: bool = False
+    """Whether it is Parquet, which a file may be whose name tells no format."""
 
 
 def separated(lines: Lines, *, separator: str, header: bool | None, name: str) -> Table:
@@ -82,13 +87,13 @@ def own_names(names: Sequence[str] | None) -> tuple[str, str] | None:
 
 
 def _peek(items: Iterator[T], passed_over: Callable[[T], bool]) -> tuple[T | None, Iterator[T]]:
-    """The first item that is not to be passed over, and all items."""
+    """The first item that is not to be passed over, if it is one of the first, and all items."""
     seen: list[T] = []
-    for item in items:
+    for item in islice(items, FIRST_ROWS):
         seen.append(item)
         if not passed_over(item):
             return item, chain(seen, items)
-    return None, iter(seen)
+    return None, chain(seen, items)
 
 
 def _header(records: Iterator[Row], file: str) -> tuple[str, ...]:
@@ -224,7 +229,7 @@ def json_lines(lines: Lines, *, name: str) -> Table:
     Columns of objects are their keys, as they come up in the first 100 lines, `translation.en` within an object
     `translation`; those of arrays go by position.
     """
-    first = list(islice(lines, 100))
+    first = list(islice(lines, FIRST_ROWS))
     if len(first) == 1 and (key := _envelope(_parse_json(first[0][1]))):
         raise DataError(f'{name}: all rows are within one object, under "{key}"; save that array alone')
     objects = [value for _, line in first if isinstance(value := _parse_json(line), dict)]
@@ -312,11 +317,9 @@ def _as_text(cells: Sequence[Any], raw: str = "") -> list[str] | Fault:
 
 def parquet(stream: io.BufferedReader, *, name: str, stack: ExitStack) -> Table:
     """A Parquet file; its line numbers are row numbers. A pipe or a gzipped file is first copied to a temporary file, which `stack` removes."""
-    try:
+    with needs_extra("reading Parquet"):
         import pyarrow
         import pyarrow.parquet
-    except ImportError:
-        raise MissingExtraError("reading Parquet") from None
     seekable: IO[bytes] = stream
     if not (isinstance(stream.raw, io.FileIO) and stream.seekable()):
         with damage_is_an_error(name):
@@ -329,11 +332,12 @@ def parquet(stream: io.BufferedReader, *, name: str, stack: ExitStack) -> Table:
                     raise
                 full = f"{tempfile.gettempdir()} has no space left for a copy of {name}"
                 raise StorageError(f"{full}; set TMPDIR to a folder on a larger disk") from None
+    damage = (pyarrow.ArrowException, OSError, UnicodeDecodeError)  # the last where the name of a column is damaged
     try:
         file = pyarrow.parquet.ParquetFile(seekable)
-    except pyarrow.ArrowInvalid as error:
+        paths = [path for field in file.schema_arrow for path in _leaves(field)]
+    except damage as error:
         raise DataError(f"{name}: no readable Parquet file: {str(error).splitlines()[0]}") from None
-    paths = [path for field in file.schema_arrow for path in _leaves(field)]
     names = tuple(map(".".join, paths))
 
     def rows(wanted: Sequence[int]) -> Iterator[Row]:
@@ -347,10 +351,10 @@ def parquet(stream: io.BufferedReader, *, name: str, stack: ExitStack) -> Table:
                 for cells in zip(*values, strict=True):
                     number += 1
                     yield number, _as_text(cells)
-        except (pyarrow.ArrowException, OSError) as error:
+        except damage as error:
             raise DataError(f"{name}: damaged after row {number}: {str(error).splitlines()[0]}") from None
 
-    return Table(names, rows)
+    return Table(names, rows, is_parquet=True)
 
 
 def _leaves(field: Any) -> Iterator[tuple[str, ...]]:

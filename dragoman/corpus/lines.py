@@ -18,7 +18,7 @@ import re
 import sys
 import zlib
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,9 @@ def _missing(path: Path) -> str:
     """The message for a file that is not there, with the nearest name in its folder."""
     if not path.parent.is_dir():
         return f"{path} does not exist: there is no folder {path.parent}"
-    close = difflib.get_close_matches(path.name, (entry.name for entry in path.parent.iterdir()), n=1)
+    close: list[str] = []
+    with suppress(OSError):  # a folder may be entered, but not listed
+        close = difflib.get_close_matches(path.name, (entry.name for entry in path.parent.iterdir()), n=1)
     return f"{path} does not exist" + (f"; did you mean {path.with_name(close[0])}?" if close else "")
 
 
@@ -195,9 +197,9 @@ _MARKS_OF_UTF_16 = ("\udcff\udcfe", "\udcfe\udcff")
 
 
 def read_lines(stream: io.BufferedReader, *, name: str, encoding: str) -> Generator[tuple[int, str], None, None]:
-    """Yield (number from 1, text without its line end); a line over `MAX_LINE` comes cut at `MAX_LINE + 1` characters.
+    """Yield (number from 1, text without its line end); a line over `MAX_LINE` comes cut, but is still longer than that.
 
-    A byte-order mark at the start is dropped; one of another encoding is a `DataError`. Lines end with LF or CRLF.
+    A byte-order mark at the start is dropped; one of UTF-16 read as UTF-8 is a `DataError`. Lines end with LF or CRLF.
     """
     text = io.TextIOWrapper(stream, encoding=encoding, errors="surrogateescape", newline="\n")
     number = 0

@@ -128,6 +128,8 @@ def read_pairs(
 def _pairs(layout: _Layout, options: ReadOptions, report: ReadReport) -> Iterator[Pair]:
     with ExitStack() as stack:
         table = layout.open(stack)
+        if table.is_parquet:
+            report.format, report.separator = "parquet", None
         wanted = _pair_columns(options, table.names, layout.name)
         if table.names or len(set(wanted)) < (table.width or 0):
             report.columns = tuple(table.names[index] if table.names else str(index + 1) for index in wanted)
@@ -285,8 +287,10 @@ def _layout(paths: list[str], options: ReadOptions, *, nameless: str = "tsv") ->
 
     `nameless` is the format of a file whose name tells none.
     """
-    if len(paths) not in {1, 2} or (len(paths) == 2 and STANDARD_INPUT in paths):
+    if len(paths) not in {1, 2}:
         raise DataError(f"one file, or two aligned text files, can be read at a time, but {len(paths)} were given")
+    if len(paths) == 2 and STANDARD_INPUT in paths:
+        raise DataError(f"standard input ({STANDARD_INPUT}) cannot be one of two aligned text files; give two files")
     check_encoding(options.encoding)
     for path in paths:
         check_file(path)

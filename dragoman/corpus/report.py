@@ -5,6 +5,7 @@ Knows reasons and counts, and what usually causes them; reads nothing itself.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -77,7 +78,7 @@ class ReadReport:
     name: str = ""
     """The file or files, as messages name them."""
     format: str = ""
-    """How it was read: tsv, csv, jsonl, parquet or text."""
+    """How it was read: tsv, csv, jsonl, parquet, text or pattern."""
     encoding: str = "utf-8"
     """The encoding it was read in."""
     separator: str | None = None
@@ -196,8 +197,8 @@ def _likely_cause(report: ReadReport, reason: str) -> str:
     if reason == BAD_JSON or (reason == TOO_LONG and report.format == "jsonl"):
         return _likely_json(samples)
     if reason == BAD_QUOTES:
-        separator = f" --separator '{report.separator}'"
-        return f"if the file is not quoted, try --format tsv{separator}"
+        separator = str(report.separator).replace("\t", "\\t")
+        return f"if the file is not quoted, try --format tsv --separator '{separator}'"
     if reason in {EMPTY_SOURCE, EMPTY_TARGET}:
         return "choose other columns with --source and --target"
     if reason == NOT_TEXT:
@@ -208,24 +209,28 @@ def _likely_cause(report: ReadReport, reason: str) -> str:
 def _likely_encoding(samples: list[str], tried: str) -> str | None:
     """The encoding in which undecodable samples are sensible text, judged by the characters that come out."""
     try:
-        data = b"\n".join(sample.encode(tried, "surrogateescape") for sample in samples)
+        encoded = [sample.encode(tried, "surrogateescape") for sample in samples]
     except UnicodeError:  # UTF-16 cannot give back what it could not read
         return None
+    data = b"\n".join(encoded)
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or data.count(0) > len(data) // 8:
         return "utf-16"
     runs = re.findall(rb"[\x80-\xff]+", data)
     if len(b"".join(runs)) < 1.8 * len(runs):  # accented letters between plain ones: a single-byte Western encoding
         return "cp1252" if re.search(rb"[\x80-\x9f]", data) else "latin-1"
     for encoding, letters, share in _SCRIPTS:
-        if _share_of(letters, data, encoding) > share:
+        if _share_of(letters, encoded, encoding) > share:
             return encoding
     return None
 
 
-def _share_of(letters: str, data: bytes, encoding: str) -> float:
-    """The share of the decoded non-ASCII characters that are `letters`; 0 if the data does not decode."""
+def _share_of(letters: str, samples: list[bytes], encoding: str) -> float:
+    """The share of the decoded non-ASCII characters that are `letters`; 0 if the samples do not decode."""
+    decoder = codecs.getincrementaldecoder(
+        encoding
+    )  # it passes over the last character of a sample if that is cut in two
     try:
-        foreign = [character for character in data.decode(encoding) if not character.isascii()]
+        foreign = [character for each in samples for character in decoder().decode(each) if not character.isascii()]
     except UnicodeError:
         return 0.0
     return len(re.findall(letters, "".join(foreign))) / max(1, len(foreign))

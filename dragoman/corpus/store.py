@@ -41,8 +41,7 @@ def split_key(pair: Pair) -> int:
 class PairStore:
     """A file of pairs with the columns `source`, `target` and `key` (uint64); see `write` and `open`."""
 
-    def __init__(self, path: Path, reader: pa.ipc.RecordBatchFileReader, rows: int) -> None:
-        self.path = path
+    def __init__(self, reader: pa.ipc.RecordBatchFileReader, rows: int) -> None:
         self._reader = reader
         self._rows = rows
 
@@ -72,7 +71,7 @@ class PairStore:
         if reader.schema != _SCHEMA:
             raise StorageError(f"{path} holds no pairs of this version of dragoman; make it again")
         last = reader.get_batch(reader.num_record_batches - 1).num_rows if reader.num_record_batches else 0
-        return cls(Path(path), reader, max(0, reader.num_record_batches - 1) * BATCH_ROWS + last)
+        return cls(reader, max(0, reader.num_record_batches - 1) * BATCH_ROWS + last)
 
     def __len__(self) -> int:
         """Number of pairs."""
