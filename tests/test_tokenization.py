@@ -257,6 +257,8 @@ def test_frequent_words_are_kept_and_words_of_a_vectors_file_added() -> None:
     extended = Tokenizer([learn(texts, method="word", vocab_size=12, extra_words=["cat", "ox", ",", "n't", "hen"])])
     assert extended.surfaces()[4:] == ["the", "sat", "cat", "cow", "dog", "ox", ",", ","]
     assert UNK not in extended.encode("the ox, the cat")
+    full = Tokenizer([learn(texts, method="word", vocab_size=11, extra_words=["ox", ",", ";"])])  # room for one comma
+    assert full.surfaces()[4:] == ["the", "sat", "cat", "cow", "dog", "ox", ","]
 
 
 @pytest.mark.parametrize("method", ["word", "symbols", "features", "char", "bpe", "unigram"])
