@@ -51,6 +51,12 @@ def test_every_format_gives_the_same_rows(tmp_path, kind, zipped):
     assert len(read_vector_words(path, limit=99).words) == 4
 
 
+def test_numbers_of_one_digit_are_no_binary_form(tmp_path):
+    path = tmp_path / "v.vec"
+    path.write_text("2 2\nhorizontal 1 0\nperpendicular 0 1\n")
+    assert load_vectors(path, {"perpendicular": 0}.items()).matrix.tolist() == [[0, 1]]
+
+
 @pytest.mark.parametrize("kind", ["word2vec", "glove"])
 def test_a_byte_order_mark_is_dropped(tmp_path, kind):
     path = tmp_path / "vectors"

@@ -158,7 +158,8 @@ def _all_of(entries: Iterator[Entry], name: str, count: int) -> Iterator[Entry]:
 def _is_binary(stream: io.BufferedReader, width: int) -> bool:
     """Whether what follows the first word is raw floats, not digits."""
     _, _, after = stream.peek(4 * width + 256).partition(b" ")
-    after = after[: 4 * width]
+    line, _, _ = after.partition(b"\n")
+    after = (line if len(line.split()) == width else after)[: 4 * width]  # short numbers end before another word
     return len(_NUMBER_BYTES.findall(after)) < 0.75 * len(after)
 
 
