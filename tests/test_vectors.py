@@ -102,6 +102,7 @@ def test_glove_words_may_hold_spaces_and_numbers(tmp_path):
         ("a 0.1 0.2\nb 0.1 0.2\nc 0.1 0.2 0.3\n", r"v:3: 3 numbers, but vectors of this file have 2$"),
         ("a 1 2\nb 1 x\n", r"v:2: 'x' is no number$"),
         ("a 1 2\nb 1 nan\n", r"v:2: a number that is not finite$"),
+        ("a 1 2\nb 1 1e39\n", r"v:2: a number that is not finite$"),
         ("", "v is empty"),
         ("alone\nwords\n", "v:1: not a word and its numbers"),
         ("1 0\na\n", "v:1: vectors of 0 numbers"),

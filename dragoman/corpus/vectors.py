@@ -203,7 +203,8 @@ def _parse(numbers: bytes, name: str, number: int) -> Vector:
     except ValueError as error:
         wrong = str(error).removeprefix("could not convert string to float: ")
         raise DataError(f"{name}:{number}: {wrong} is no number") from None
-    return _finite(np.array(values, np.float32), f"{name}:{number}")
+    with np.errstate(over="ignore"):  # what is too large is infinite, and so an error
+        return _finite(np.array(values, np.float32), f"{name}:{number}")
 
 
 def _binary_entries(stream: io.BufferedReader, name: str, width: int) -> Iterator[Entry]:
