@@ -106,12 +106,10 @@ def load_vectors(
         for read, (_, word, vector) in enumerate(entries):
             if read % _WATCH_EVERY == 0:
                 watch(read)
-            for better, places in enumerate(
-                (exact.get(in_case(word, case)), lower.get(word), exact.get(word)), start=1
-            ):
-                for row in places or ():
-                    if match[row] < better:
-                        matrix[row], match[row] = vector(), better
+            for better, places in ((3, exact.get(word)), (2, lower.get(word)), (1, exact.get(in_case(word, case)))):
+                better_off = [row for row in places or () if match[row] < better]
+                if better_off:
+                    matrix[better_off], match[better_off] = vector(), better
     return Vectors(matrix, match > 0, len(wanted))
 
 
