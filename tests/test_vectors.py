@@ -44,7 +44,7 @@ def test_every_format_gives_the_same_rows(tmp_path, kind, zipped):
     for row, word in ((0, "Paris"), (1, "of"), (4, "été")):
         assert vectors.matrix[row].tolist() == np.float32(WORDS[word]).tolist()
     assert not vectors.matrix[[2, 3]].any()
-    assert (vectors.width, vectors.covered, vectors.wanted) == (3, 3, 4)
+    assert (vectors.matrix.shape, vectors.covered, vectors.wanted) == ((5, 3), 3, 4)
     assert vectors.coverage == 0.75
     assert read_vector_words(path, limit=2).words == ("the", "of")
     assert read_vector_words(path, limit=0).width == 3
