@@ -118,7 +118,7 @@ def choose_tokenization(sample: Sequence[tuple[str, str]], *, pairs: int, option
 
 def _source_columns(sample: Sequence[tuple[str, str]]) -> list[list[str]]:
     rows = [source.split("\t") for source, _ in sample]
-    width = max((len(row) for row in rows), default=1)
+    width = max(map(len, rows))
     return [[row[c] if c < len(row) else "" for row in rows] for c in range(width)]
 
 

@@ -126,7 +126,7 @@ def learn_tokenizers(
                 vocab_size=choice.source_vocab_size,
                 byte_fallback=choice.byte_fallback and method in ("bpe", "unigram"),
                 jamo=jamo,
-                extra_words=_read_so(source_words, case) if method == "word" else (),
+                extra_words=_read_so(source_words, case),
             )
         )
     target = learn(
@@ -135,7 +135,7 @@ def learn_tokenizers(
         vocab_size=choice.target_vocab_size,
         byte_fallback=choice.byte_fallback and choice.target_method in ("bpe", "unigram"),
         jamo=choice.target_jamo,
-        extra_words=target_words if choice.target_method == "word" else (),
+        extra_words=target_words,
     )
     source = Tokenizer(columns, name="tokenizer.source").reading(choice.source_case)
     return source, Tokenizer([target], name="tokenizer.target")
