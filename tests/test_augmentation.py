@@ -148,6 +148,13 @@ def test_phrases_of_one_word_are_joined_by_a_space_all_the_same(method: Tokenize
         assert sum(tokenizer.decode(source).count(" ") for source, _ in found) == 20
 
 
+def test_the_mark_of_a_space_is_none_among_single_characters() -> None:
+    texts = ["new▁york", "los▁angeles", "rome"] * 10
+    tokenizer = Tokenizer([learn(texts, method="char")])
+    found = rows(augmented(encoded(texts, tokenizer), tokenizer, tokenizer, concatenate=0.5)(0))
+    assert sorted("".join(tokenizer.decode(source) for source, _ in found)) == sorted("".join(texts))
+
+
 def test_each_side_is_joined_in_its_own_way() -> None:
     english, japanese = PLAIN["bpe"], JAPANESE["bpe"]
     texts = [SPACED[i % len(SPACED)] for i in range(len(UNSPACED))]

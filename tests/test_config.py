@@ -35,6 +35,8 @@ def test_a_wrong_search_option_is_one_line(values: dict[str, Any], message: str)
         ({"dropout": 1.0}, "`dropout` must be less than 1, but is 1.0"),
         ({"learning_rate": 0}, "`learning_rate` must be more than 0, but is 0"),
         ({"separator": ""}, "`separator` must not be empty"),
+        ({"source_vectors": ""}, "`source_vectors` must not be empty"),
+        ({"target_vectors": ""}, "`target_vectors` must not be empty"),
         ({"peek": "maybe"}, '`peek` must be true or false, but is "maybe"'),
         ({"seed": 2**31}, "`seed` must be less than 2147483648, but is 2147483648"),
         ({"layers": True}, "`layers` must be a whole number, but is True"),

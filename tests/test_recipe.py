@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from dragoman.cli.flags import shown
 from dragoman.config import TrainOptions
 from dragoman.errors import OptionError
 from dragoman.evaluation.metrics import score
-from dragoman.presets import PRESETS, find_preset
+from dragoman.presets import PRESETS
 from dragoman.training.recipe import HURRIED, HURRIED_DICTIONARY, DataSummary, Kind, Recipe, check_before_data, choose
 
 
@@ -433,13 +434,13 @@ def test_vectors_from_a_file_set_the_width_and_stay_apart() -> None:
     assert recipe(data(source_vector_size=50), embedding_size=64).embedding_size == 64
 
 
-def test_every_preset_says_what_it_is_and_where_it_departs() -> None:
-    for name in PRESETS:
-        preset = find_preset(name)
-        assert preset.summary
-        assert preset.paper
-        assert preset.departs
-        TrainOptions(**preset.values)  # every value is a legal option
+def test_every_preset_has_values_of_options_and_is_named_by_the_help_and_the_page_on_models() -> None:
+    told = TrainOptions.model_fields["preset"].description or ""
+    page = (Path(__file__).parent.parent / "docs" / "models.md").read_text(encoding="utf-8")
+    for name, values in PRESETS.items():
+        TrainOptions(**values)
+        assert re.search(rf"\b{name}\b", told)
+        assert f"\n### {name}\n" in page
 
 
 def test_targets_too_short_for_four_words_in_a_row_are_not_scored_by_bleu() -> None:

@@ -104,7 +104,14 @@ def test_the_commands_it_makes_reach_what_was_left_out() -> None:
     assert right == met
 
 
-def test_agreement_tells_where_parts_mean_something_else() -> None:
+def test_agreement_tells_where_commands_mean_something_else() -> None:
+    rest = [(source, [*target, 4]) for source, target in commands(24) if len(target) > 12]
+    met, right = Recombination(SHORT).agreement(rest, 5_000, Random(1))
+    assert met > 50
+    assert right == 0
+
+
+def test_nothing_agrees_by_chance() -> None:
     """Where a target is no more than its length and the sum of its source."""
     draw = Random(3)
     texts = {tuple(draw.choices(range(4, 9), k=draw.randint(1, 5))) for _ in range(2_000)}

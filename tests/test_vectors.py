@@ -44,11 +44,17 @@ def test_every_format_gives_the_same_rows(tmp_path, kind, zipped):
     for row, word in ((0, "Paris"), (1, "of"), (4, "été")):
         assert vectors.matrix[row].tolist() == np.float32(WORDS[word]).tolist()
     assert not vectors.matrix[[2, 3]].any()
-    assert (vectors.width, vectors.covered, vectors.wanted) == (3, 3, 4)
+    assert (vectors.matrix.shape, vectors.covered, vectors.wanted) == ((5, 3), 3, 4)
     assert vectors.coverage == 0.75
     assert read_vector_words(path, limit=2).words == ("the", "of")
     assert read_vector_words(path, limit=0).width == 3
     assert len(read_vector_words(path, limit=99).words) == 4
+
+
+def test_numbers_of_one_digit_are_no_binary_form(tmp_path):
+    path = tmp_path / "v.vec"
+    path.write_text("2 2\nhorizontal 1 0\nperpendicular 0 1\n")
+    assert load_vectors(path, {"perpendicular": 0}.items()).matrix.tolist() == [[0, 1]]
 
 
 @pytest.mark.parametrize("kind", ["word2vec", "glove"])
@@ -96,6 +102,7 @@ def test_glove_words_may_hold_spaces_and_numbers(tmp_path):
         ("a 0.1 0.2\nb 0.1 0.2\nc 0.1 0.2 0.3\n", r"v:3: 3 numbers, but vectors of this file have 2$"),
         ("a 1 2\nb 1 x\n", r"v:2: 'x' is no number$"),
         ("a 1 2\nb 1 nan\n", r"v:2: a number that is not finite$"),
+        ("a 1 2\nb 1 1e39\n", r"v:2: a number that is not finite$"),
         ("", "v is empty"),
         ("alone\nwords\n", "v:1: not a word and its numbers"),
         ("1 0\na\n", "v:1: vectors of 0 numbers"),

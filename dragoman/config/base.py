@@ -38,7 +38,6 @@ class Options(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
-        validate_default=False,
         allow_inf_nan=False,
         defer_build=True,  # what a command does not use is not made ready
     )

@@ -111,6 +111,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         option(
             "Embeddings",
             description="File of word vectors (word2vec, GloVe or fastText) to initialise the source embeddings with.",
+            min_length=1,
         ),
     ] = None
     target_vectors: Annotated[
@@ -118,6 +119,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         option(
             "Embeddings",
             description="File of word vectors (word2vec, GloVe or fastText) to initialise the target embeddings with.",
+            min_length=1,
         ),
     ] = None
     freeze_source_vectors: Annotated[

@@ -140,8 +140,6 @@ class Augmented:
         replaced with probability `other_names`, and its parts with probability `recombine`. `split` gives the pairs of an epoch, in
         the same order; without it they are `pairs` in every one.
         """
-        shares = dict(zip(AUGMENTATIONS, (concatenate, source_noise, other_names, recombine), strict=True))
-        check_augmentation(len(source.methods), shares)
         self._pairs, self._split, self._sides = pairs, split, (source, target)
         self._concatenate, self._noise, self._renamed, self._seed = concatenate, source_noise, other_names, seed
         sample = np.unique(np.linspace(0, len(pairs) - 1, _SAMPLE).astype(np.int64))

@@ -46,7 +46,6 @@ class SplitAnew:
 
     def __init__(self, pairs: EncodedPairs, source: Tokenizer, target: Tokenizer, *, share: float, seed: int) -> None:
         """`pairs` as the tokenizers of both sides encode them; `share` of the merges is left out."""
-        check_subword_dropout((*source.methods, *target.methods), share)
         self._pairs, self._seed = pairs, seed
         one = SubwordDropout(source, share)
         self._sides = (one, one if source.shares_vocabulary(target) else SubwordDropout(target, share))

@@ -4,9 +4,9 @@ A `Tokenizer` serves one side. It wraps one `tokenizers.Tokenizer` per source co
 is split into characters while its features are split at their separators. `tokenizer_learning` makes tokenizers.
 
 Stated normalisation, which is all that `decode(encode(text))` may change in a text whose characters are known:
-white space at both ends is dropped; U+2581, the mark of a space inside tokens, is a space; a lone surrogate, which is no
-character, is U+FFFD; with jamo the text is NFC; `symbols` has one space for any run of white space; a source column may
-have its letters in one case (`casing`).
+white space at both ends is dropped; U+2581, the mark of a space inside tokens, is a space (not with `char`); a lone
+surrogate, which is no character, is U+FFFD; with jamo the text is NFC; `symbols` has one space for any run of white
+space; a source column may have its letters in one case (`casing`).
 """
 
 from __future__ import annotations
@@ -204,7 +204,8 @@ class Tokenizer:
 
     def begins_with_space(self) -> NDArray[np.bool_]:
         """(vocab_size,): the tokens that begin with a space, as each word of a spaced text does."""
-        return np.array([name.startswith((SPACE_MARK, " ")) for name in self._names])
+        space = " " if self._columns[0].method == "char" else SPACE_MARK  # a character "▁" is itself
+        return np.array([name.startswith(space) for name in self._names])
 
     def after_another(self, token: int, *, spaced: bool) -> tuple[int, ...]:
         """The ids in place of the first token of a text, where the text follows another one, after a space or without.

@@ -126,7 +126,7 @@ def learn_tokenizers(
                 vocab_size=choice.source_vocab_size,
                 byte_fallback=choice.byte_fallback and method in ("bpe", "unigram"),
                 jamo=jamo,
-                extra_words=_read_so(source_words, case) if method == "word" else (),
+                extra_words=_read_so(source_words, case),
             )
         )
     target = learn(
@@ -135,7 +135,7 @@ def learn_tokenizers(
         vocab_size=choice.target_vocab_size,
         byte_fallback=choice.byte_fallback and choice.target_method in ("bpe", "unigram"),
         jamo=choice.target_jamo,
-        extra_words=target_words if choice.target_method == "word" else (),
+        extra_words=target_words,
     )
     source = Tokenizer(columns, name="tokenizer.source").reading(choice.source_case)
     return source, Tokenizer([target], name="tokenizer.target")
@@ -192,8 +192,6 @@ def _with_words(library: tokenizers.Tokenizer, words: Iterable[str], *, limit: i
     description = library_json(library)
     vocab = description["model"]["vocab"]
     for word in words:
-        if len(vocab) >= limit:
-            break
         if SPACE_MARK in word or len(word) > 64:
             continue
         pieces = library.pre_tokenizer.pre_tokenize_str(library.normalizer.normalize_str(word))
@@ -202,7 +200,8 @@ def _with_words(library: tokenizers.Tokenizer, words: Iterable[str], *, limit: i
         piece = pieces[0][0]
         forms = [piece] if word[0].isalnum() else [piece, piece.removeprefix(SPACE_MARK)]
         for form in forms:
-            vocab.setdefault(form, len(vocab))
+            if len(vocab) < limit:
+                vocab.setdefault(form, len(vocab))
     return tokenizers.Tokenizer.from_str(_dump(description))
 
 

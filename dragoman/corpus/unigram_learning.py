@@ -108,7 +108,7 @@ def _most_useful(
         if piece not in alphabet:
             costs.append((-used[piece] * (scores[piece] - _score_without(piece, scores)), piece))
     costs.sort()
-    return alphabet | {piece for _, piece in costs[: max(0, wanted - len(alphabet))]}
+    return alphabet | {piece for _, piece in costs[: wanted - len(alphabet)]}
 
 
 def _score_without(piece: str, scores: dict[str, float]) -> float:

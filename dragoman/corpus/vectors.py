@@ -37,8 +37,8 @@ _NUMBER_BYTES = re.compile(rb"[0-9eE+\-. \t\r\n]")
 _DECIMAL = re.compile(rb"[+-]?\d*\.\d+([eE][+-]?\d+)?")
 
 Vector = npt.NDArray[np.float32]
-Entry = tuple[int, str, "Callable[[], Vector]"]
-"""Line (binary: entry) number, word, and a function that gives its vector: most words are not wanted."""
+Entry = tuple[str, "Callable[[], Vector]"]
+"""A word, and a function that gives its vector: most words are not wanted."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,6 @@ class Vectors:
     """Shape (rows,): which rows have a vector."""
     wanted: int
     """How many rows were asked for."""
-
-    @property
-    def width(self) -> int:
-        """Numbers in a vector."""
-        return int(self.matrix.shape[1])
 
     @property
     def covered(self) -> int:
@@ -103,22 +98,20 @@ def load_vectors(
     match = np.zeros(rows, np.int8)
     with _entries(path) as (width, entries):
         matrix = np.zeros((rows, width), np.float32)
-        for read, (_, word, vector) in enumerate(entries):
+        for read, (word, vector) in enumerate(entries):
             if read % _WATCH_EVERY == 0:
                 watch(read)
-            for better, places in enumerate(
-                (exact.get(in_case(word, case)), lower.get(word), exact.get(word)), start=1
-            ):
-                for row in places or ():
-                    if match[row] < better:
-                        matrix[row], match[row] = vector(), better
+            for better, places in ((3, exact.get(word)), (2, lower.get(word)), (1, exact.get(in_case(word, case)))):
+                better_off = [row for row in places or () if match[row] < better]
+                if better_off:
+                    matrix[better_off], match[better_off] = vector(), better
     return Vectors(matrix, match > 0, len(wanted))
 
 
 def read_vector_words(path: str | Path, *, limit: int) -> VectorWords:
     """The first `limit` words of a file of vectors, and its width; 0 asks for the width alone."""
     with _entries(path) as (width, entries):
-        return VectorWords(tuple(dict.fromkeys(word for _, word, _ in islice(entries, limit))), width)
+        return VectorWords(tuple(dict.fromkeys(word for word, _ in islice(entries, limit))), width)
 
 
 @contextmanager
@@ -141,7 +134,7 @@ def _entries(path: str | Path) -> Iterator[tuple[int, Iterator[Entry]]]:
         if _is_binary(stream, width):
             entries = _binary_entries(stream, name, width)
         else:
-            entries = _text_entries(_lines(stream, 2), name, width, spaces=False)
+            entries = _text_entries(_lines(stream), name, width, spaces=False)
         yield width, _all_of(entries, name, count)
 
 
@@ -158,21 +151,20 @@ def _all_of(entries: Iterator[Entry], name: str, count: int) -> Iterator[Entry]:
 def _is_binary(stream: io.BufferedReader, width: int) -> bool:
     """Whether what follows the first word is raw floats, not digits."""
     _, _, after = stream.peek(4 * width + 256).partition(b" ")
-    after = after[: 4 * width]
+    line, _, _ = after.partition(b"\n")
+    after = (line if len(line.split()) == width else after)[: 4 * width]  # short numbers end before another word
     return len(_NUMBER_BYTES.findall(after)) < 0.75 * len(after)
 
 
-def _lines(stream: io.BufferedReader, start: int) -> Iterator[tuple[int, bytes]]:
-    """(line number, line without its end)."""
-    number = start
-    while line := stream.readline(MAX_LINE_BYTES):
+def _lines(stream: io.BufferedReader) -> Iterator[tuple[int, bytes]]:
+    """(line number, line without its end) after the first line."""
+    for number, line in enumerate(iter(partial(stream.readline, MAX_LINE_BYTES), b""), start=2):
         yield number, line.rstrip(b" \t\r\n")
-        number += 1
 
 
 def _glove(first: bytes, stream: io.BufferedReader, name: str) -> tuple[int, Iterator[Entry]]:
     """Width and entries of a file without a header: the width is what most of the first lines have."""
-    lines = _lines(stream, 2)
+    lines = _lines(stream)
     start = [(1, first.rstrip(b" \t\r\n")), *islice(lines, 49)]
     width = Counter(line.count(b" ") for _, line in start).most_common(1)[0][0]
     if not 1 <= width <= MAX_WIDTH:
@@ -193,7 +185,7 @@ def _text_entries(lines: Iterator[tuple[int, bytes]], name: str, width: int, *, 
             word, numbers = parts[0], b" ".join(parts[1:])
             if values < width or not spaces or _DECIMAL.fullmatch(word.rpartition(b" ")[2]):
                 raise DataError(f"{name}:{number}: {values} numbers, but vectors of this file have {width}")
-        yield number, _decode(word), partial(_parse, numbers, name, number)
+        yield _decode(word), partial(_parse, numbers, name, number)
 
 
 def _parse(numbers: bytes, name: str, number: int) -> Vector:
@@ -202,7 +194,8 @@ def _parse(numbers: bytes, name: str, number: int) -> Vector:
     except ValueError as error:
         wrong = str(error).removeprefix("could not convert string to float: ")
         raise DataError(f"{name}:{number}: {wrong} is no number") from None
-    return _finite(np.array(values, np.float32), f"{name}:{number}")
+    with np.errstate(over="ignore"):  # what is too large is infinite, and so an error
+        return _finite(np.array(values, np.float32), f"{name}:{number}")
 
 
 def _binary_entries(stream: io.BufferedReader, name: str, width: int) -> Iterator[Entry]:
@@ -222,7 +215,7 @@ def _binary_entries(stream: io.BufferedReader, name: str, width: int) -> Iterato
         while (end := buffer.find(b" ", start)) >= 0 and len(buffer) >= end + 1 + size:
             number += 1
             data = buffer[end + 1 : end + 1 + size]
-            yield number, _decode(buffer[start:end].lstrip(b"\n")), partial(_unpack, data, name, number)
+            yield _decode(buffer[start:end].lstrip(b"\n")), partial(_unpack, data, name, number)
             start = end + 1 + size
         buffer = buffer[start:]
 

@@ -206,12 +206,12 @@ def choose(options: TrainOptions, data: DataSummary) -> tuple[Recipe, list[Reaso
     for field in fields(Recipe):
         name = field.name
         # `layers` stands for both sides, in the flags and in a preset alike, unless a side is named.
-        for place in (options.model_dump(exclude_none=True), preset.values):
+        for place in (options.model_dump(exclude_none=True), preset):
             general = place.get("layers") if name.endswith("_layers") else None
             chosen = place.get(name, general)
             if chosen is not None:
                 values[name] = chosen
-                if place is preset.values:
+                if place is preset:
                     reasons.append(Reason(name, chosen, f"preset {options.preset}"))
                 break
         else:
