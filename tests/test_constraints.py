@@ -593,6 +593,7 @@ def test_token_texts_come_from_decoding() -> None:
     [
         ("(a", "must be a regular expression"),
         ("a{99999999999}", "must be a regular expression"),
+        ("(?a)(?u)a", "must be a regular expression"),
         (r"(a)\1", "a back reference"),
         ("(?=a)a", "look-around"),
         (r"a\bb", "an anchor or boundary"),

@@ -129,7 +129,7 @@ def parse(pattern: str) -> tuple[Node, int]:
     """The expression as a tree, and the flags given at its beginning; `OptionError` for what has no automaton."""
     try:
         flags = re.compile(pattern).flags
-    except (re.error, OverflowError) as error:
+    except (re.error, OverflowError, ValueError) as error:  # ValueError: flags that contradict each other
         raise OptionError(f"`match` must be a regular expression, but is {pattern!r}: {error}") from None
     if flags & re.VERBOSE:
         raise OptionError("`match` may not use the flag x")
