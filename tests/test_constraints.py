@@ -588,6 +588,13 @@ def test_token_texts_come_from_decoding() -> None:
     assert automaton.distance[START] == 3
 
 
+def test_words_of_a_vocabulary_without_ascii_are_set_apart_inside_too() -> None:
+    names = ["<pad>", "<unk>", "<s>", "</s>", "▁да", "нет", "▁", "\ufffd"]
+    first, inside = token_texts(lambda ids: "".join(names[i] for i in ids).replace("▁", " ").removeprefix(" "), 8)
+    assert first == [None] * 4 + ["да", "нет", "", None]
+    assert inside == [None] * 4 + [" да", "нет", " ", None]
+
+
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
