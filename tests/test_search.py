@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -410,9 +411,10 @@ def test_a_source_without_ids_is_an_error_before_the_model_is_asked(options: Sea
     assert model.steps == 0
 
 
-def test_coverage_needs_attention() -> None:
+@pytest.mark.parametrize("method", ["beam", "sample", "stochastic_beam", "best_first"])
+def test_coverage_needs_attention(method: Any) -> None:
     with pytest.raises(OptionError, match="`coverage_penalty` needs a model with attention"):
-        search(TableStepper(attention=False), [[4]], options=SearchOptions(coverage_penalty=0.2))
+        search(TableStepper(attention=False), [[4]], options=SearchOptions(method=method, coverage_penalty=0.2))
 
 
 def test_without_attention_hypotheses_have_none() -> None:
