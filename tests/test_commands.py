@@ -23,6 +23,7 @@ from dragoman.config import SearchOptions
 from dragoman.errors import OptionError, StorageError
 from dragoman.places import check_claim
 from dragoman.storage import ModelDirectory
+from dragoman.translation.texts import Texts
 
 SHORT = ["--max-length", "6"]
 
@@ -265,6 +266,17 @@ def test_chat_answers_line_by_line(trained: Path, out: Any, monkeypatch: pytest.
     assert len(answers) == 3
     assert answers[1] == ""
     assert answers[0] == out("translate", trained, "source 3", *SHORT).rstrip("\n")
+
+
+def test_a_chat_reads_its_choices_once(
+    trained: Path, out: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "choices.txt").write_text("cible 3 de tant\n", encoding="utf-8")
+    read: list[str] = []
+    monkeypatch.setattr(Texts, "_choices", lambda _, path: read.append(path) or ["cible 3 de tant"])
+    feed(monkeypatch, b"source 3\nsource 4\n")
+    assert out("chat", trained, "--choices", tmp_path / "choices.txt") == "cible 3 de tant\n" * 2
+    assert len(read) == 1
 
 
 @pytest.mark.parametrize("command", [["translate"], ["translate", "--stream"], ["chat"]])

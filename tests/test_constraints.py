@@ -18,6 +18,7 @@ from dragoman.config import SearchOptions
 from dragoman.corpus.tokenization import Tokenizer
 from dragoman.corpus.tokenizer_learning import learn
 from dragoman.errors import OptionError
+from dragoman.generation import plan
 from dragoman.generation.automaton import FAR, START, Automaton, distances, trie
 from dragoman.generation.choosing import Candidates, Layout, choose_by_banks
 from dragoman.generation.constraints import Constraints, constraints_from_text, contains, fallbacks, least_room
@@ -588,11 +589,19 @@ def test_token_texts_come_from_decoding() -> None:
     assert automaton.distance[START] == 3
 
 
+def test_words_of_a_vocabulary_without_ascii_are_set_apart_inside_too() -> None:
+    names = ["<pad>", "<unk>", "<s>", "</s>", "▁да", "нет", "▁", "\ufffd"]
+    first, inside = token_texts(lambda ids: "".join(names[i] for i in ids).replace("▁", " ").removeprefix(" "), 8)
+    assert first == [None] * 4 + ["да", "нет", "", None]
+    assert inside == [None] * 4 + [" да", "нет", " ", None]
+
+
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
         ("(a", "must be a regular expression"),
         ("a{99999999999}", "must be a regular expression"),
+        ("(?a)(?u)a", "must be a regular expression"),
         (r"(a)\1", "a back reference"),
         ("(?=a)a", "look-around"),
         (r"a\bb", "an anchor or boundary"),
@@ -608,6 +617,22 @@ def test_token_texts_come_from_decoding() -> None:
 def test_patterns_that_cannot_be_kept(pattern: str, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         compile_pattern(pattern, [None, None, None, None, "a", "b"])
+
+
+def test_a_long_list_of_choices_is_looked_through_once_for_sources_of_one_length(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settled: list[int] = []
+
+    def settle(constraints: Constraints, *, max_length: int, **limits: Any) -> Constraints:
+        settled.append(max_length)
+        return constraints_settle(constraints, max_length=max_length, **limits)
+
+    constraints_settle = plan.settle
+    monkeypatch.setattr(plan, "settle", settle)
+    sources = [[4], [5, 6], [7], [8, 9], [4]]
+    plan.make_plan(sources, 10, options=SearchOptions(), constraints=Constraints(choices=((4, 5), (6,))))
+    assert settled == [53, 56]
 
 
 def test_anchors_at_the_ends_are_harmless() -> None:

@@ -190,6 +190,14 @@ def test_pairs_without_a_score_say_why(translator: Translator) -> None:
         translator.score("a", ["c"])  # type: ignore[call-overload]
 
 
+def test_a_pile_of_marks_is_not_normalised(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which would take half a minute for the longest line."""
+    targets = ["cible 3 de tant", "a" + "\u0301\u0327" * 1000]
+    monkeypatch.setattr(translator.texts, "encode_targets", lambda sound: [[4]] if sound == targets[:1] else None)
+    (_, pair) = translator.score(["source 3 of many"] * 2, targets)
+    assert pair.warning == "target: a pile of combining marks"
+
+
 def test_score_shows_each_token_and_the_perplexity_of_all(trained: Path, pairs: Path, run: Any) -> None:
     out, err = run("score", trained, pairs)
     rows = [line.split("\t") for line in out.splitlines()]

@@ -14,7 +14,7 @@ from dragoman.config import SearchOptions
 from dragoman.errors import OptionError, counted
 from dragoman.generation.constraints import Constraints, contains
 from dragoman.generation.ensemble import EnsembleStepper
-from dragoman.generation.reranking import combine_lists, minimum_bayes_risk, order, probabilities, weigh
+from dragoman.generation.reranking import combine_lists, minimum_bayes_risk, probabilities, weigh
 from dragoman.generation.scoring import score_ids
 from dragoman.generation.search import search
 from dragoman.generation.stepper import BOS, EOS, PAD
@@ -202,11 +202,8 @@ def test_weights_of_candidates() -> None:
 
 def test_reverse_scores_change_the_order() -> None:
     scores, reverse = [-1.0, -1.2, -3.0], [-9.0, -2.0, -1.0]
-    assert order(scores) == [0, 1, 2]
     assert weigh(scores, (0.5, reverse)) == [-5.5, -2.2, -3.5]
-    assert order(weigh(scores, (0.5, reverse))) == [1, 2, 0]
-    assert order(weigh(scores, (0.5, reverse), (-1.0, [0.0, 0.0, -9.0]))) == [2, 1, 0]
-    assert order([1.0, 2.0, 2.0]) == [1, 2, 0]
+    assert weigh(scores, (0.5, reverse), (-1.0, [0.0, 0.0, -9.0])) == [-5.5, -2.2, 5.5]
     with pytest.raises(OptionError, match="every candidate must have every score, but 3 have one and 2 another"):
         weigh(scores, (1.0, [0.0, 0.0]))
 

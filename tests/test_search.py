@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,14 +16,14 @@ from steppers import EndlessStepper, Output, TableStepper, every_output, referen
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
 from dragoman.generation.beam import Beam
-from dragoman.generation.choosing import Candidates, Layout, best, choose_best
+from dragoman.generation.choosing import Candidates, Layout, choose_best
 from dragoman.generation.constraints import Constraints
 from dragoman.generation.finish import merge_best
 from dragoman.generation.hypothesis import Hypothesis, Ranking, align, pharaoh
 from dragoman.generation.plan import length_limits, make_plan
 from dragoman.generation.scoring import score_ids
 from dragoman.generation.search import search
-from dragoman.generation.stepper import BOS, EOS, PAD, UNK, ranked
+from dragoman.generation.stepper import BOS, EOS, PAD, UNK, best, ranked
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.model.stepper import TorchStepper
 
@@ -410,9 +411,10 @@ def test_a_source_without_ids_is_an_error_before_the_model_is_asked(options: Sea
     assert model.steps == 0
 
 
-def test_coverage_needs_attention() -> None:
+@pytest.mark.parametrize("method", ["beam", "sample", "stochastic_beam", "best_first"])
+def test_coverage_needs_attention(method: Any) -> None:
     with pytest.raises(OptionError, match="`coverage_penalty` needs a model with attention"):
-        search(TableStepper(attention=False), [[4]], options=SearchOptions(coverage_penalty=0.2))
+        search(TableStepper(attention=False), [[4]], options=SearchOptions(method=method, coverage_penalty=0.2))
 
 
 def test_without_attention_hypotheses_have_none() -> None:
@@ -532,6 +534,8 @@ def test_ranked_orders_with_ties_to_the_lower_id() -> None:
     ids, values = ranked(log_probs, top_k=2, allowed=np.array([[True, False, False, False]]))
     assert ids[0, 0] == 0
     assert values.tolist() == [[-2, -np.inf]]
+    for vocab in (100, 1000):
+        assert ranked(np.zeros((2, vocab)), top_k=5)[0].tolist() == [[0, 1, 2, 3, 4]] * 2
 
 
 def test_ties_go_to_the_lower_id_and_the_better_place() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from itertools import chain
 
 from dragoman.cli.arguments import ModelPath
 from dragoman.cli.flags import flags_of_models
@@ -20,12 +21,14 @@ def chat(model: ModelPath, /, *, search: SearchOptions, others: CompanionOptions
     On a terminal there is a prompt, and Ctrl-D ends the chat. Otherwise there is one line of output for every line of
     standard input; with --num-hypotheses every output has a line of its own.
     """
+    from dragoman.translation.pipeline import translate_windows
+
     show_messages()
     translator = open_model(model, machine, others)
-    translator.job(search, many=False)  # what it cannot do is an error before anybody has said anything
+    job = translator.job(search, many=False)  # what it cannot do is an error before anybody has said anything
+    found = translate_windows(job, ([line] for line in _lines()), text=str, workers=1, ahead=False)
     unknown = UnknownInSources("line")
-    for line in _lines():
-        translation = translator.translate(line, options=search)
+    for translation in chain.from_iterable(translations for _, translations in found):
         if translation.warning:
             warn(translation.warning)
         unknown.add(translation.unknown)

@@ -40,6 +40,8 @@ class Prefix:
     """Their sum, less penalties."""
     attention: tuple[Floats, ...]
     """(source_length,) each: where each step looked; empty for a model without attention."""
+    received: Floats | None
+    """(1, source_length): attention that source positions got so far, if a coverage penalty needs it."""
     state: State
     """The model's state before the last id is fed."""
     rules: Rules | None
@@ -60,6 +62,8 @@ class Siblings:
     """(n,): scores less penalties with each, in falling order."""
     attention: tuple[Floats, ...]
     """The attention of all steps so far."""
+    received: Floats | None
+    """Its sum, if a coverage penalty needs it."""
     state: State
     """The model's state after the prefix."""
 
@@ -104,7 +108,7 @@ class Queue:
         """The best outputs, best first."""
         wanted, budget = self.plan.options.num_hypotheses, self.plan.options.max_expansions
         rules = None if self.plan.rules is None else self.plan.rules.select(np.array([self.source]))
-        self._expand(Prefix((), (), 0.0, (), self.stepper.start([self.plan.source_ids[self.source]]), rules))
+        self._expand(Prefix((), (), 0.0, (), None, self.stepper.start([self.plan.source_ids[self.source]]), rules))
         found: list[Hypothesis] = []
         expansions = 1
         while self.entries and len(found) < wanted:
@@ -132,6 +136,9 @@ class Queue:
         attention = prefix.attention
         if answer.attention is not None:
             attention = (*attention, answer.attention[0, : self.width])
+        received = prefix.received
+        if self.plan.ranking.coverage_penalty:
+            received = self.plan.receive(received, answer.attention, np.array([self.source]))
         usable = np.flatnonzero(answer.values[0] > -np.inf)
         order = usable[(-answer.values[0, usable]).argsort(kind="stable")]
         ids = answer.ids[0, order]
@@ -141,12 +148,13 @@ class Queue:
             at = order[ids == EOS][0]
             scores = (*prefix.token_scores, float(answer.log_probs[0, at]))
             total = prefix.total + float(answer.values[0, at])
-            end = Prefix((*prefix.ids, EOS), scores, total, attention, None, None)
+            end = Prefix((*prefix.ids, EOS), scores, total, attention, received, None, None)
             hypothesis = self._hypothesis(end)
             heapq.heappush(self.entries, (-hypothesis.normalized_score, 0, next(self.numbers), hypothesis))
         rest = order[ids != EOS]
         totals = prefix.total + answer.values[0, rest]
-        following = Siblings(prefix, answer.ids[0, rest], answer.log_probs[0, rest], totals, attention, answer.state)
+        ids, log_probs = answer.ids[0, rest], answer.log_probs[0, rest]
+        following = Siblings(prefix, ids, log_probs, totals, attention, received, answer.state)
         if len(prefix.ids) + 1 < self.limit:
             self._push_sibling(following, 0)
         else:
@@ -177,6 +185,7 @@ class Queue:
             token_scores=(*parent.token_scores, float(siblings.log_probs[place])),
             total=float(siblings.totals[place]),
             attention=siblings.attention,
+            received=siblings.received,
             state=siblings.state,
             rules=None if parent.rules is None else parent.rules.move(np.array([0]), np.array([token])),
         )
@@ -185,17 +194,13 @@ class Queue:
         """The output that a prefix is if it goes no further."""
         ranking = self.plan.ranking
         value = prefix.total / float(ranking.norm(np.array([len(prefix.ids)]))[0])
-        attention = np.array(prefix.attention[: len(prefix.ids)]).reshape(-1, self.width) if prefix.attention else None
-        received = None
-        for weights in prefix.attention[: len(prefix.ids)] if ranking.coverage_penalty else ():
-            received = self.plan.receive(received, weights[None], np.array([self.source]))
-        if received is not None:
-            value += float(ranking.coverage(received)[0])
+        if prefix.received is not None:
+            value += float(ranking.coverage(prefix.received)[0])
         return Hypothesis(
             ids=prefix.ids,
             score=float(sum(prefix.token_scores)),
             normalized_score=value,
             token_scores=prefix.token_scores,
-            attention=attention,
+            attention=np.array(prefix.attention).reshape(-1, self.width) if prefix.attention else None,
             finished=bool(prefix.ids) and prefix.ids[-1] == EOS,
         )

@@ -18,10 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dragoman.generation.stepper import EOS, Bools, Floats, Ints
-
-SORT_LIMIT = 4096
-"""Rows of candidates longer than this are cut by selection before they are sorted."""
+from dragoman.generation.stepper import EOS, Bools, Floats, Ints, best
 
 
 @dataclass(frozen=True)
@@ -83,22 +80,6 @@ class Candidates:
         """Row and column in `ids` of positions `flat` in the values of `beams` (broadcast against each other)."""
         slots, columns = np.divmod(flat, self.ids.shape[1])
         return self.layout.first_row[beams] + slots, columns
-
-
-def best(values: Floats, n: int) -> Ints:
-    """Positions of the n best of each row, best first, ties to the lower position: `(rows, width)` -> (rows, n)."""
-    width = values.shape[1]
-    n = min(n, width)
-    if width <= SORT_LIMIT:
-        order: Ints = (-values).argsort(axis=1, kind="stable")[:, :n]
-        return order
-    values = np.fmax(values, -np.inf)  # NaN would count as the highest
-    cutoffs = np.partition(values, width - n, axis=1)[:, width - n]
-    order = np.empty((len(values), n), np.int64)
-    for row, (line, cutoff) in enumerate(zip(values, cutoffs, strict=True)):
-        places = np.flatnonzero(line >= cutoff)
-        order[row] = places[(-line[places]).argsort(kind="stable")[:n]]
-    return order
 
 
 def choose_best(candidates: Candidates) -> tuple[Ints, Bools]:

@@ -129,7 +129,7 @@ def parse(pattern: str) -> tuple[Node, int]:
     """The expression as a tree, and the flags given at its beginning; `OptionError` for what has no automaton."""
     try:
         flags = re.compile(pattern).flags
-    except (re.error, OverflowError) as error:
+    except (re.error, OverflowError, ValueError) as error:  # ValueError: flags that contradict each other
         raise OptionError(f"`match` must be a regular expression, but is {pattern!r}: {error}") from None
     if flags & re.VERBOSE:
         raise OptionError("`match` may not use the flag x")
@@ -279,15 +279,14 @@ def token_texts(decode: Callable[[Sequence[int]], str], vocab_size: int) -> tupl
     words = range(UNK + 1, vocab_size)
     first = [decode([i]) if i in words and i not in (BOS, EOS) else None for i in range(vocab_size)]
     first = [None if text is None or "\ufffd" in text else text for text in first]  # a lone byte of a character
+    # A letter or digit of ASCII becomes no part of what follows; without one every token follows itself.
     anchors = (i for i, text in enumerate(first) if text and text.isascii() and text.isalnum())
     anchor = next(anchors, None)
-    if anchor is None:
-        return list(first), list(first)
-    start = str(first[anchor])
     inside: list[str | None] = []
     for i, text in enumerate(first):
-        both = decode([anchor, i]) if text is not None else ""
-        inside.append(both[len(start) :] if both.startswith(start) else None)
+        before = i if anchor is None else anchor
+        start, both = first[before] or "", decode([before, i])
+        inside.append(both[len(start) :] if text is not None and both.startswith(start) else None)
     return list(first), inside
 
 

@@ -130,12 +130,13 @@ def _make_rules(
     for each in {id(each): each for each in per_source}.values():
         check_ids(each, vocab_size=len(never), allow_unknown=options.allow_unknown)
     n = options.no_repeat_ngram
-    settled = [
-        settle(each, min_length=int(least), max_length=int(most), no_repeat_ngram=n)
-        for each, least, most in zip(per_source, shortest, longest, strict=True)
-    ]
+    limits = list(zip(map(id, per_source), shortest.tolist(), longest.tolist(), strict=True))
+    settled = {  # once for all sources of the same: a list of choices may be long
+        case: settle(each, min_length=case[1], max_length=case[2], no_repeat_ngram=n)
+        for case, each in dict(zip(limits, per_source, strict=True)).items()
+    }
     tables = make_tables(
-        settled,
+        [settled[case] for case in limits],
         never=never,
         min_lengths=shortest,
         max_lengths=longest,

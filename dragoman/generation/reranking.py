@@ -75,11 +75,6 @@ def weigh(scores: Sequence[float], *others: tuple[float, Sequence[float]]) -> li
     return weighed
 
 
-def order(scores: Sequence[float]) -> list[int]:
-    """Places of the candidates, best score first; ties to the earlier one."""
-    return sorted(range(len(scores)), key=lambda place: (-scores[place], place))
-
-
 def combine_lists(lists: Sequence[Mapping[Candidate, float]]) -> list[tuple[Candidate, float]]:
     """Several models' n-best lists (candidate to score) as one, best first, by the mean of their scores.
 

@@ -21,6 +21,9 @@ Bools = NDArray[np.bool_]
 State = Any
 """Whatever a back end needs to go on; opaque to search."""
 
+SORT_LIMIT = 512
+"""Rows of more values than this are cut by selection before they are sorted."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -82,10 +85,21 @@ def ranked(
         log_probs = np.where(allowed, log_probs, -np.inf)
     if top_k is None:
         return np.broadcast_to(np.arange(vocab), (rows, vocab)), log_probs
-    ranks = -log_probs if bias is None else -(log_probs + bias)
-    k = min(top_k, vocab)
-    ids = (
-        np.sort(ranks.argpartition(k - 1, axis=1)[:, :k], axis=1) if k < vocab else np.tile(np.arange(vocab), (rows, 1))
-    )
-    ids = np.take_along_axis(ids, np.take_along_axis(ranks, ids, axis=1).argsort(axis=1, kind="stable"), axis=1)
+    ids = best(log_probs if bias is None else log_probs + bias, top_k)
     return ids, np.take_along_axis(log_probs, ids, axis=1)
+
+
+def best(values: Floats, n: int) -> Ints:
+    """Positions of the n best of each row, best first, ties to the lower position: `(rows, width)` -> (rows, n)."""
+    width = values.shape[1]
+    n = min(n, width)
+    if width <= SORT_LIMIT:
+        order: Ints = (-values).argsort(axis=1, kind="stable")[:, :n]
+        return order
+    values = np.fmax(values, -np.inf)  # NaN would count as the highest
+    cutoffs = np.partition(values, width - n, axis=1)[:, width - n]
+    order = np.empty((len(values), n), np.int64)
+    for row, (line, cutoff) in enumerate(zip(values, cutoffs, strict=True)):
+        places = np.flatnonzero(line >= cutoff)
+        order[row] = places[(-line[places]).argsort(kind="stable")[:n]]
+    return order

@@ -20,14 +20,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from dragoman.generation.ask import ask
-from dragoman.generation.choosing import best
 from dragoman.generation.finish import CUT, FINISHED, Finished
 from dragoman.generation.history import History
 from dragoman.generation.hypothesis import Hypothesis
 from dragoman.generation.plan import Plan
 from dragoman.generation.randomness import absorb, source_keys, uniform
 from dragoman.generation.sampling import draw_several, weigh
-from dragoman.generation.stepper import BOS, EOS, Bools, Floats, Ints, State, Stepper
+from dragoman.generation.stepper import BOS, EOS, Bools, Floats, Ints, State, Stepper, best
 
 _NOISE = 2**32
 """Absorbed before what is drawn at a prefix, where an id would be the key of the next prefix."""

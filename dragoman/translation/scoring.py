@@ -33,15 +33,12 @@ def score_pairs(stepper: Stepper, texts: Texts, sources: Sequence[str], targets:
         if not isinstance(text, str):
             raise OptionError(f"`sources` and `targets` must be texts, but one is {text!r:.80}")
     encoded = texts.encode_sources(sources)
-    target_ids = texts.encode_targets(targets)
     faults = {place: f"source: {fault}" for place, fault in encoded.faults.items()}
     faults |= {place: f"target: {fault}" for place, target in enumerate(targets) if (fault := fault_in(target))}
     results = {place: _without_score(sources[place], targets[place], fault) for place, fault in faults.items()}
-    lengths = {
-        place: max(len(target_ids[place]) + 1, len(encoded.ids[place]))
-        for place in range(len(sources))
-        if place not in faults
-    }
+    sound = [place for place in range(len(sources)) if place not in faults]
+    target_ids = dict(zip(sound, texts.encode_targets([targets[place] for place in sound]), strict=True))
+    lengths = {place: max(len(ids) + 1, len(encoded.ids[place])) for place, ids in target_ids.items()}
     for batch in batches(lengths):
         found = score_ids(stepper, [encoded.ids[i] for i in batch], [[*target_ids[i], EOS] for i in batch])
         for place, hypothesis in zip(batch, found, strict=True):
