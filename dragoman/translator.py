@@ -371,6 +371,7 @@ class Translator:
         with needs_extra("measuring the gap"):
             from dragoman.evaluation.feeding import feed_both_ways
         check_references(sources, references, each="source")
+        sources, references = list(sources), list(references)  # a column of a table has its own names for places
         usable = self.texts.encode_sources(sources).ids
         answers = [self.texts.encode_targets(references[place]) for place in usable]
         return feed_both_ways(self.model, list(usable.values()), answers, horizon=horizon, listener=listener)

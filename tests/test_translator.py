@@ -6,7 +6,7 @@ import os
 import random
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -178,6 +178,34 @@ def test_constraints_given_as_text_hold_for_every_candidate(translator: Translat
 def test_a_word_that_cannot_be_spelled_is_an_error_before_any_work(translator: Translator) -> None:
     with pytest.raises(OptionError, match="`require` must be spelled with the model's vocabulary"):
         translator.translate("the cat.", options=SearchOptions(require=("\u4e00",)))
+
+
+class Column:
+    """As that of a table whose rows were shuffled: in order if gone through, but each place has a name of its own."""
+
+    def __init__(self, rows: list[Any]) -> None:
+        self.rows = rows
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, name: int) -> Any:
+        return self.rows[-1 - name]
+
+
+def test_columns_of_a_table_and_views_of_dictionaries_are_taken_in_their_order(translator: Translator) -> None:
+    sources = sentences(5, seed=3)
+    pairs = dict(zip(sources, reversed(sources), strict=True))
+    expected = translator.score(sources, list(pairs.values()))
+    assert translator.score(cast(Any, Column(sources)), cast(Any, Column(list(pairs.values())))) == expected
+    assert translator.score(cast(Any, pairs.keys()), cast(Any, pairs.values())) == expected
+    answers = [[target] for target in pairs.values()]
+    gap = translator.gap(sources, answers).as_dict()
+    assert translator.gap(cast(Any, Column(sources)), cast(Any, Column(answers))).as_dict() == gap
+    assert translator.gap(cast(Any, pairs.keys()), answers).as_dict() == gap
 
 
 def test_evaluation_counts_every_right_answer(translator: Translator) -> None:

@@ -27,6 +27,7 @@ def score_pairs(stepper: Stepper, texts: Texts, sources: Sequence[str], targets:
     for given in (sources, targets):
         if isinstance(given, str) or not isinstance(given, Sized):
             raise OptionError(f"`sources` and `targets` must be lists of texts, but one is {given!r:.80}")
+    sources, targets = list(sources), list(targets)  # a column of a table has its own names for places
     if len(sources) != len(targets):
         raise OptionError(f"`targets` must have one entry per source, but {len(targets)} stand against {len(sources)}")
     for text in (*sources, *targets):
