@@ -23,10 +23,10 @@ _HALF = ".tmp"
 
 def locate(name: str | Path) -> Path:
     """A model directory from a path, or from a Hugging Face Hub name such as `someone/model` if no such path exists."""
-    if name == "":  # which as a path is the folder that one is in
-        raise StorageError("a model's name must not be empty: give its directory, a bundle or a name on the hub")
     if not isinstance(name, str | os.PathLike):
         raise OptionError(f"a model's name must be text or a path, but is {name!r:.80}")
+    if name == "":  # which as a path is the folder that one is in
+        raise StorageError("a model's name must not be empty: give its directory, a bundle or a name on the hub")
     path = Path(name)
     if path.exists() or not _HUB_NAME.fullmatch(str(name)) or path.parent.exists():
         return path

@@ -7,11 +7,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dragoman.config import MachineOptions, ReadOptions, SearchOptions, TrainOptions, splitting_of
+from dragoman.config import MachineOptions, ReadOptions, SearchOptions, TrainOptions, splitting_of, whole
 from dragoman.corpus.reading import format_before, format_of
 from dragoman.errors import OptionError, StorageError, needs_extra
 from dragoman.making import train
@@ -20,7 +20,7 @@ from dragoman.storage import ModelDirectory
 from dragoman.training.events import Listener, ignore
 from dragoman.training.launch import launched
 from dragoman.translation.outputs import Translation
-from dragoman.translator import Translator, load
+from dragoman.translator import Translator, load, models_of
 
 with needs_extra("making pairs"):
     from dragoman.training.preparation import FILE_OPTIONS, files_of, reads_files, remake_only
@@ -46,7 +46,7 @@ def distill(
     write: str | Path | None = None,
     options: TrainOptions | None = None,
     search: SearchOptions | None = None,
-    ensemble: Sequence[str | Path] = (),
+    ensemble: Iterable[str | Path] = (),
     reverse: str | Path | None = None,
     overwrite: bool = False,
     listener: Listener = ignore,
@@ -61,6 +61,7 @@ def distill(
     """
     options, search = TrainOptions.of(options), SearchOptions.of(search, name="search")
     _check_used(out, options)
+    ensemble = models_of(ensemble)
     model = load(teacher, device=options.device, threads=options.threads, ensemble=ensemble, reverse=reverse)
     stored = {name: value for name, value in model.config["options"].items() if name in _AS_THE_TEACHER}
     stored["split_seed"] = splitting_of(model.config["options"])
@@ -86,7 +87,7 @@ def backtranslate(
     repeat: int = 1,
     options: TrainOptions | None = None,
     search: SearchOptions | None = None,
-    ensemble: Sequence[str | Path] = (),
+    ensemble: Iterable[str | Path] = (),
     reverse: str | Path | None = None,
     overwrite: bool = False,
     listener: Listener = ignore,
@@ -100,11 +101,11 @@ def backtranslate(
     and so are made pairs that have a source of theirs. Without `out` nothing is trained, and nothing returned.
     """
     options, search = TrainOptions.of(options), SearchOptions.of(search, name="search")
-    if not isinstance(repeat, int) or repeat < 1:
-        raise OptionError(f"`repeat` must be a whole number of at least 1, but is {repeat}")
+    repeat = whole("repeat", repeat)
     _check_used(out, options, repeat=repeat)
     if len(options.source) > 1:
         raise OptionError("`source` names several columns, but a back-translation is one text")
+    ensemble = models_of(ensemble)
     model = load(reverse_model, device=options.device, threads=options.threads, ensemble=ensemble, reverse=reverse)
     if model.source_columns > 1:
         raise OptionError(

@@ -395,7 +395,7 @@ class Translator:
         from dragoman.translation.calibrating import calibrate
 
         check_references(sources, references, each="source")
-        options = SearchOptions.of(options)
+        options, seed = SearchOptions.of(options), SearchOptions(method="sample", seed=seed).seed  # or an error
         if options.min_confidence is not None:
             raise OptionError("`min_confidence` must not be given to a calibration: every output is looked at")
         if options.shortlist:
@@ -496,6 +496,13 @@ def _characters(source: str) -> int:
     return len(source)
 
 
+def models_of(ensemble: Iterable[str | Path]) -> list[str | Path]:
+    """The names of several models, which may come from what gives them only once."""
+    if isinstance(ensemble, str) or not isinstance(ensemble, Iterable):
+        raise OptionError(f"`ensemble` must be a list of models, but is {ensemble!r:.80}")
+    return list(ensemble)
+
+
 def load(
     name: str | Path,
     *,
@@ -503,7 +510,7 @@ def load(
     threads: int | None = None,
     engine: str = "auto",
     precision: str = "auto",
-    ensemble: Sequence[str | Path] = (),
+    ensemble: Iterable[str | Path] = (),
     reverse: str | Path | None = None,
 ) -> Translator:
     """Load a model directory, a bundle, or a model of the Hugging Face Hub such as `someone/model`.
@@ -520,9 +527,7 @@ def load(
         directory = ModelDirectory.open(locate(one))
         return Translator(directory, device=device, threads=threads, engine=engine, precision=precision)
 
-    if isinstance(ensemble, str) or not isinstance(ensemble, Iterable):
-        raise OptionError(f"`ensemble` must be a list of models, but is {ensemble!r:.80}")
-    translator = opened(name)
+    ensemble, translator = models_of(ensemble), opened(name)
     if ensemble:
         translator.join(opened(other) for other in ensemble)
     if reverse is not None:

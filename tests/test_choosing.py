@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -508,7 +508,7 @@ def calibrated(translator: dragoman.Translator, folder: Path) -> SearchOptions:
     options = SearchOptions(choices=str(folder / "answers.txt"))
     outputs = translator.translate(SOURCES * 2, options=options)
     answers = [["wrong" if i % 3 else each.text] for i, each in enumerate(outputs)]
-    translator.calibrate(SOURCES * 2, answers, options=options)
+    translator.calibrate(SOURCES * 2, answers, options=options, seed=cast(Any, np.int64(1)))
     return options
 
 
@@ -617,4 +617,6 @@ def test_what_cannot_keep_a_calibration_is_refused_before_any_work(
         together.calibrate(SOURCES, [["a"]] * len(SOURCES))
     with pytest.raises(StorageError, match="is a bundle, which only translates: calibrating needs the model directory"):
         dragoman.load(tmp_path / "two.dragoman").calibrate(SOURCES, [["a"]] * len(SOURCES))
+    with pytest.raises(OptionError, match="`seed` must be at least 0, but is -1"):
+        dragoman.load(folder / "one").calibrate(SOURCES, [["a"]] * len(SOURCES), seed=-1)
     assert (folder / "one/config.json").read_bytes() == before

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dragoman.config import Options, SearchOptions, TrainOptions
@@ -75,6 +76,9 @@ def test_a_column_number_and_a_path_stand_for_their_text() -> None:
         "from_model": str(path),
     }
     assert SearchOptions(choices=path).choices == str(path)  # type: ignore[arg-type]
+    numbers: dict[str, Any] = {"source": np.int64(1), "target": np.int32(2), "dev": np.float32(0.5)}
+    options = TrainOptions(**numbers, from_model=PurePosixPath("a/b"))  # type: ignore[arg-type]
+    assert (options.source, options.target, options.dev, options.from_model) == (("1",), "2", ("0.5",), "a/b")
     with pytest.raises(OptionError, match="`target` must be text, but is True"):
         TrainOptions(target=True)  # type: ignore[arg-type]
 

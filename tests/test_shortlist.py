@@ -350,6 +350,8 @@ def test_the_same_pairs_give_the_same_bytes_from_a_file_too(
     made = json.loads(shown.out)
     assert made["pairs"] == 40
     assert 4 < made["mean_candidates"] <= made["vocabulary"]
+    numbers: Any = {"best": np.int64(3), "frequent": np.int32(5)}
+    assert dragoman.make_shortlist(model, tmp_path / "pairs.tsv", **numbers).pairs == 40
 
 
 def test_a_file_is_read_as_its_options_say_and_what_is_left_out_is_told(model: Path, tmp_path: Path) -> None:
@@ -498,6 +500,7 @@ def test_what_makes_no_sense_with_it_is_said_in_one_line(listed: Path) -> None:
         refused(
             lambda name=name: dragoman.make_shortlist(listed, **{name: 0}), f"`{name}` must be at least 1, but is 0"
         )
+        refused(lambda name=name: dragoman.make_shortlist(listed, **{name: 5.5}), f"`{name}` must be a whole number")
 
 
 def test_a_calibration_of_the_whole_vocabulary_gives_no_confidence_with_it(model: Path, tmp_path: Path) -> None:

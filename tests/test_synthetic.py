@@ -178,7 +178,8 @@ def test_without_out_only_the_pairs_are_made_and_they_are_used_again(
 
 def test_what_a_model_chose_from_is_not_what_it_translated(place: Path, tmp_path: Path) -> None:
     teacher, pairs, made = place / "teacher", place / "pairs.tsv", tmp_path / "made.tsv"
-    dragoman.distill(teacher, pairs, write=made, ensemble=[teacher])
+    dragoman.distill(teacher, pairs, write=made, ensemble=iter([teacher]))
+    assert len(json.loads(made.with_name("made.tsv.json").read_text(encoding="utf-8"))["maker"]["models"]) == 2
     with pytest.raises(StorageError, match="is not what these models and this search make"):
         dragoman.distill(teacher, pairs, write=made, reverse=teacher)
 

@@ -8,7 +8,7 @@ here appears in both, under the same name.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dragoman.config.base import Case, Options, TokenizerMethod
+from dragoman.config.base import Case, Options, TokenizerMethod, whole
 from dragoman.config.machine import EngineOptions, MachineOptions, ThreadOptions, on_processor, processors
 from dragoman.config.reading import InputOptions, ReadOptions
 from dragoman.config.searching import CompanionOptions, EnsembleOptions, SearchOptions
@@ -32,6 +32,7 @@ __all__ = [
     "on_processor",
     "processors",
     "splitting_of",
+    "whole",
 ]
 
 

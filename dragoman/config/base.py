@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
-from pathlib import Path
+from numbers import Real
+from os import PathLike, fspath
 from typing import Any, Literal, Self, get_args
 
 from pydantic import (
@@ -95,8 +97,21 @@ class Options(BaseModel):
         return _text(value)
 
 
+def whole(name: str, value: Any) -> int:
+    """The argument `name` as a whole number of at least 1; one of NumPy's becomes Python's, which JSON can hold."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise OptionError(f"`{name}` must be a whole number, but is {value!r:.80}") from None
+    if number < 1:
+        raise OptionError(f"`{name}` must be at least 1, but is {number}")
+    return number
+
+
 def _text(value: Any) -> Any:
-    return str(value) if isinstance(value, int | float | Path) and not isinstance(value, bool) else value
+    if isinstance(value, PathLike):
+        return fspath(value)
+    return str(value) if isinstance(value, Real) and not isinstance(value, bool) else value
 
 
 _BOUNDS = {

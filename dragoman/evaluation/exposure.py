@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dragoman.config import whole
 from dragoman.errors import OptionError
 
 Floats = NDArray[np.float64]
@@ -192,7 +193,5 @@ def _check(references: Sequence[Ids], forced: Sequence[Ids], free: Sequence[Ids]
             raise OptionError(
                 f"`forced` must predict every word of a reference that has one, but entry {number} has {len(predicted)} of {len(reference)}"
             )
-    if horizon < 1:
-        raise OptionError(f"`horizon` must be at least 1, but is {horizon}")
-    if horizon > _MOST:
+    if whole("horizon", horizon) > _MOST:
         raise OptionError(f"`horizon` must be at most {_MOST}, but is {horizon}")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dragoman.config import ReadOptions
+from dragoman.config import ReadOptions, whole
 from dragoman.corpus.alignment import Translations, align, best_targets
 from dragoman.corpus.dataset import EncodedPairs
 from dragoman.corpus.reading import ReadReport, read_pairs, require_usable
@@ -71,9 +71,7 @@ def make_shortlist(
     with needs_extra("making a shortlist"):
         from dragoman.runtime.export import add_shortlist_graphs
     paths = [pairs] if isinstance(pairs, str | Path) else list(pairs)
-    for name, value in (("best", best), ("frequent", frequent)):
-        if value < 1:
-            raise OptionError(f"`{name}` must be at least 1, but is {value}")
+    best, frequent = whole("best", best), whole("frequent", frequent)
     directory = ModelDirectory.open(locate(model))
     directory.require_folder("making a shortlist")
     if not directory.has_graphs:
