@@ -91,6 +91,14 @@ def test_segmentations_have_the_papers_distribution(word: str, share: float) -> 
         assert abs(drawn[tokens] / count - probability) <= 4.5 * deviation + 1e-12, tokens
 
 
+def test_how_many_words_are_merged_side_by_side_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = PLAIN["bpe"].encode_batch([*TEXTS, "a-" * 8 + "a" * 60, *TEXTS])
+    expected = again(PLAIN["bpe"], rows, 0.3)
+    for words in (1, 7):
+        monkeypatch.setattr(subword_dropout, "_BLOCK", words)
+        assert again(PLAIN["bpe"], rows, 0.3) == expected
+
+
 def test_the_more_is_left_out_the_more_tokens_there_are_up_to_characters() -> None:
     rows = FALLBACK["bpe"].encode_batch(TEXTS)
     lengths = [sum(map(len, again(FALLBACK["bpe"], rows, share))) for share in (0.0, 0.1, 0.5, 0.9999)]

@@ -30,6 +30,8 @@ _UNKNOWN = "\ufffd"
 _NEVER = np.iinfo(np.int32).max
 _MOST_WORDS = 2**18
 _CHUNK = 4096
+_BLOCK = 4096
+"""Words that are merged side by side."""
 
 
 class Word(NamedTuple):
@@ -39,6 +41,17 @@ class Word(NamedTuple):
     """Ids of its characters (of their bytes, if they are spelled so)."""
     tokens: tuple[int, ...]
     """Ids of its tokens when every merge is made."""
+
+
+class _Block(NamedTuple):
+    """Words in the middle of merging, one a row."""
+
+    rows: Ints
+    """(rows,): which words they are."""
+    symbols: Ints
+    """(rows, width + 1): their ids, padding behind each."""
+    ranks: NDArray[np.int32]
+    """(rows, width): of merging each symbol with the next."""
 
 
 class SplitAnew:
@@ -158,31 +171,48 @@ class _Column:
 
     def merge(self, words: Sequence[Sequence[int]], share: float, random: np.random.Generator) -> list[Sequence[int]]:
         """The tokens of `words`, given as ids of characters, when each merge is left out with probability `share`."""
-        lengths = np.array([len(word) for word in words])
-        symbols = np.full((len(words), int(lengths.max()) + 1), self._pad)  # one row per word, padding behind each
-        symbols[np.arange(symbols.shape[1]) < lengths[:, None]] = [i for word in words for i in word]
-        ranks = self._rank(symbols[:, :-1], symbols[:, 1:])  # of merging each symbol with the next
-        rows = np.arange(len(words))
         done: list[Sequence[int]] = [()] * len(words)
-        while len(rows):
-            # 1. The best of the merges that are not left out.
-            kept = np.where(random.random(ranks.shape, np.float32) < share, _NEVER, ranks) if share else ranks
-            at = kept.argmin(axis=1)
-            best = kept[np.arange(len(rows)), at]
-            # 2. Words without any are done.
-            going = best < _NEVER
-            for row, tokens in zip(rows[~going].tolist(), symbols[~going].tolist(), strict=True):
-                done[row] = tokens[: tokens.index(self._pad)]
-            rows, symbols, ranks, at, best = rows[going], symbols[going], ranks[going], at[going], best[going]
-            # 3. One symbol takes the place of two: every row gets shorter by one, and so do its ranks.
-            every, width = np.arange(len(rows)), ranks.shape[1]
-            symbols[every, at] = self._results[best]
-            symbols = symbols[np.arange(width + 1) != at[:, None] + 1].reshape(len(rows), width)
-            ranks = ranks[np.arange(width) != at[:, None]].reshape(len(rows), width - 1)
-            # 4. Only the pairs with the new symbol have other ranks.
-            for left in (np.maximum(at - 1, 0), at):
-                ranks[every, left] = self._rank(symbols[every, left], symbols[every, left + 1])
+        blocks = [self._block(words, start) for start in range(0, len(words), _BLOCK)]
+        width = max(map(len, words))  # of what is drawn: it is the same for all, whatever they stand beside
+        while blocks:
+            blocks = [self._merged_once(block, width, share, random, done) for block in blocks]
+            blocks, width = [block for block in blocks if len(block.rows)], width - 1
         return done
+
+    def _block(self, words: Sequence[Sequence[int]], start: int) -> _Block:
+        """The words from `start` on, as many as are merged side by side: of all the longest one would take gigabytes."""
+        some = words[start : start + _BLOCK]
+        lengths = np.array([len(word) for word in some])
+        symbols = np.full((len(some), int(lengths.max()) + 1), self._pad)
+        symbols[np.arange(symbols.shape[1]) < lengths[:, None]] = [i for word in some for i in word]
+        return _Block(start + np.arange(len(some)), symbols, self._rank(symbols[:, :-1], symbols[:, 1:]))
+
+    def _merged_once(
+        self, block: _Block, most: int, share: float, random: np.random.Generator, done: list[Sequence[int]]
+    ) -> _Block:
+        """The words of a block after one merge in each; those that have none left are `done`."""
+        rows, symbols, ranks = block
+        # 1. The best of the merges that are not left out.
+        kept = ranks
+        if share:
+            left_out = random.random((len(rows), most), np.float32)[:, : ranks.shape[1]] < share
+            kept = np.where(left_out, _NEVER, ranks)
+        at = kept.argmin(axis=1)
+        best = kept[np.arange(len(rows)), at]
+        # 2. Words without any are done.
+        going = best < _NEVER
+        for row, tokens in zip(rows[~going].tolist(), symbols[~going].tolist(), strict=True):
+            done[row] = tokens[: tokens.index(self._pad)]
+        rows, symbols, ranks, at, best = rows[going], symbols[going], ranks[going], at[going], best[going]
+        # 3. One symbol takes the place of two: every row gets shorter by one, and so do its ranks.
+        every, width = np.arange(len(rows)), ranks.shape[1]
+        symbols[every, at] = self._results[best]
+        symbols = symbols[np.arange(width + 1) != at[:, None] + 1].reshape(len(rows), width)
+        ranks = ranks[np.arange(width) != at[:, None]].reshape(len(rows), width - 1)
+        # 4. Only the pairs with the new symbol have other ranks.
+        for left in (np.maximum(at - 1, 0), at):
+            ranks[every, left] = self._rank(symbols[every, left], symbols[every, left + 1])
+        return _Block(rows, symbols, ranks)
 
     def _own(self, library_id: int) -> int:
         return library_id + self._shift if library_id >= len(SPECIAL_TOKENS) else library_id
