@@ -16,8 +16,9 @@ from steppers import EndlessStepper, TableStepper, every_output
 
 from dragoman.config import SearchOptions
 from dragoman.errors import OptionError
+from dragoman.generation import best_first
 from dragoman.generation.ask import Answer
-from dragoman.generation.best_first import Queue
+from dragoman.generation.best_first import Queue, Siblings
 from dragoman.generation.constraints import Constraints, contains
 from dragoman.generation.plan import make_plan
 from dragoman.generation.randomness import absorb, source_keys, uniform
@@ -458,6 +459,19 @@ def test_best_first_prefers_cut_outputs_that_lack_nothing(seed: int, vocab: int)
     every = [output for output in every_output(model, [4], 2) if not output.finished]
     every.sort(key=lambda output: (5 not in output.ids, -output.score))
     assert [h.ids for h in found] == [output.ids for output in every[:3]]
+
+
+def test_best_first_keeps_no_more_continuations_than_it_can_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+
+    def siblings(*values: Any) -> Siblings:
+        kept.append(len(values[1]))
+        return Siblings(*values)
+
+    monkeypatch.setattr(best_first, "Siblings", siblings)
+    options = SearchOptions(method="best_first", max_expansions=5, max_length=8)
+    search(TableStepper(seed=1, vocab=40), [[5, 6]], options=options)
+    assert len(kept) == max(kept) == 5
 
 
 def test_best_first_keeps_no_more_cut_outputs_than_are_wanted() -> None:

@@ -222,9 +222,11 @@ class Tokenizer:
 
     def _cuts(self, text: str) -> list[tuple[int, ...]]:
         """The ids of all pieces that make up a text, spaces marked: up to `MOST_SPELLINGS`, those of fewest pieces first."""
+        longest = max(map(len, self._id_of))
         following = [
-            [(end, i) for end in range(at + 1, len(text) + 1) if (i := self._id_of.get(text[at:end])) is not None]
+            [(end, i) for end in range(at + 1, last + 1) if (i := self._id_of.get(text[at:end])) is not None]
             for at in range(len(text))
+            for last in [min(at + longest, len(text))]
         ]
         fewest = [0.0] * (len(text) + 1)  # pieces that the rest of the text takes at least
         for at in reversed(range(len(text))):

@@ -151,11 +151,13 @@ class Queue:
             end = Prefix((*prefix.ids, EOS), scores, total, attention, received, None, None)
             hypothesis = self._hypothesis(end)
             heapq.heappush(self.entries, (-hypothesis.normalized_score, 0, next(self.numbers), hypothesis))
-        rest = order[ids != EOS]
+        rest, goes_on = order[ids != EOS], len(prefix.ids) + 1 < self.limit
+        if goes_on:  # no more of them can be looked at, and the rest of a vocabulary would take gigabytes
+            rest = rest[: self.plan.options.max_expansions]
         totals = prefix.total + answer.values[0, rest]
         ids, log_probs = answer.ids[0, rest], answer.log_probs[0, rest]
         following = Siblings(prefix, ids, log_probs, totals, attention, received, answer.state)
-        if len(prefix.ids) + 1 < self.limit:
+        if goes_on:
             self._push_sibling(following, 0)
         else:
             best = np.arange(len(rest))
