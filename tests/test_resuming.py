@@ -402,6 +402,15 @@ def interruptible() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+def test_a_signal_handler_that_is_not_pythons_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with monkeypatch.context() as patched:
+        patched.setattr(signal, "getsignal", lambda _: None)  # what it says of a handler of C's
+        with stop_on_interrupt():
+            patched.undo()
+            assert {number: signal.getsignal(number) for number in handlers} == handlers
+
+
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -30,7 +30,8 @@ class StopRequest:
 def stop_on_interrupt() -> Iterator[StopRequest]:
     """Turn the first SIGINT, SIGTERM or SIGHUP into a request; a second one acts as it would outside this block.
 
-    Signals are only seen in the main thread; elsewhere the request is never made.
+    Signals are only seen in the main thread; elsewhere the request is never made. A handler that is not Python's, of a program that
+    Python runs in, stays: it could not be put back.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -48,7 +49,8 @@ def stop_on_interrupt() -> Iterator[StopRequest]:
         restore()
 
     for number in (signal.SIGINT, *_ENDING):
-        if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
+        handler = signal.getsignal(number)
+        if handler is not None and (number == signal.SIGINT or handler is not signal.SIG_IGN):
             previous[number] = signal.signal(number, ask)
     try:
         yield request
