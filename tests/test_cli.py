@@ -9,11 +9,33 @@ import pytest
 
 from dragoman.cli import main
 from dragoman.cli.app import COMMANDS, command
-from dragoman.cli.arguments import flag
-from dragoman.cli.failures import ELSEWHERE
+from dragoman.cli.arguments import FLAGS, flag
+from dragoman.cli.failures import ELSEWHERE, USER_ERROR, report
 from dragoman.cli.flags import arrange, flags_of, with_file, with_only
 from dragoman.config import MachineOptions, SearchOptions, TrainOptions
 from dragoman.errors import DataError, OptionError
+
+
+@pytest.mark.parametrize(
+    ("flags", "advice"),
+    [
+        (("--beam-size", "--seed"), "; a smaller --beam-size needs less"),
+        (("--hidden-size", "--batch-tokens"), "; a smaller --batch-tokens or --hidden-size needs less"),
+        (
+            ("--beam-size", "--hidden-size", "--vocab-size"),
+            "; a smaller --hidden-size, --vocab-size or --beam-size needs less",
+        ),
+        ((), ""),
+    ],
+)
+def test_too_little_memory_is_said_with_options_that_the_command_has(
+    flags: tuple[str, ...], advice: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = FLAGS.set(flags)
+    code = report(MemoryError())
+    FLAGS.reset(before)
+    assert code == USER_ERROR
+    assert capsys.readouterr().err == f"dragoman: error: there is not enough memory{advice}\n"
 
 
 def test_a_sentence_may_begin_with_a_hyphen() -> None:

@@ -56,6 +56,8 @@ ELSEWHERE = {
     "--weight-decay": "wd",
 }
 """What options of ours are called in other toolkits."""
+_SIZES = ("--batch-tokens", "--hidden-size", "--vocab-size", "--beam-size")
+"""Options that memory grows with."""
 _TRAIN_EXTRA = {"torch", "onnx", "pyarrow", "safetensors", "sacrebleu", "rapidfuzz", "matplotlib"}
 
 
@@ -81,10 +83,14 @@ def report(error: BaseException, *, command: str = "") -> int:
         or type(error).__name__ == "OutOfMemoryError"
         or "can't allocate memory" in str(error)
     ):
-        return _say(
-            "there is not enough memory; a smaller --batch-tokens, --hidden-size or --vocab-size needs less", USER_ERROR
-        )
+        return _say(f"there is not enough memory{_less_memory()}", USER_ERROR)
     raise error
+
+
+def _less_memory() -> str:
+    """What would need less memory, of the options that the command has."""
+    *others, last = [name for name in _SIZES if name in FLAGS.get()] or [""]
+    return f"; a smaller {' or '.join(filter(None, (', '.join(others), last)))} needs less" if last else ""
 
 
 def _say(line: str, code: int) -> int:
