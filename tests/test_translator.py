@@ -19,6 +19,7 @@ from dragoman.errors import DataError, OptionError, StorageError
 from dragoman.runtime.parity import compare
 from dragoman.training.checkpoint import load_tensors, save_tensors
 from dragoman.training.events import Note
+from dragoman.translation import texts as texts_room
 from dragoman.translation.texts import LONGEST_SOURCE
 from dragoman.translator import Translator
 
@@ -173,6 +174,16 @@ def test_constraints_given_as_text_hold_for_every_candidate(translator: Translat
             finished = [candidate for candidate in found.candidates if candidate.finished]
             assert finished, values
             assert all(holds(candidate.text) for candidate in finished), (values, found.text)
+
+
+def test_a_program_may_ask_for_any_number_of_patterns(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts_room, "_KEPT", 3)
+    for number in range(8):
+        options = SearchOptions(match=f"[A-Z .?!]{{1,{number + 2}}}", max_length=20)
+        assert translator.translate("the cat sees a dog.", options=options) == translator.translate(
+            "the cat sees a dog.", options=options
+        )
+        assert len(translator.texts._automata) <= 3
 
 
 def test_a_word_that_cannot_be_spelled_is_an_error_before_any_work(translator: Translator) -> None:

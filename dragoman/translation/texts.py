@@ -23,6 +23,8 @@ from dragoman.translation.outputs import Candidate, Translation
 
 LONGEST_SOURCE = 5_000
 """Tokens of the longest source that is translated."""
+_KEPT = 16
+"""Patterns whose automata are kept."""
 
 
 @dataclass(frozen=True)
@@ -174,15 +176,18 @@ class Texts:
         return choices
 
     def _automaton(self, pattern: str) -> Automaton:
-        if pattern not in self._automata:
+        if (found := self._automata.get(pattern)) is None:
             from dragoman.generation.patterns import compile_pattern, token_texts
 
             first, inside = token_texts(self.target_tokenizer.decode, self.target_tokenizer.vocab_size)
             # Targets may be decomposed, too.
             apart = self.normalization == "none" or any(self.target_tokenizer.config()["jamo"])
             composed = pattern if apart else unicodedata.normalize("NFC", pattern)
-            self._automata[pattern] = compile_pattern(composed, inside, first_texts=first)
-        return self._automata[pattern]
+            found = compile_pattern(composed, inside, first_texts=first)
+            if len(self._automata) >= _KEPT:  # a program may give another one with every source
+                self._automata.clear()
+            self._automata[pattern] = found
+        return found
 
 
 def _fault(ids: list[int]) -> str | None:
