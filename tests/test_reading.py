@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dragoman.config import ReadOptions
+from dragoman.corpus import formats
 from dragoman.corpus.lines import MAX_LINE
 from dragoman.corpus.reading import ReadReport, read_pairs, read_sources, require_usable
 from dragoman.errors import DataError, DragomanError, OptionError
@@ -620,7 +621,7 @@ def test_half_usable_is_enough(tmp_path):
     report = ReadReport()
     read(write(tmp_path / "a.tsv", "a\tb\nc\n"), report=report)
     require_usable(report)
-    assert "only 1 of 3 rows are usable" in usable_error(write(tmp_path / "a.tsv", "a\tb\nc\nd\n"))
+    assert "only 1 of 3 rows is usable" in usable_error(write(tmp_path / "a.tsv", "a\tb\nc\nd\n"))
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", gzip.compress(b"", mtime=0)])
@@ -842,3 +843,12 @@ def test_any_bytes_give_pairs_or_an_error_of_ours(tmp_path, kind, data, zipped, 
             assert lines == sorted(set(lines))
         except DragomanError:
             pass
+
+
+def test_a_key_of_many_dots_takes_no_more_memory_than_it_has() -> None:
+    rows = [{"source": "a", "target": "b", "x" + "." * 10_000: "c"}]
+    tracemalloc.start()
+    assert formats._columns_of(rows)[:2] == ("source", "target")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1e6  # all objects that the key could be within would be 50 MB

@@ -248,7 +248,9 @@ def _envelope(value: Any) -> str | None:
 def _columns_of(objects: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     """The keys of flat objects, without one that is null wherever it is not an object of other keys."""
     names = dict.fromkeys(chain.from_iterable(objects))
-    outer = {way for name in names for way in _ways(name)}
+    outer = {
+        way for name in names for way in _ways(name) if way in names
+    }  # a key may be a text with any number of dots
     return tuple(name for name in names if name not in outer or any(row.get(name) is not None for row in objects))
 
 
