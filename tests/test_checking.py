@@ -213,7 +213,7 @@ def test_a_full_disk_leaves_the_old_copy(tmp_path, monkeypatch):
 
 def test_mostly_unusable_data_is_reported_and_empty_data_is_an_error(tmp_path):
     report = check_pairs([save(tmp_path / "a.tsv", [("a", "b"), ("c", ""), ("d", "")])])
-    assert "only 1 of 3 rows are usable" in report.warning
+    assert "only 1 of 3 rows is usable" in report.warning
     with pytest.raises(DataError, match="none of 1 row is usable"):
         check_pairs([save(tmp_path / "a.tsv", [("a", "")])])
     (tmp_path / "empty").touch()
@@ -224,7 +224,7 @@ def test_mostly_unusable_data_is_reported_and_empty_data_is_an_error(tmp_path):
 def test_what_is_checked_against_must_be_readable(tmp_path, caplog):
     """Else its sources would be missed in silence."""
     file, test = save(tmp_path / "a.tsv", [("a", "b"), ("c", "d")]), tmp_path / "test.tsv"
-    for content, message in (("", "test.tsv is empty"), ("a;b\nc;d\ne\tf\n", "test.tsv: only 1 of 3 rows are usable")):
+    for content, message in (("", "test.tsv is empty"), ("a;b\nc;d\ne\tf\n", "test.tsv: only 1 of 3 rows is usable")):
         test.write_text(content)
         with pytest.raises(DataError, match=message):
             check_pairs([file], against=[test])

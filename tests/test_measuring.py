@@ -74,7 +74,7 @@ def test_options_of_a_file_that_would_change_nothing_are_refused(trained: Path, 
 
 def test_sources_without_an_output_are_not_counted_as_wrong_in_silence(trained: Path, pairs: Path, run: Any) -> None:
     limits = ("--min-length-ratio", 1, "--max-length", 3)  # "source 3 of many" has more tokens than that
-    warning = "1 of 2 sources have no output, which counts as an empty one: the shortest output allowed"
+    warning = "1 of 2 sources has no output, which counts as an empty one: the shortest output allowed"
     assert warning in run("evaluate", trained, pairs, *limits)[1]
     assert run("compare", trained, trained, pairs, *limits, "--resamples", 9)[1].count(warning) == 2
     assert "no output" not in run("evaluate", trained, pairs, *SHORT)[1]

@@ -14,7 +14,7 @@ from dragoman.cli.output import show_messages, warn
 from dragoman.cli.pictures import SvgPath, check_picture, write_picture
 from dragoman.config import MachineOptions
 from dragoman.corpus.cleaning import clean, fault_in
-from dragoman.errors import OptionError
+from dragoman.errors import OptionError, counted
 
 _NARROWEST, _UNLIMITED = 80, 10_000
 """Columns that tables take at least, and where nothing bounds them."""
@@ -63,7 +63,7 @@ def inspect(
         candidates=candidates,
     )
     if not inspection.finished:
-        warn(f"the output is cut after {len(inspection.steps)} steps: the model did not end it with </s>")
+        warn(f"the output is cut after {counted(len(inspection.steps), 'step')}: the model did not end it with </s>")
     if svg is not None:
         from dragoman.evaluation.plots import inspection_svg
 

@@ -180,7 +180,7 @@ def warn_of_sources(translations: Sequence[Translation]) -> None:
     missing = [each for each in translations if not each.candidates]
     if missing:
         warn(
-            f"{len(missing):,} of {counted(len(translations), 'source')} have no output, which counts as an empty one: "
+            f"{len(missing):,} of {counted(len(translations), 'source')} {'has' if len(missing) == 1 else 'have'} no output, which counts as an empty one: "
             f"{missing[0].warning}"
         )
     unknown = UnknownInSources("source")

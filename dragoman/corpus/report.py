@@ -159,7 +159,7 @@ def unusable_error(report: ReadReport) -> str | None:
         return None
     name, reason = next(iter(report.reasons.items()))
     some = (
-        f"only {report.usable:,} of {counted(report.rows, 'row')} are"
+        f"only {report.usable:,} of {counted(report.rows, 'row')} {'is' if report.usable == 1 else 'are'}"
         if report.usable
         else f"none of {counted(report.rows, 'row')} is"
     )

@@ -74,7 +74,7 @@ def check_references(
         raise OptionError(f"`references` must be a list of texts for each {each}, but is {references!r:.80}")
     if len(texts) != len(references):
         raise OptionError(
-            f"`references` must have one entry per {each}, but {len(references)} stand against {len(texts)}"
+            f"`references` must have one entry per {each}, but {len(references):,} stand against {len(texts):,}"
         )
     for number, alternatives in enumerate(references, 1):
         if isinstance(alternatives, str):

@@ -91,7 +91,7 @@ def settle(constraints: Constraints, *, min_length: int, max_length: int, no_rep
     needed = _room(constraints) + 1
     if needed > max_length:
         raise OptionError(
-            f"`prefix` and `require` must fit into `max_length` ({counted(max_length, 'token')} with the end), but need {needed}"
+            f"`prefix` and `require` must fit into `max_length` ({counted(max_length, 'token')} with the end), but need {needed:,}"
         )
     if constraints.pattern is not None:
         _check_pattern(constraints, constraints.pattern, min_length, max_length)
@@ -143,7 +143,7 @@ def _settle_choices(constraints: Constraints, min_length: int, max_length: int, 
     left = _choices_left(constraints, max(min_length, min(lengths)), min(max_length, max(lengths)), n)
     if left is None:
         raise OptionError(
-            f"`choices` must hold an output that the other options allow, but none of its {len(lengths)} is allowed"
+            f"`choices` must hold an output that the other options allow, but none of its {len(lengths):,} is allowed"
         )
     return left
 
@@ -175,7 +175,7 @@ def _check_pattern(constraints: Constraints, pattern: Automaton, min_length: int
     if needed > max_length:
         raise OptionError(
             f"`match` must allow an output of at most `max_length` ({counted(max_length, 'token')} with the end), "
-            f"but the shortest has {needed}"
+            f"but the shortest has {needed:,}"
         )
     if most < min_length:
         raise OptionError(

@@ -319,7 +319,7 @@ class Trainer:
         clip = self.recipe.clip_norm
         other = f"`clip_norm` (now {clip:g})" if clip else "give `clip_norm` 1 (now it is off)"
         return TrainingError(
-            f"the loss {what} at step {step}: lower `learning_rate` (now {self.recipe.learning_rate:g}) or {other}; "
+            f"the loss {what} at step {step:,}: lower `learning_rate` (now {self.recipe.learning_rate:g}) or {other}; "
             "the checkpoints before it are kept"
         )
 

@@ -29,7 +29,9 @@ def score_pairs(stepper: Stepper, texts: Texts, sources: Sequence[str], targets:
             raise OptionError(f"`sources` and `targets` must be lists of texts, but one is {given!r:.80}")
     sources, targets = list(sources), list(targets)  # a column of a table has its own names for places
     if len(sources) != len(targets):
-        raise OptionError(f"`targets` must have one entry per source, but {len(targets)} stand against {len(sources)}")
+        raise OptionError(
+            f"`targets` must have one entry per source, but {len(targets):,} stand against {len(sources):,}"
+        )
     for text in (*sources, *targets):
         if not isinstance(text, str):
             raise OptionError(f"`sources` and `targets` must be texts, but one is {text!r:.80}")
