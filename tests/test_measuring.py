@@ -72,6 +72,24 @@ def test_options_of_a_file_that_would_change_nothing_are_refused(trained: Path, 
     assert "--group-by is for training" in run("score", trained, pairs, "--group-by", 1, code=2)[1]
 
 
+def test_of_long_pairs_few_are_scored_at_once(
+    trained: Path, pairs: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = (("score", trained, pairs), ("evaluate", trained, pairs, "--details", *SHORT))
+    expected = [run(*words)[0] for words in commands]
+    most: list[int] = []
+    plain = Translator.score
+
+    def score(translator: Translator, sources: Any, targets: Any) -> Any:
+        most.append(len(sources))
+        return plain(translator, sources, targets)
+
+    monkeypatch.setattr(Translator, "score", score)
+    monkeypatch.setattr("dragoman.translation.batches.WINDOW_CHARACTERS", 20)
+    assert [run(*words)[0] for words in commands] == expected
+    assert max(most) == 1
+
+
 def test_sources_without_an_output_are_not_counted_as_wrong_in_silence(trained: Path, pairs: Path, run: Any) -> None:
     limits = ("--min-length-ratio", 1, "--max-length", 3)  # "source 3 of many" has more tokens than that
     warning = "1 of 2 sources has no output, which counts as an empty one: the shortest output allowed"

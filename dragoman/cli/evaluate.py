@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -124,6 +125,7 @@ def evaluate(
 
 
 def _perplexity(translator: Translator, sources: list[str], references: list[list[str]]) -> Perplexity | None:
+    from dragoman.translation.batches import windows
     from dragoman.translation.scoring import perplexity_of
 
     if not translator.scores_pairs:
@@ -131,11 +133,13 @@ def _perplexity(translator: Translator, sources: list[str], references: list[lis
         return None
     rows = [(source, text) for source, texts in zip(sources, references, strict=True) for text in texts]
     parts = (rows[start : start + _SCORED_AT_ONCE] for start in range(0, len(rows), _SCORED_AT_ONCE))
+    # Of long texts fewer: the attention of each is as large as the product of its lengths.
+    bounded = chain.from_iterable(windows(part, size=lambda row: sum(map(len, row))) for part in parts)
     unknown = 0
 
     def scored(count: Callable[[int], None]) -> Iterator[ScoredPair]:
         nonlocal unknown
-        for part in parts:
+        for part in bounded:
             found = translator.score([source for source, _ in part], [text for _, text in part])
             unknown += sum(bool(pair.token_scores and pair.warning) for pair in found)
             yield from found

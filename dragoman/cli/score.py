@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 from cyclopts import Parameter
@@ -72,7 +72,11 @@ def _printed(
     translator: Translator, rows: Iterator[Pair], out: TextIO, *, as_json: bool, listener: Callable[[int], None]
 ) -> Iterator[ScoredPair]:
     """Every pair with its scores, once its line is printed to `out`: under a bar `sys.stdout` is the terminal."""
-    while some := list(islice(rows, _AT_ONCE)):
+    from dragoman.translation.batches import windows
+
+    parts = iter(lambda: list(islice(rows, _AT_ONCE)), [])
+    # Of long texts fewer: the attention of each is as large as the product of its lengths.
+    for some in chain.from_iterable(windows(part, size=lambda pair: len(pair.source + pair.target)) for part in parts):
         found = translator.score([pair.source for pair in some], [pair.target for pair in some])
         for pair, scored in zip(some, found, strict=True):
             if scored.warning:
