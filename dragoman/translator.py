@@ -445,6 +445,8 @@ class Translator:
         for other in others:
             if not isinstance(other, Translator):
                 raise OptionError(f"`others` must be models that `load` gave, but one is {other!r:.80}")
+            if other._decides_with(self):  # each would ask the other for ever
+                raise OptionError(f"`others` must be other models, but {other!r} is this one, or decides with it")
         alike, present = [], self.stepper.steppers if isinstance(self.stepper, EnsembleStepper) else (self.stepper,)
         for other in others:
             side = next((side for side in ("source", "target") if self._reading(side) != other._reading(side)), None)
@@ -475,6 +477,10 @@ class Translator:
     def companions(self) -> list[Translator]:
         """The other models of an ensemble."""
         return [*self._others, *self._apart]
+
+    def _decides_with(self, model: Translator) -> bool:
+        """Whether a model is this one, or one of its ensemble."""
+        return model is self or any(each._decides_with(model) for each in self.companions)
 
     def _reading(self, side: str) -> tuple[list[str], list[str]]:
         """What the tokenisers of a side are made of, and in which case they read texts."""
