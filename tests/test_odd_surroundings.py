@@ -275,10 +275,11 @@ def test_no_separator_is_advised_to_who_gave_a_pattern(tmp_path: Path, run: Run)
     assert told.endswith("; the pattern must match the whole line\n")
 
 
-def test_a_device_without_numbers_is_none(trained: Path, run: Run) -> None:
-    code, _, told = run("translate", trained, "source 3", "--device", "meta")
+@pytest.mark.parametrize("device", ["meta", "hpu"])
+def test_a_device_without_numbers_or_without_its_module_is_none(device: str, trained: Path, run: Run) -> None:
+    code, _, told = run("translate", trained, "source 3", "--device", device)
     assert (code, told.count("\n")) == (2, 1)
-    assert '--device "meta" is not on this machine' in told
+    assert f'--device "{device}" is not on this machine' in told
 
 
 def test_damaged_training_data_is_not_called_unsafe(trained: Path, tmp_path: Path, run: Run) -> None:

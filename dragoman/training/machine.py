@@ -78,7 +78,7 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()  # one without numbers, as meta, fails here
-    except (RuntimeError, AssertionError, NotImplementedError):
+    except (RuntimeError, AssertionError, ImportError):  # the last of a kind whose module is not installed, as hpu
         known = [
             "cpu",
             *(["cuda"] if torch.cuda.is_available() else []),
