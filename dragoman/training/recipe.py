@@ -495,7 +495,8 @@ def _check(values: dict[str, Any], data: DataSummary) -> None:
         )
     if values["tie_embeddings"] == "all" and data.source_vector_size != data.target_vector_size:
         raise OptionError(
-            "`tie_embeddings` all has one table for both sides, but one side has vectors from a file; choose target or none"
+            "`tie_embeddings` all has one table for both sides, but one side has vectors from a file, which the other has not or of another "
+            "width; choose target or none"
         )
 
 
