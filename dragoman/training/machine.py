@@ -20,7 +20,9 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 @contextmanager
 def apart() -> Iterator[None]:
-    """Compute in float32, with gradients, whatever the program around us has set; its settings and random numbers are as before after it."""
+    """Compute in float32, with gradients, whatever the program around us has set; after it its type, its threads and the random numbers of
+    the processor are as before. (Those of a GPU are not, nor what `choose_device` sets.)
+    """
     kept = torch.get_default_dtype(), torch.get_num_threads()
     with torch.random.fork_rng(devices=()), torch.inference_mode(False), torch.enable_grad():
         torch.set_default_dtype(torch.float32)
