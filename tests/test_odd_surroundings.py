@@ -35,6 +35,7 @@ from dragoman.errors import DataError, DragomanError, MissingExtraError, OptionE
 from dragoman.storage import ModelDirectory
 from dragoman.training.events import Note
 from dragoman.training.launch import launched
+from dragoman.training.machine import computes_bfloat16
 
 ROOT = Path(__file__).parent.parent
 Run = Callable[..., tuple[int, str, str]]
@@ -431,8 +432,10 @@ def test_parquet_that_cannot_be_copied_is_not_called_unreadable(
             list(read_pairs([packed]))
 
 
-def test_what_a_program_has_set_in_torch_changes_no_training_and_stays(tmp_path: Path) -> None:
-    options = TrainOptions(max_steps=2, embedding_size=8, hidden_size=8, layers=1, dev="4", threads=1)  # type: ignore[arg-type]
+@pytest.mark.parametrize("precision", ["float32", *(["bfloat16"] if computes_bfloat16(torch.device("cpu")) else [])])
+def test_what_a_program_has_set_in_torch_changes_no_training_and_stays(precision: str, tmp_path: Path) -> None:
+    shape = {"max_steps": 2, "embedding_size": 8, "hidden_size": 8, "layers": 1, "dev": "4", "threads": 1}
+    options = TrainOptions(**shape, precision=precision)  # type: ignore[arg-type]
     pairs = [tuple(line.split("\t")) for line in PAIRS.splitlines()]
     dragoman.train(pairs, out=tmp_path / "plain", options=options)  # type: ignore[arg-type]
     threads = torch.get_num_threads()
@@ -440,7 +443,7 @@ def test_what_a_program_has_set_in_torch_changes_no_training_and_stays(tmp_path:
     torch.set_default_dtype(torch.bfloat16)
     before = torch.get_rng_state()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             dragoman.train(pairs, out=tmp_path / "within", options=options)  # type: ignore[arg-type]
             assert torch.get_num_threads() == 3
             dragoman.load(tmp_path / "within", engine="torch", threads=1)

@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -24,7 +24,10 @@ def apart() -> Iterator[None]:
     the processor are as before. (Those of a GPU are not, nor what `choose_device` sets.)
     """
     kept = torch.get_default_dtype(), torch.get_num_threads()
-    with torch.random.fork_rng(devices=()), torch.inference_mode(False), torch.enable_grad():
+    with torch.random.fork_rng(devices=()), torch.inference_mode(False), torch.enable_grad(), ExitStack() as settings:
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):  # which would also keep our first weights in its cache
+                settings.enter_context(torch.autocast(kind, enabled=False, cache_enabled=False))
         torch.set_default_dtype(torch.float32)
         try:
             yield
