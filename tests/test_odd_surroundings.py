@@ -83,6 +83,15 @@ def test_warnings_beside_a_bar_name_options_too(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err == "dragoman: warning: --max-length and `unknown` of :cat:/[b]\n"
 
 
+def test_a_process_of_a_number_that_no_launcher_gives_does_not_wait_for_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(OptionError, match=r"RANK must be below WORLD_SIZE \(2\), but is 2"):
+        launched()
+
+
 @pytest.mark.parametrize(("name", "text"), [("RANK", "worker-0"), ("WORLD_SIZE", "-1"), ("LOCAL_RANK", "1.0")])
 def test_an_environment_that_no_launcher_makes_is_named(
     name: str, text: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
