@@ -35,6 +35,7 @@ from dragoman.errors import DataError, DragomanError, MissingExtraError, OptionE
 from dragoman.storage import ModelDirectory
 from dragoman.training.events import Note
 from dragoman.training.launch import launched
+from dragoman.training.machine import computes_bfloat16
 
 ROOT = Path(__file__).parent.parent
 Run = Callable[..., tuple[int, str, str]]
@@ -80,6 +81,15 @@ def test_warnings_beside_a_bar_name_options_too(capsys: pytest.CaptureFixture[st
     finally:
         FLAGS.reset(before)
     assert capsys.readouterr().err == "dragoman: warning: --max-length and `unknown` of :cat:/[b]\n"
+
+
+def test_a_process_of_a_number_that_no_launcher_gives_does_not_wait_for_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(OptionError, match=r"RANK must be below WORLD_SIZE \(2\), but is 2"):
+        launched()
 
 
 @pytest.mark.parametrize(("name", "text"), [("RANK", "worker-0"), ("WORLD_SIZE", "-1"), ("LOCAL_RANK", "1.0")])
@@ -275,10 +285,11 @@ def test_no_separator_is_advised_to_who_gave_a_pattern(tmp_path: Path, run: Run)
     assert told.endswith("; the pattern must match the whole line\n")
 
 
-def test_a_device_without_numbers_is_none(trained: Path, run: Run) -> None:
-    code, _, told = run("translate", trained, "source 3", "--device", "meta")
+@pytest.mark.parametrize("device", ["meta", "hpu"])
+def test_a_device_without_numbers_or_without_its_module_is_none(device: str, trained: Path, run: Run) -> None:
+    code, _, told = run("translate", trained, "source 3", "--device", device)
     assert (code, told.count("\n")) == (2, 1)
-    assert '--device "meta" is not on this machine' in told
+    assert f'--device "{device}" is not on this machine' in told
 
 
 def test_damaged_training_data_is_not_called_unsafe(trained: Path, tmp_path: Path, run: Run) -> None:
@@ -430,8 +441,10 @@ def test_parquet_that_cannot_be_copied_is_not_called_unreadable(
             list(read_pairs([packed]))
 
 
-def test_what_a_program_has_set_in_torch_changes_no_training_and_stays(tmp_path: Path) -> None:
-    options = TrainOptions(max_steps=2, embedding_size=8, hidden_size=8, layers=1, dev="4", threads=1)  # type: ignore[arg-type]
+@pytest.mark.parametrize("precision", ["float32", *(["bfloat16"] if computes_bfloat16(torch.device("cpu")) else [])])
+def test_what_a_program_has_set_in_torch_changes_no_training_and_stays(precision: str, tmp_path: Path) -> None:
+    shape = {"max_steps": 2, "embedding_size": 8, "hidden_size": 8, "layers": 1, "dev": "4", "threads": 1}
+    options = TrainOptions(**shape, precision=precision)  # type: ignore[arg-type]
     pairs = [tuple(line.split("\t")) for line in PAIRS.splitlines()]
     dragoman.train(pairs, out=tmp_path / "plain", options=options)  # type: ignore[arg-type]
     threads = torch.get_num_threads()
@@ -439,7 +452,7 @@ def test_what_a_program_has_set_in_torch_changes_no_training_and_stays(tmp_path:
     torch.set_default_dtype(torch.bfloat16)
     before = torch.get_rng_state()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             dragoman.train(pairs, out=tmp_path / "within", options=options)  # type: ignore[arg-type]
             assert torch.get_num_threads() == 3
             dragoman.load(tmp_path / "within", engine="torch", threads=1)

@@ -758,6 +758,15 @@ def test_a_finished_model_changes_only_if_a_limit_that_ended_it_is_raised(tmp_pa
     assert everything(out) == before
 
 
+def test_a_limit_that_is_too_low_is_named_to_its_last_digit() -> None:
+    recipe, _ = choose(
+        TrainOptions(), DataSummary(10_000, "text", unspaced=False, shared_vocabulary=True, target_tokens=9)
+    )
+    given = replace(recipe, max_steps=1_234_567)
+    with pytest.raises(OptionError, match="`max_steps` is 1,234,567, but the run at m has had 2,000,000 steps already"):
+        check_new_limits(Path("m"), recipe, given, trainer.Run(step=2_000_000), batches_per_epoch=10)
+
+
 def test_a_stopped_run_may_be_ended_where_it_stands_but_not_before(tmp_path: Path) -> None:
     out = tmp_path / "m"
     with pytest.raises(Interrupted):

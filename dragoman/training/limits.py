@@ -28,7 +28,9 @@ def check_new_limits(path: Path, stored: Recipe, given: Recipe, run: Run, *, bat
         limit = getattr(given, name)
         if limit is not None and limit != getattr(stored, name) and limit < done:
             made = f"{done:,}" if isinstance(done, int) else f"{done:,.2f}"
-            raise OptionError(f"`{name}` is {limit:g}, but the run at {path} has had {made} {unit} already: give more")
+            raise OptionError(
+                f"`{name}` is {limit:,.10g}, but the run at {path} has had {made} {unit} already: give more"
+            )
     per_epoch = math.ceil(batches_per_epoch / given.accumulate)
     if run.finished and (name := _ending(stored, given, run, per_epoch)):
         # Later epochs had more batches than the first one.
