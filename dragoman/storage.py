@@ -207,7 +207,7 @@ class ModelDirectory:
                     precisions[precision] = {"files": sums, **facts[precision]}
                 (self.graphs / GRAPH_LIST).unlink(missing_ok=True)
             for file in self.graphs.iterdir():
-                if not any(file.name in kept["files"] for kept in precisions.values()):
+                if file.is_file() and not any(file.name in kept["files"] for kept in precisions.values()):
                     file.unlink()
             write_json(self.graphs / GRAPH_LIST, self._list_of(precisions, default(precisions), weights))
 
