@@ -309,7 +309,7 @@ class ModelDirectory:
 
     def _vocabularies_sum(self) -> str:
         files = self.config["tokenizer"]["files"]
-        return checksum_of("\n".join(checksum_of(self._read(name)) for name in files).encode())
+        return checksum_of("\n".join(text_sum(self.read_text(name)) for name in files).encode())
 
     def _usable_list(self) -> dict[str, Any]:
         """The list of graphs, if it is of these weights."""
