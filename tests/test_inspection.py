@@ -240,6 +240,14 @@ def test_inspections_become_json_and_tables(shape: str) -> None:
         assert word in text
 
 
+def test_a_word_that_is_certain_has_no_loss() -> None:
+    model = build()
+    with torch.no_grad():
+        model.decoder.output.bias[REFERENCE[0]] = 100
+    losses = inspection_tables(look(model, max_length=3))[4].columns[2]
+    assert next(iter(losses.cells)) == "0.000"
+
+
 def test_exploding_gradients_and_impossible_words_have_their_numbers_in_single_precision() -> None:
     model = build(cell="rnn_relu")
     with torch.no_grad():
