@@ -23,14 +23,13 @@ import json
 import os
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from dragoman.bundle import Bundle, write_bundle
+from dragoman.bundle import NO_ARCHIVE, Bundle, write_bundle
 from dragoman.corpus.cleaning import Normalization
 from dragoman.errors import StorageError, counted, nearest
 from dragoman.files import (
@@ -77,7 +76,6 @@ _WITHIN: Final[dict[str, tuple[str, ...]]] = {
     "data": ("read",),
 }
 """What some of these have in turn."""
-_NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, struct.error)
 PRECISIONS: Final = ("float32", "int8", "float16")
 """What the numbers in graphs may be."""
 
@@ -295,7 +293,7 @@ class ModelDirectory:
             facts = parse_json(str(arrays.pop("facts")))
             version, vocabularies = int(facts["format_version"]), facts["vocabularies"]
             arrays = {name: arrays[name] for name in ("offsets", "ids", "frequent", "vocab_size")}
-        except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, *_NO_ARCHIVE) as error:
+        except (KeyError, TypeError, *NO_ARCHIVE) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise StorageError(f"{file} is damaged: {reason}; make it again with: {command}") from None
         if version > SHORTLIST_VERSION:
