@@ -230,12 +230,17 @@ class ModelDirectory:
         }
 
     def _kept_graphs(self) -> dict[str, Any]:
-        """The list's entries that are still good."""
+        """The list's entries whose graphs are whole, and of these weights."""
         try:
             listed = self._graph_list()
         except StorageError:
             return {}
-        return {} if self._is_stale(listed) else dict(listed["precisions"])
+        precisions: dict[str, Any] = {} if self._is_stale(listed) else listed["precisions"]
+        return {precision: known for precision, known in precisions.items() if self._are_whole(known["files"])}
+
+    def _are_whole(self, sums: dict[str, str]) -> bool:
+        files = {self.graphs / name: known for name, known in sums.items()}
+        return all(file.is_file() and checksum(file) == known for file, known in files.items())
 
     def add_graphs(self, graphs: dict[str, bytes]) -> None:
         """Add to graphs that are of these weights, by their precision, the decoder's graph for a shortlist."""
