@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -343,6 +344,19 @@ def test_the_quick_demo_leaves_nothing_behind(tmp_path: Path, out: Any, monkeypa
     shown = out("demo", "korean", "--quick", "--threads", 1)
     assert "nrefs:" in shown
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_has_no_test_scores_is_no_finished_demo(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, "demo-korean")
+    directory = ModelDirectory.open("demo-korean")
+    directory.config["scores"].pop("test", None)
+    directory.config["data"]["read"]["name"] = "eng-kor.tsv.gz"
+    directory.write_config()
+    assert main(["demo", "korean"]) == 2
+    assert "demo-korean is no finished demo; give --overwrite" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["--max-steps", "4"], []])
