@@ -268,6 +268,29 @@ def test_chat_answers_line_by_line(trained: Path, out: Any, monkeypatch: pytest.
     assert answers[0] == out("translate", trained, "source 3", *SHORT).rstrip("\n")
 
 
+@pytest.mark.parametrize("command", ["translate", "chat"])
+@pytest.mark.parametrize("option", ["--choices", "--phrase-table"])
+def test_standard_input_is_not_read_twice(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str, option: str
+) -> None:
+    feed(monkeypatch, b"source 3\n")
+    assert main([command, str(trained), option, "-"]) == 2
+    assert "standard input (-) can be read only once" in capfd.readouterr().err
+
+
+def test_choices_may_come_from_standard_input(
+    trained: Path, tmp_path: Path, out: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "in.txt"
+    file.write_text("source 3\n", encoding="utf-8")
+    words = ["translate", trained, "--input", file, "--choices", "-"]
+    feed(monkeypatch, b"3 3\n")
+    assert out(*words) == "3 3\n"
+    feed(monkeypatch, b"3 3\n")
+    assert main([*map(str, words), "--output", str(tmp_path / "out.txt")]) == 2
+    assert "--choices must be a file if there is an --output" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("command", [["translate"], ["translate", "--stream"], ["chat"]])
 def test_an_output_is_one_line_whatever_a_model_says(
     trained: Path, out: Any, monkeypatch: pytest.MonkeyPatch, command: list[str]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from dragoman.cli.arguments import ModelPath
 from dragoman.cli.flags import flags_of_models
+from dragoman.cli.inputs import check_lines
 from dragoman.cli.opening import open_model
 from dragoman.cli.output import as_line, notice, show_messages, warn
 from dragoman.config import CompanionOptions, EngineOptions, SearchOptions
@@ -21,6 +22,7 @@ def chat(model: ModelPath, /, *, search: SearchOptions, others: CompanionOptions
     standard input; with --num-hypotheses every output has a line of its own.
     """
     show_messages()
+    check_lines(None, search)
     translator = open_model(model, machine, others)
     translator.job(search, many=False)  # what it cannot do is an error before anybody has said anything
     for line in _lines():
