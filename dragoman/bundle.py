@@ -71,6 +71,13 @@ class Bundle:
             raise _damaged(self.path, str(error) or type(error).__name__) from None
 
 
+def is_bundle(path: Path) -> bool:
+    """Whether a file ends as bundles do, damaged or not: other ZIP archives are none."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _COMMENT_SIZE))
+        return _COMMENT.fullmatch(file.read()) is not None
+
+
 def write_bundle(path: Path, members: Mapping[str, bytes]) -> None:
     """Write members, by name, as one file."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:

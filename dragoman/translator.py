@@ -444,7 +444,8 @@ class Translator:
         for other in others:
             if not isinstance(other, Translator):
                 raise OptionError(f"`others` must be models that `load` gave, but one is {other!r:.80}")
-        alike, present = [], self.stepper.steppers if isinstance(self.stepper, EnsembleStepper) else (self.stepper,)
+        present = self.stepper.steppers if isinstance(self.stepper, EnsembleStepper) else (self.stepper,)
+        alike, apart = [], []
         for other in others:
             side = next((side for side in ("source", "target") if self._reading(side) != other._reading(side)), None)
             if side is None:
@@ -464,8 +465,9 @@ class Translator:
                 f"the {side} side of {other.directory.path} has another {another} than that of {self.directory.path}, so all models "
                 "choose among whole outputs of each (models with the same --split-seed, --source-case and data decide at every token)"
             )
-            self._apart.append(other)
+            apart.append(other)
         self._others += alike
+        self._apart += apart
         self.__dict__.pop("_one_of_many", None)
         if alike:
             self.stepper = EnsembleStepper([*present, *(other.stepper for other in alike)])

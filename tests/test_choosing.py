@@ -366,7 +366,8 @@ def test_what_models_of_different_vocabularies_cannot_do_together(folder: Path) 
     with pytest.raises(
         OptionError, match=r"must have the same kind of target, but .*back has symbols, and .*one spaced"
     ):
-        together.join([other])
+        together.join([dragoman.load(folder / "back"), other])
+    assert len(together.companions) == 1, "none joins if one cannot"
     together.reverse = other
     with pytest.raises(OptionError, match="`reverse` must not be given with an `ensemble` of different vocabularies"):
         together.translate("a")

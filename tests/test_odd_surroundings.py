@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -324,12 +325,15 @@ def test_pairs_in_python_have_as_many_source_columns_each(tmp_path: Path) -> Non
 def test_a_bundle_takes_the_place_of_nothing_but_a_bundle(trained: Path, tmp_path: Path, run: Run) -> None:
     """Law: what would be lost is said before the work."""
     shutil.copytree(trained, tmp_path / "model")
-    config = tmp_path / "model" / "config.json"
-    before = config.read_bytes()
-    code, _, told = run("export", tmp_path / "model", "--bundle", config, "--threads", 1)
-    assert (code, told.count("\n")) == (2, 1)
-    assert f"{config} exists and is no bundle, so it is left alone; choose another --bundle" in told
-    assert config.read_bytes() == before
+    config, table = tmp_path / "model" / "config.json", tmp_path / "table.xlsx"
+    with zipfile.ZipFile(table, "w") as archive:
+        archive.writestr("sheet.xml", "<sheet/>")
+    for file in (config, table):
+        before = file.read_bytes()
+        code, _, told = run("export", tmp_path / "model", "--bundle", file, "--threads", 1)
+        assert (code, told.count("\n")) == (2, 1)
+        assert f"{file} exists and is no bundle, so it is left alone; choose another --bundle" in told
+        assert file.read_bytes() == before
 
 
 def test_a_horizon_beyond_all_outputs_is_an_error_and_takes_no_memory(trained: Path) -> None:
