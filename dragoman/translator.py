@@ -444,6 +444,10 @@ class Translator:
         for other in others:
             if not isinstance(other, Translator):
                 raise OptionError(f"`others` must be models that `load` gave, but one is {other!r:.80}")
+            if other is self or self in other.companions:
+                raise OptionError(
+                    "`others` must not hold the model itself, nor an ensemble that it is in: load it again"
+                )
         present = self.stepper.steppers if isinstance(self.stepper, EnsembleStepper) else (self.stepper,)
         alike, apart = [], []
         for other in others:
