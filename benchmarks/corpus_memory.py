@@ -108,6 +108,8 @@ def main() -> None:
     if options.worker:
         train(options.files[0], options.steps, options.epochs)
         return
+    if not (options.files or options.pairs):
+        parser.error("there is nothing to train on: give FILEs, or --pairs")
     steps = options.steps or (None if options.epochs else 300)
     limits = [f"--{name}={value}" for name, value in (("steps", steps), ("epochs", options.epochs)) if value]
     peaks: dict[str, int] = {}

@@ -43,7 +43,7 @@ class Timed:
     """A Stepper that counts the seconds spent in it."""
 
     def __init__(self, stepper: Stepper) -> None:
-        self.stepper, self.seconds, self.steps, self.rows = stepper, 0.0, 0, 0
+        self.stepper, self.seconds = stepper, 0.0
 
     @property
     def vocab_size(self) -> int:
@@ -70,8 +70,6 @@ class Timed:
         began = time.perf_counter()
         step = self.stepper.step(state, last_ids, top_k=top_k, allowed=allowed, bias=bias)
         self.seconds += time.perf_counter() - began
-        self.steps += 1
-        self.rows += len(last_ids)
         return step
 
     def select(self, state: State, rows: Ints) -> State:

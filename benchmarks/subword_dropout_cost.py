@@ -13,6 +13,7 @@ import argparse
 import itertools
 import statistics
 import time
+from pathlib import Path
 
 import torch
 
@@ -26,7 +27,7 @@ from dragoman.corpus.tokenizer_learning import learn
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.training.objective import Objective, add_gradients
 
-SAMPLE = "dragoman/samples/eng-fra.tsv.gz"
+SAMPLE = Path(__file__).resolve().parent.parent / "dragoman" / "samples" / "eng-fra.tsv.gz"
 
 
 def main() -> None:

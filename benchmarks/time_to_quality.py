@@ -140,19 +140,21 @@ def joeynmt(python: str, folder: Path, minutes: float, threads: int, every: int)
     seen, began = set[Path](), 0.0
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
-        while process.poll() is None:
-            time.sleep(0.2)
-            if not began and "EPOCH 1" in log.read_text(encoding="utf-8"):
-                began = time.monotonic()
-            passed = (time.monotonic() - began) / 60 if began else 0.0
-            for file in sorted(set(model.glob("*.hyps")) - seen, key=lambda file: int(file.stem)):
-                seen.add(file)
-                time.sleep(0.2)  # until it is written
-                yield passed, file
-            if passed > minutes:
-                process.terminate()  # an interrupt is not heard by what a shell started in the background
-                process.wait()
-                return
+        try:
+            while process.poll() is None:
+                time.sleep(0.2)
+                if not began and "EPOCH 1" in log.read_text(encoding="utf-8"):
+                    began = time.monotonic()
+                passed = (time.monotonic() - began) / 60 if began else 0.0
+                for file in sorted(set(model.glob("*.hyps")) - seen, key=lambda file: int(file.stem)):
+                    seen.add(file)
+                    time.sleep(0.2)  # until it is written
+                    yield passed, file
+                if passed > minutes:
+                    return
+        finally:
+            process.terminate()  # an interrupt is not heard by what a shell started in the background
+            process.wait()
     raise SystemExit(f"JoeyNMT ended by itself: {log.read_text(encoding='utf-8')[-2000:]}")
 
 

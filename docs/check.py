@@ -37,6 +37,12 @@ def pages() -> list[Path]:
     return [*sorted(ROOT.glob("*.md")), *sorted(found)]
 
 
+def whole_lines(text: str) -> list[str]:
+    """Lines; one that goes on after a backslash has all of its parts, and leaves empty lines in their places."""
+    parts = re.compile(r"(\\\n.*?)+$", re.MULTILINE)
+    return parts.sub(lambda found: found[0].replace("\\\n", " ") + "\n" * found[0].count("\n"), text).splitlines()
+
+
 def broken_links(line: str, page: Path) -> Iterator[str]:
     """The links of one line that lead nowhere."""
     for link in LINK.findall(line):
@@ -77,7 +83,7 @@ def _wrong_words(words: list[str], shown: str) -> Iterator[str]:
 
 def reference() -> str:
     """The command reference: what --help says, command by command."""
-    os.environ["COLUMNS"] = "100"
+    os.environ |= {"COLUMNS": "100", "TTY_COMPATIBLE": "0"}  # as into a file, even if FORCE_COLOR is set
     parts = ["# Commands", "Written by `python docs/check.py --write` from what `--help` says."]
     for name in [None, *COMMANDS]:
         shown = io.StringIO()
@@ -93,7 +99,7 @@ def faults() -> Iterator[str]:
     if Path(installed.__file__).resolve().parent.parent != ROOT:
         yield f"dragoman comes from {installed.__file__}, not from this folder; set PYTHONPATH={ROOT}"
     for page in pages():
-        for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(whole_lines(page.read_text(encoding="utf-8")), start=1):
             for fault in [*broken_links(line, page), *wrong_commands(line)]:
                 yield f"{page.relative_to(ROOT)}:{number}: {fault}"
     if not REFERENCE.exists() or REFERENCE.read_text(encoding="utf-8") != reference():

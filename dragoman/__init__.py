@@ -1,4 +1,4 @@
-"""dragoman: recurrent sequence-to-sequence models, from a file of pairs to a trained, measured and served model."""
+"""dragoman: recurrent sequence-to-sequence models, from a file of pairs to a trained and measured model."""
 
 from __future__ import annotations
 

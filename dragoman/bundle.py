@@ -24,8 +24,8 @@ _COMMENT = re.compile(rb"dragoman-bundle (\d{3}) crc32=([0-9a-f]{8})")
 _COMMENT_SIZE = len(b"dragoman-bundle 001 crc32=00000000")
 _WRITTEN = (1980, 1, 1, 0, 0, 0)
 """One date for all, so that the same members give the same bytes."""
-_NO_ARCHIVE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, struct.error)
-"""What the library raises for an archive that is not as we write them."""
+NO_ARCHIVE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, struct.error)
+"""What the library raises for an archive that is not as we write them, uncompressed."""
 
 
 class Bundle:
@@ -51,7 +51,7 @@ class Bundle:
             raise _damaged(path, "its checksum is another")
         try:
             archive = zipfile.ZipFile(path)
-        except _NO_ARCHIVE as error:
+        except NO_ARCHIVE as error:
             raise _damaged(path, str(error)) from None
         for member in archive.infolist():
             if member.compress_type != zipfile.ZIP_STORED:  # and may be a thousand times as large as it looks
@@ -67,8 +67,15 @@ class Bundle:
             return self._archive.read(name)
         except KeyError:
             raise StorageError(f"{self.path} is incomplete: {name} is missing") from None
-        except _NO_ARCHIVE as error:
+        except NO_ARCHIVE as error:
             raise _damaged(self.path, str(error) or type(error).__name__) from None
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether a file ends as bundles do, damaged or not: other ZIP archives are none."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _COMMENT_SIZE))
+        return _COMMENT.fullmatch(file.read()) is not None
 
 
 def write_bundle(path: Path, members: Mapping[str, bytes]) -> None:

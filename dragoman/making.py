@@ -13,8 +13,8 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zipfile import is_zipfile
 
+from dragoman.bundle import is_bundle
 from dragoman.config import ThreadOptions, TrainOptions
 from dragoman.errors import DragomanError, Interrupted, OptionError, StorageError, needs_extra
 from dragoman.files import as_word, check_place, write_text
@@ -103,7 +103,7 @@ def export(
     directory.require_folder("exporting")
     if bundle is not None:
         check_place(Path(bundle))
-        if Path(bundle).is_file() and not is_zipfile(bundle):  # such as a part of the model
+        if Path(bundle).is_file() and not is_bundle(Path(bundle)):  # such as a part of the model
             raise StorageError(f"{bundle} exists and is no bundle, so it is left alone; choose another `bundle`")
     texts = Texts(directory.config, directory.read_text)
     weights = directory.weights_sum  # before they are read: a training may replace them meanwhile

@@ -23,14 +23,13 @@ import json
 import os
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from dragoman.bundle import Bundle, write_bundle
+from dragoman.bundle import NO_ARCHIVE, Bundle, write_bundle
 from dragoman.corpus.cleaning import Normalization
 from dragoman.errors import StorageError, counted, nearest
 from dragoman.files import (
@@ -77,7 +76,6 @@ _WITHIN: Final[dict[str, tuple[str, ...]]] = {
     "data": ("read",),
 }
 """What some of these have in turn."""
-_NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, struct.error)
 PRECISIONS: Final = ("float32", "int8", "float16")
 """What the numbers in graphs may be."""
 
@@ -207,7 +205,7 @@ class ModelDirectory:
                     precisions[precision] = {"files": sums, **facts[precision]}
                 (self.graphs / GRAPH_LIST).unlink(missing_ok=True)
             for file in self.graphs.iterdir():
-                if not any(file.name in kept["files"] for kept in precisions.values()):
+                if file.is_file() and not any(file.name in kept["files"] for kept in precisions.values()):
                     file.unlink()
             write_json(self.graphs / GRAPH_LIST, self._list_of(precisions, default(precisions), weights))
 
@@ -232,12 +230,17 @@ class ModelDirectory:
         }
 
     def _kept_graphs(self) -> dict[str, Any]:
-        """The list's entries that are still good."""
+        """The list's entries whose graphs are whole, and of these weights."""
         try:
             listed = self._graph_list()
         except StorageError:
             return {}
-        return {} if self._is_stale(listed) else dict(listed["precisions"])
+        precisions: dict[str, Any] = {} if self._is_stale(listed) else listed["precisions"]
+        return {precision: known for precision, known in precisions.items() if self._are_whole(known["files"])}
+
+    def _are_whole(self, sums: dict[str, str]) -> bool:
+        files = {self.graphs / name: known for name, known in sums.items()}
+        return all(file.is_file() and checksum(file) == known for file, known in files.items())
 
     def add_graphs(self, graphs: dict[str, bytes]) -> None:
         """Add to graphs that are of these weights, by their precision, the decoder's graph for a shortlist."""
@@ -295,7 +298,7 @@ class ModelDirectory:
             facts = parse_json(str(arrays.pop("facts")))
             version, vocabularies = int(facts["format_version"]), facts["vocabularies"]
             arrays = {name: arrays[name] for name in ("offsets", "ids", "frequent", "vocab_size")}
-        except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, *_NO_ARCHIVE) as error:
+        except (KeyError, TypeError, *NO_ARCHIVE) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise StorageError(f"{file} is damaged: {reason}; make it again with: {command}") from None
         if version > SHORTLIST_VERSION:
@@ -309,7 +312,7 @@ class ModelDirectory:
 
     def _vocabularies_sum(self) -> str:
         files = self.config["tokenizer"]["files"]
-        return checksum_of("\n".join(checksum_of(self._read(name)) for name in files).encode())
+        return checksum_of("\n".join(text_sum(self.read_text(name)) for name in files).encode())
 
     def _usable_list(self) -> dict[str, Any]:
         """The list of graphs, if it is of these weights."""

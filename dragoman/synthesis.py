@@ -148,6 +148,8 @@ def _pairs_file(
     if out is not None:
         check_claim(Path(out), overwrite=overwrite)
     path = Path(write) if write is not None else Path(f"{out}.synthetic.tsv")
+    if out is not None and path.resolve() == Path(out).resolve():
+        raise OptionError(f"`write` and `out` must be different, but both are {path}")
     if path.exists() and any(Path(name).exists() and path.samefile(name) for name in inputs):
         raise StorageError(f"{path} is one of the files that are read; choose another `write`")
     maker = {"models": [_weights_sum(name) for name in models], "search": search.model_dump(mode="json")}

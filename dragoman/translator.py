@@ -445,9 +445,12 @@ class Translator:
         for other in others:
             if not isinstance(other, Translator):
                 raise OptionError(f"`others` must be models that `load` gave, but one is {other!r:.80}")
-            if other._decides_with(self):  # each would ask the other for ever
-                raise OptionError(f"`others` must be other models, but {other!r} is this one, or decides with it")
-        alike, present = [], self.stepper.steppers if isinstance(self.stepper, EnsembleStepper) else (self.stepper,)
+            if other is self or self in other.companions:
+                raise OptionError(
+                    "`others` must not hold the model itself, nor an ensemble that it is in: load it again"
+                )
+        present = self.stepper.steppers if isinstance(self.stepper, EnsembleStepper) else (self.stepper,)
+        alike, apart = [], []
         for other in others:
             side = next((side for side in ("source", "target") if self._reading(side) != other._reading(side)), None)
             if side is None:
@@ -467,8 +470,9 @@ class Translator:
                 f"the {side} side of {other.directory.path} has another {another} than that of {self.directory.path}, so all models "
                 "choose among whole outputs of each (models with the same --split-seed, --source-case and data decide at every token)"
             )
-            self._apart.append(other)
+            apart.append(other)
         self._others += alike
+        self._apart += apart
         self.__dict__.pop("_one_of_many", None)
         if alike:
             self.stepper = EnsembleStepper([*present, *(other.stepper for other in alike)])
@@ -477,10 +481,6 @@ class Translator:
     def companions(self) -> list[Translator]:
         """The other models of an ensemble."""
         return [*self._others, *self._apart]
-
-    def _decides_with(self, model: Translator) -> bool:
-        """Whether a model is this one, or one of its ensemble."""
-        return model is self or any(each._decides_with(model) for each in self.companions)
 
     def _reading(self, side: str) -> tuple[list[str], list[str]]:
         """What the tokenisers of a side are made of, and in which case they read texts."""

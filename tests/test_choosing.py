@@ -366,7 +366,12 @@ def test_what_models_of_different_vocabularies_cannot_do_together(folder: Path) 
     with pytest.raises(
         OptionError, match=r"must have the same kind of target, but .*back has symbols, and .*one spaced"
     ):
-        together.join([other])
+        together.join([dragoman.load(folder / "back"), other])
+    assert len(together.companions) == 1, "none joins if one cannot"
+    (companion,) = together.companions
+    for model, joining in ((together, together), (companion, together)):
+        with pytest.raises(OptionError, match="must not hold the model itself, nor an ensemble that it is in"):
+            model.join([joining])
     together.reverse = other
     with pytest.raises(OptionError, match="`reverse` must not be given with an `ensemble` of different vocabularies"):
         together.translate("a")

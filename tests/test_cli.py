@@ -183,6 +183,7 @@ def test_flags_override_the_config_file(tmp_path: Path) -> None:
         ("copi = true", OptionError, r'options.toml: there is no option copi; did you mean "copy"\?'),
         ("max-steps = 2\nmax_steps = 3", OptionError, "options.toml: max_steps is there twice, under two names"),
         ("layers = ", DataError, "options.toml: is not valid TOML"),
+        pytest.param("layers = " + 5_000 * "[", DataError, "is not valid TOML: its values are nested too", id="deep"),
         ("[model]\nlayers = 2", OptionError, "options.toml: there is no option model; --help lists the options"),
     ],
 )

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -279,6 +280,29 @@ def test_a_chat_reads_its_choices_once(
     assert len(read) == 1
 
 
+@pytest.mark.parametrize("command", ["translate", "chat"])
+@pytest.mark.parametrize("option", ["--choices", "--phrase-table"])
+def test_standard_input_is_not_read_twice(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str, option: str
+) -> None:
+    feed(monkeypatch, b"source 3\n")
+    assert main([command, str(trained), option, "-"]) == 2
+    assert "standard input (-) can be read only once" in capfd.readouterr().err
+
+
+def test_choices_may_come_from_standard_input(
+    trained: Path, tmp_path: Path, out: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "in.txt"
+    file.write_text("source 3\n", encoding="utf-8")
+    words = ["translate", trained, "--input", file, "--choices", "-"]
+    feed(monkeypatch, b"3 3\n")
+    assert out(*words) == "3 3\n"
+    feed(monkeypatch, b"3 3\n")
+    assert main([*map(str, words), "--output", str(tmp_path / "out.txt")]) == 2
+    assert "--choices must be a file if there is an --output" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("command", [["translate"], ["translate", "--stream"], ["chat"]])
 def test_an_output_is_one_line_whatever_a_model_says(
     trained: Path, out: Any, monkeypatch: pytest.MonkeyPatch, command: list[str]
@@ -355,6 +379,19 @@ def test_the_quick_demo_leaves_nothing_behind(tmp_path: Path, out: Any, monkeypa
     shown = out("demo", "korean", "--quick", "--threads", 1)
     assert "nrefs:" in shown
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_has_no_test_scores_is_no_finished_demo(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, "demo-korean")
+    directory = ModelDirectory.open("demo-korean")
+    directory.config["scores"].pop("test", None)
+    directory.config["data"]["read"]["name"] = "eng-kor.tsv.gz"
+    directory.write_config()
+    assert main(["demo", "korean"]) == 2
+    assert "demo-korean is no finished demo; give --overwrite" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["--max-steps", "4"], []])

@@ -25,7 +25,7 @@ from dragoman.evaluation.inspection import Inspection, gradient_norms, inspect
 from dragoman.evaluation.tables import inspection_tables
 from dragoman.generation.search import search
 from dragoman.generation.stepper import BOS, EOS
-from dragoman.model.seq2seq import Seq2Seq
+from dragoman.model.seq2seq import Output, Seq2Seq
 from dragoman.model.stepper import TorchStepper
 from dragoman.model.trace import trace
 
@@ -240,6 +240,14 @@ def test_inspections_become_json_and_tables(shape: str) -> None:
         assert word in text
 
 
+def test_a_word_that_is_certain_has_no_loss() -> None:
+    model = build()
+    with torch.no_grad():
+        model.decoder.output.bias[REFERENCE[0]] = 100
+    losses = inspection_tables(look(model, max_length=3))[4].columns[2]
+    assert next(iter(losses.cells)) == "0.000"
+
+
 def test_exploding_gradients_and_impossible_words_have_their_numbers_in_single_precision() -> None:
     model = build(cell="rnn_relu")
     with torch.no_grad():
@@ -307,6 +315,21 @@ def test_forcing_many_gives_what_forcing_one_gives(monkeypatch: pytest.MonkeyPat
         assert steps is not None
         assert [step.candidates[0].id for step in steps] == list(result.predicted)
         assert np.exp(result.log_probs) == pytest.approx([step.expected_probability for step in steps])
+
+
+def test_forcing_holds_the_distributions_of_one_target_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 64 long targets with a large vocabulary they would take gigabytes."""
+    model, sizes = build(attention="dot", copying=True), list[int]()
+    log_probs = model.log_probs
+
+    def watched(output: Output) -> Tensor:
+        found = log_probs(output)
+        sizes.append(found.numel())
+        return found
+
+    monkeypatch.setattr(model, "log_probs", watched)
+    force(model, [SOURCE] * 9, [REFERENCE] * 9)
+    assert max(sizes) == (len(REFERENCE) + 1) * 10
 
 
 def test_what_is_looked_at_is_the_model_without_dropout() -> None:

@@ -536,6 +536,8 @@ def test_outputs_of_several_source_columns_are_told_apart_as_they_were_written(
     out, err = run("compare", inflecting, own, pairs, "--json", "--resamples", 9, *SHORT)
     assert {each["system"] for each in json.loads(out)["comparisons"]} == {100}
     assert "the first of each source counts" not in err
+    own.write_text('{"source": ' + 5_000 * "[" + "\n", encoding="utf-8")
+    assert f"{own} has no output for any" in run("compare", inflecting, own, pairs, *SHORT, code=2)[1]
 
 
 # The model's own test part

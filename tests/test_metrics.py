@@ -174,6 +174,13 @@ def test_perplexity_by_hand() -> None:
     assert result.per_character == pytest.approx(2**1.5)
 
 
+def test_a_perplexity_beyond_all_numbers_is_null() -> None:
+    """JSON has no word for it that all programs read."""
+    found = json.loads(json.dumps(perplexity([([-5000.0], "")]).as_dict(), allow_nan=False))
+    assert (found["per_token"], found["per_character"]) == (None, None)
+    assert found["bits_per_character"] == pytest.approx(5000 / math.log(2))
+
+
 @dataclass(frozen=True)
 class Row:
     source: str

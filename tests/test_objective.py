@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from dragoman.corpus.batching import Batch, make_batch
 from dragoman.corpus.dataset import EncodedPairs
@@ -93,6 +96,29 @@ def test_sampling_steps_compute_what_teacher_forcing_does_when_nothing_is_drawn(
     tiny = 1e-300  # steps, but draws no word
     forced, stepped = (features_of(model, batch, true, own_share=share) for share in (0.0, tiny))
     assert float((forced - stepped).abs().max()) < 1e-12
+
+
+class Kinds(TorchDispatchMode):
+    """Notes the types of all tensors that are computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[torch.dtype] = set()
+
+    def __torch_dispatch__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        self.found |= {part.dtype for part in tree_leaves(result) if isinstance(part, Tensor)}
+        return result
+
+
+@pytest.mark.parametrize("objective", [Objective(), Objective(label_smoothing=0.1, bptt=3, r_drop=1.0)])
+def test_no_gradient_is_found_by_numbers_that_some_gpus_do_not_have(objective: Objective) -> None:
+    """Apple's (mps) refuse float64."""
+    model, batches = build(dropout=0.1).float(), [batch_of(pairs(), [0, 1]), batch_of(pairs(), range(2, 12))]
+    with Kinds() as kinds:
+        add_gradients(model, batches, CPU, objective)
+    assert torch.float32 in kinds.found
+    assert torch.float64 not in kinds.found
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from dragoman.errors import DataError, DragomanError, MissingExtraError, OptionE
 from dragoman.storage import ModelDirectory
 from dragoman.training.events import Note
 from dragoman.training.launch import launched
+from dragoman.training.machine import computes_bfloat16
 
 ROOT = Path(__file__).parent.parent
 Run = Callable[..., tuple[int, str, str]]
@@ -80,6 +82,15 @@ def test_warnings_beside_a_bar_name_options_too(capsys: pytest.CaptureFixture[st
     finally:
         FLAGS.reset(before)
     assert capsys.readouterr().err == "dragoman: warning: --max-length and `unknown` of :cat:/[b]\n"
+
+
+def test_a_process_of_a_number_that_no_launcher_gives_does_not_wait_for_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(OptionError, match=r"RANK must be below WORLD_SIZE \(2\), but is 2"):
+        launched()
 
 
 @pytest.mark.parametrize(("name", "text"), [("RANK", "worker-0"), ("WORLD_SIZE", "-1"), ("LOCAL_RANK", "1.0")])
@@ -275,10 +286,11 @@ def test_no_separator_is_advised_to_who_gave_a_pattern(tmp_path: Path, run: Run)
     assert told.endswith("; the pattern must match the whole line\n")
 
 
-def test_a_device_without_numbers_is_none(trained: Path, run: Run) -> None:
-    code, _, told = run("translate", trained, "source 3", "--device", "meta")
+@pytest.mark.parametrize("device", ["meta", "hpu"])
+def test_a_device_without_numbers_or_without_its_module_is_none(device: str, trained: Path, run: Run) -> None:
+    code, _, told = run("translate", trained, "source 3", "--device", device)
     assert (code, told.count("\n")) == (2, 1)
-    assert '--device "meta" is not on this machine' in told
+    assert f'--device "{device}" is not on this machine' in told
 
 
 def test_damaged_training_data_is_not_called_unsafe(trained: Path, tmp_path: Path, run: Run) -> None:
@@ -313,12 +325,15 @@ def test_pairs_in_python_have_as_many_source_columns_each(tmp_path: Path) -> Non
 def test_a_bundle_takes_the_place_of_nothing_but_a_bundle(trained: Path, tmp_path: Path, run: Run) -> None:
     """Law: what would be lost is said before the work."""
     shutil.copytree(trained, tmp_path / "model")
-    config = tmp_path / "model" / "config.json"
-    before = config.read_bytes()
-    code, _, told = run("export", tmp_path / "model", "--bundle", config, "--threads", 1)
-    assert (code, told.count("\n")) == (2, 1)
-    assert f"{config} exists and is no bundle, so it is left alone; choose another --bundle" in told
-    assert config.read_bytes() == before
+    config, table = tmp_path / "model" / "config.json", tmp_path / "table.xlsx"
+    with zipfile.ZipFile(table, "w") as archive:
+        archive.writestr("sheet.xml", "<sheet/>")
+    for file in (config, table):
+        before = file.read_bytes()
+        code, _, told = run("export", tmp_path / "model", "--bundle", file, "--threads", 1)
+        assert (code, told.count("\n")) == (2, 1)
+        assert f"{file} exists and is no bundle, so it is left alone; choose another --bundle" in told
+        assert file.read_bytes() == before
 
 
 def test_a_horizon_beyond_all_outputs_is_an_error_and_takes_no_memory(trained: Path) -> None:
@@ -430,8 +445,10 @@ def test_parquet_that_cannot_be_copied_is_not_called_unreadable(
             list(read_pairs([packed]))
 
 
-def test_what_a_program_has_set_in_torch_changes_no_training_and_stays(tmp_path: Path) -> None:
-    options = TrainOptions(max_steps=2, embedding_size=8, hidden_size=8, layers=1, dev="4", threads=1)  # type: ignore[arg-type]
+@pytest.mark.parametrize("precision", ["float32", *(["bfloat16"] if computes_bfloat16(torch.device("cpu")) else [])])
+def test_what_a_program_has_set_in_torch_changes_no_training_and_stays(precision: str, tmp_path: Path) -> None:
+    shape = {"max_steps": 2, "embedding_size": 8, "hidden_size": 8, "layers": 1, "dev": "4", "threads": 1}
+    options = TrainOptions(**shape, precision=precision)  # type: ignore[arg-type]
     pairs = [tuple(line.split("\t")) for line in PAIRS.splitlines()]
     dragoman.train(pairs, out=tmp_path / "plain", options=options)  # type: ignore[arg-type]
     threads = torch.get_num_threads()
@@ -439,7 +456,7 @@ def test_what_a_program_has_set_in_torch_changes_no_training_and_stays(tmp_path:
     torch.set_default_dtype(torch.bfloat16)
     before = torch.get_rng_state()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             dragoman.train(pairs, out=tmp_path / "within", options=options)  # type: ignore[arg-type]
             assert torch.get_num_threads() == 3
             dragoman.load(tmp_path / "within", engine="torch", threads=1)

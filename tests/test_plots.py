@@ -7,6 +7,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 
@@ -71,6 +72,14 @@ def test_pictures_are_the_same_bytes_every_time() -> None:
     assert plots.training_svg(HISTORY) == plots.training_svg(HISTORY)
     tokens = ["나", "는"]
     assert plots.inspection_svg(look(tokens)) == plots.inspection_svg(look(tokens))
+
+
+def test_pictures_do_not_depend_on_how_the_user_draws() -> None:
+    """A matplotlibrc may ask for LaTeX, which the next evaluation of a training would not find."""
+    expected = plots.training_svg(HISTORY)
+    with mpl.rc_context({"text.usetex": True, "savefig.bbox": "tight", "lines.linewidth": 9}):
+        assert plots.training_svg(HISTORY) == expected
+        assert mpl.rcParams["text.usetex"]
 
 
 @pytest.mark.parametrize(

@@ -429,6 +429,8 @@ def test_vectors_from_a_file_set_the_width_and_stay_apart() -> None:
     assert recipe(data(source_vector_size=50)).tie_embeddings == "target"
     with pytest.raises(OptionError, match="one side has vectors from a file"):
         recipe(data(source_vector_size=50), tie_embeddings="all")
+    with pytest.raises(OptionError, match="of another width"):
+        recipe(data(source_vector_size=50, target_vector_size=70), tie_embeddings="all")
     with pytest.raises(OptionError, match=r"`embedding_size` must be that of `target_vectors` \(70\), but is 64"):
         recipe(data(target_vector_size=70), embedding_size=64)
     assert recipe(data(source_vector_size=50), embedding_size=64).embedding_size == 64

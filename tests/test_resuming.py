@@ -767,12 +767,13 @@ def test_a_finished_model_changes_only_if_a_limit_that_ended_it_is_raised(tmp_pa
     assert everything(out) == before
 
 
-def test_a_limit_of_millions_of_steps_is_said_as_it_was_given() -> None:
-    stored: Any = SimpleNamespace(max_steps=None, epochs=10**6, max_minutes=None, patience=10, accumulate=1)
-    given: Any = SimpleNamespace(**(vars(stored) | {"max_steps": 1_500_000}))
-    run = trainer.Run(step=2_000_000, epoch=3)
-    with pytest.raises(OptionError, match="`max_steps` is 1500000, but the run at m has had 2,000,000 steps already"):
-        check_new_limits(Path("m"), stored, given, run, batches_per_epoch=10)
+def test_a_limit_that_is_too_low_is_named_to_its_last_digit() -> None:
+    recipe, _ = choose(
+        TrainOptions(), DataSummary(10_000, "text", unspaced=False, shared_vocabulary=True, target_tokens=9)
+    )
+    given = replace(recipe, max_steps=1_234_567)
+    with pytest.raises(OptionError, match="`max_steps` is 1,234,567, but the run at m has had 2,000,000 steps already"):
+        check_new_limits(Path("m"), recipe, given, trainer.Run(step=2_000_000), batches_per_epoch=10)
 
 
 def test_a_stopped_run_may_be_ended_where_it_stands_but_not_before(tmp_path: Path) -> None:

@@ -438,6 +438,18 @@ def test_a_precision_is_added_to_those_that_are_there(model: Path) -> None:
     assert not (model / "onnx" / "decoder.float32.onnx").exists()
 
 
+def test_graphs_of_another_precision_that_are_damaged_are_no_longer_listed(model: Path) -> None:
+    """The command that is advised makes those of float32 and int8, so that it must not need the others."""
+    dragoman.export(model, precision="float16", threads=1)
+    dragoman.make_shortlist(model)
+    flip_a_bit(model / "onnx" / "decoder.float16.onnx")
+    with pytest.raises(StorageError, match=rf"is damaged; make them again with: dragoman export {model}$"):
+        dragoman.load(model, precision="float16")
+    dragoman.export(model, threads=1)
+    with pytest.raises(StorageError, match=r"has no float16 graphs, but float32, int8; make them with: .* float16$"):
+        dragoman.load(model, precision="float16")
+
+
 def test_evaluate_says_what_ran(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "pairs.tsv").write_text(PAIRS, encoding="utf-8")
     for words, ran in ((["--precision", "int8"], "onnx int8"), (["--engine", "torch"], "torch float32")):

@@ -430,6 +430,18 @@ def test_every_damage_is_named_with_the_command_that_mends_it(
     assert dragoman.load(model).translate("source 3", shortlist=True).candidates
 
 
+def test_a_vocabulary_is_the_same_whatever_its_lines_end_in(model: Path) -> None:
+    """As after a version control that writes text as the system does, whose models open."""
+    directory = ModelDirectory.open(model)
+    expected = directory.read_shortlist()
+    for name in directory.config["tokenizer"]["files"]:
+        content = (model / name).read_bytes()
+        assert b"\n" in content
+        (model / name).write_bytes(content.replace(b"\n", b"\r\n"))
+    found = ModelDirectory.open(model).read_shortlist()
+    np.testing.assert_array_equal(found["ids"], expected["ids"])
+
+
 def test_any_byte_changed_is_refused_or_changes_nothing(model: Path) -> None:
     file, directory = model / "shortlist.npz", ModelDirectory.open(model)
     whole, expected, refused = file.read_bytes(), directory.read_shortlist(), 0

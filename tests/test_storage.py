@@ -411,6 +411,18 @@ def test_graphs_for_which_the_disk_has_no_room_leave_those_that_were_there(model
     assert not list((model / "onnx").glob(".*"))
 
 
+def test_a_folder_beside_the_graphs_stays_and_is_not_in_their_way(model: Path) -> None:
+    """Some systems and editors put folders of their own everywhere: the graphs were removed before that was found."""
+    (model / "onnx" / ".ipynb_checkpoints").mkdir(parents=True)
+    (model / "onnx" / "old.onnx").touch()
+    directory = ModelDirectory.open(model)
+    graphs, facts = {"int8": (b"encoder", b"decoder")}, {"int8": dict[str, Any]()}
+    directory.write_graphs(graphs, weights=directory.weights_sum, default=lambda _: "int8", facts=facts)
+    assert directory.read_graphs() == (b"encoder", b"decoder")
+    assert (model / "onnx" / ".ipynb_checkpoints").is_dir()
+    assert not (model / "onnx" / "old.onnx").exists()
+
+
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "onnx/graphs.json"])
 def test_a_file_of_another_user_is_not_called_damaged(
     name: str, trained: Path, monkeypatch: pytest.MonkeyPatch

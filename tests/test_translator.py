@@ -71,17 +71,6 @@ def test_only_models_join_an_ensemble(translator: Translator, others: Any) -> No
     assert translator.companions == before
 
 
-def test_no_model_joins_itself(translator: Translator) -> None:
-    one, other = (dragoman.load(translator.directory.path, threads=2) for _ in range(2))
-    one.join([other])
-    for model, joined in ((one, one), (other, one)):
-        with pytest.raises(
-            OptionError, match=r"`others` must be other models, but <Translator .*> is this one, or dec"
-        ):
-            model.join([joined])
-    assert len(one.translate(["the cat.", "a dog."])) == 2
-
-
 def test_law_4_the_score_is_what_scoring_the_ids_gives(translator: Translator) -> None:
     import torch
 

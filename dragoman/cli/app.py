@@ -36,7 +36,7 @@ COMMANDS = {
 }
 _EXAMPLES = """\
 Examples:
-  dragoman demo                              see it work in three minutes
+  dragoman demo                              see it work in about two minutes
   dragoman train pairs.tsv --out model       two columns in, a model out
   dragoman translate model "Go home."        one sentence, or many
   dragoman translate model <in.txt >out.txt  line by line

@@ -9,6 +9,7 @@ from itertools import chain
 
 from dragoman.cli.arguments import ModelPath
 from dragoman.cli.flags import flags_of_models
+from dragoman.cli.inputs import check_lines
 from dragoman.cli.opening import open_model
 from dragoman.cli.output import UnknownInSources, as_line, notice, show_messages, warn
 from dragoman.config import CompanionOptions, EngineOptions, SearchOptions
@@ -24,6 +25,7 @@ def chat(model: ModelPath, /, *, search: SearchOptions, others: CompanionOptions
     from dragoman.translation.pipeline import translate_windows
 
     show_messages()
+    check_lines(None, search)
     translator = open_model(model, machine, others)
     job = translator.job(search, many=False)  # what it cannot do is an error before anybody has said anything
     found = translate_windows(job, ([line] for line in _lines()), text=str, workers=1, ahead=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from zipfile import is_zipfile
 
 from cyclopts import Parameter
 
@@ -50,11 +49,12 @@ def compare(
     if resamples < 1:
         raise OptionError(f"`resamples` must be at least 1, but is {resamples}")
     from dragoman import load
+    from dragoman.bundle import is_bundle
     from dragoman.evaluation.significance import compare as compare_outputs
 
     model = load(baseline, device=machine.device, threads=machine.threads)
     writing = model.config["writing"]
-    from_file = Path(system).is_file() and not is_zipfile(system)
+    from_file = Path(system).is_file() and not is_bundle(Path(system))
     other = None if from_file else load(system, device=machine.device, threads=machine.threads)
     if other is not None and other.config["writing"] != writing:
         raise OptionError(f"the models' targets must be written alike, but are {writing} and {other.config['writing']}")

@@ -135,8 +135,7 @@ def _finished(chosen: Demo, out: Path, machine: MachineOptions) -> Translator | 
     from dragoman.storage import ModelDirectory
 
     config = ModelDirectory.open(out, weights=False).config
-    names = config.get("data", {}).get("read", {}).get("name", "")
-    if f"{chosen.sample}.tsv" not in names or not config.get("run"):
+    if f"{chosen.sample}.tsv" not in config["data"]["read"]["name"] or "test" not in config["scores"]:
         raise StorageError(
             f"{out} is no finished demo; give --overwrite to train again (what is there is kept as {out}.old)"
         )

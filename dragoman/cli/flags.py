@@ -188,6 +188,8 @@ def with_file(options: Model, path: Path | None) -> Model:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: is not valid TOML: {error}") from None
+    except RecursionError:
+        raise DataError(f"{path}: is not valid TOML: its values are nested too deeply") from None
     fields = type(options).model_fields
     typed = {flag(name).removeprefix("--").replace("-", "_"): name for name in fields}
     from_file: dict[str, Any] = {}

@@ -50,7 +50,7 @@ def _facts(config: dict[str, Any]) -> list[tuple[str, str]]:
         *sides_of(config),
         ("normalization", config["normalization"]),
         ("options given", given or "none"),
-        ("data", f"{data['read']['name'] or 'pairs given in Python'}, fingerprint {data['fingerprint']}"),
+        ("data", f"{data['read']['name']}, fingerprint {data['fingerprint']}"),
     ]
     rows += [(part, part_size(config, part)) for part in ("train", "dev", "test") if data.get(part)]
     rows.append(("split", data["split"]))

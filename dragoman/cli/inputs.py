@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from dragoman.config import SearchOptions
 from dragoman.errors import DataError, StorageError
 from dragoman.files import check_place
 
@@ -59,6 +60,18 @@ def check_output(path: Path | None, inputs: Iterable[str | Path | None]) -> None
     for found in map(_status, inputs):
         if written and found and stat.S_ISREG(found.st_mode) and os.path.samestat(found, written):
             raise StorageError(f"{path} is the file that is read; give another `output`")
+
+
+def files_of(search: SearchOptions) -> dict[str, str]:
+    """The files that a search reads, by the names of their options."""
+    return {name: path for name in ("choices", "phrase_table") if (path := getattr(search, name)) is not None}
+
+
+def check_lines(path: Path | None, search: SearchOptions) -> None:
+    """Raise `OptionError` if lines are read from standard input (None), and what the search reads is too."""
+    from dragoman.corpus.lines import check_read_once
+
+    check_read_once([path or "-", *files_of(search).values()])
 
 
 def _status(path: str | Path | None) -> os.stat_result | None:

@@ -12,6 +12,7 @@ from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
 from dragoman.cli.output import show_messages, warn
 from dragoman.cli.pictures import SvgPath, check_picture, write_picture
+from dragoman.cli.progress import counting
 from dragoman.config import MachineOptions
 from dragoman.corpus.cleaning import clean, fault_in
 from dragoman.errors import OptionError, counted
@@ -67,7 +68,9 @@ def inspect(
     if svg is not None:
         from dragoman.evaluation.plots import inspection_svg
 
-        write_picture(svg, inspection_svg(inspection))
+        with counting("drawing", total=None, unit=""):
+            picture = inspection_svg(inspection)
+        write_picture(svg, picture)
     if as_json:
         print(json.dumps(inspection.as_dict(), ensure_ascii=False))
         return

@@ -10,11 +10,10 @@ if TYPE_CHECKING:
     from dragoman.translator import Translator
 
 
-def open_model(name: str, machine: EngineOptions, others: CompanionOptions | None = None) -> Translator:
+def open_model(name: str, machine: EngineOptions, others: CompanionOptions) -> Translator:
     """What `load` gives for a model, and for those that help it to choose."""
     from dragoman import load
 
-    others = CompanionOptions.of(others)
     return load(
         name,
         device=machine.device,

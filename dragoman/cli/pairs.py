@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from cyclopts import Parameter
 from dragoman.cli.output import UnknownInSources, notice, warn
 from dragoman.config import InputOptions, ReadOptions
 from dragoman.errors import DataError, OptionError, counted
+from dragoman.files import parse_json
 
 if TYPE_CHECKING:
     from dragoman.corpus.reading import Pair
@@ -169,7 +169,7 @@ def _in_columns(path: str, columns: int) -> list[tuple[str, str]]:
 
     try:
         with open_bytes(path) as stream, damage_is_an_error(path):
-            rows = [(row["source"], row["target"]) for row in map(json.loads, stream)]
+            rows = [(row["source"], row["target"]) for row in map(parse_json, stream)]
         return rows if all(source.count("\t") == columns - 1 for source, _ in rows) else []
     except (ValueError, LookupError, TypeError, AttributeError):
         return []

@@ -17,7 +17,7 @@ from cyclopts import Parameter
 
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
-from dragoman.cli.inputs import InputFile, as_ready, check_output, is_plain_file
+from dragoman.cli.inputs import InputFile, as_ready, check_lines, check_output, files_of, is_plain_file
 from dragoman.cli.opening import open_model
 from dragoman.cli.output import UnknownInSources, as_line, notice, show_messages, warn, written
 from dragoman.cli.pairs import as_read, check_columns, check_no_file
@@ -89,7 +89,8 @@ def translate(
     if trace is not None:
         _write_trace(translator, sentences, search, trace)
     form = _Form(as_json, "num_hypotheses" in search.model_fields_set)
-    facts = None if given.file is None else _facts(translator, given.file, given.options, search, machine, form)
+    file = None if output is None else given.file
+    facts = None if file is None else _facts(translator, file, given.options, search, machine, form)
     shown = not sentences and (output is not None or not sys.stdout.isatty())
     sink = None
     try:
@@ -122,6 +123,8 @@ def _check(
         raise OptionError("give sentences or `input`, not both")
     if sentences:
         check_no_file(reading, "sentences are given")
+    else:
+        check_lines(input, search)
     if trace is not None and not sentences:
         raise OptionError("`trace` needs sentences in the command, not a file: it keeps every step of the search")
     if trace is not None and output is not None and trace.resolve() == output.resolve():
@@ -293,9 +296,12 @@ def _facts(
     }
     if not form.as_rows:
         options["num_hypotheses"] = None
-    for name in ("choices", "phrase_table"):
-        if options[name] is not None:
-            options[name] = checksum(Path(options[name]))
+    for name, path in files_of(search).items():
+        if path == "-":
+            raise OptionError(
+                f"`{name}` must be a file if there is an `output`: to go on with it, the same is read again"
+            )
+        options[name] = checksum(Path(path))
     if translator.engine == "torch":  # its threads share a batch, which may change the last digits
         options["threads"] = machine.threads
     named = {f"`{name}`": value for name, value in options.items()}

@@ -161,7 +161,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         int | None,
         option(
             "Model",
-            description="Width of the embeddings. Default: 256 (128 below 2000 pairs). A file of vectors sets that of its side.",
+            description="Width of the embeddings. Default: 256 (128 below 2000 pairs). A file of target vectors sets it; one of source vectors sets that of the source.",
             ge=1,
             le=16384,
         ),

@@ -24,7 +24,7 @@ RUN = 2
 MAX_SHIFT = 3
 """Positions that they may be away from where the reference has them."""
 _MOST = 10_000
-"""Words that are followed, at most: no output is longer."""
+"""Words that are followed, at most."""
 
 
 @dataclass(frozen=True, eq=False)

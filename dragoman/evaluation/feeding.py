@@ -36,8 +36,8 @@ def feed_both_ways(
 
 
 def _nearest(output: Ids, references: Sequence[Ids]) -> list[int]:
-    words = [str(i) for i in output if i != EOS]
-    return list(references[closest(words, [[str(i) for i in ids] for ids in references])[2]])
+    words = [i for i in output if i != EOS]
+    return list(references[closest(words, references)[2]])
 
 
 def _greedy(stepper: TorchStepper, source_ids: Sequence[Ids], listener: Callable[[int], None]) -> list[list[int]]:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from dragoman.generation.stepper import BOS, EOS
-from dragoman.model.seq2seq import Seq2Seq
+from dragoman.model.seq2seq import Output, Seq2Seq
 from dragoman.model.stepper import numbers, padded
 
 AT_ONCE = 64
@@ -43,9 +43,11 @@ def force(model: Seq2Seq, source_ids: Sequence[Sequence[int]], target_ids: Seque
         sources, lengths = padded([source_ids[i] for i in rows], device)
         inputs, _ = padded([[BOS, *target_ids[i]] for i in rows], device)
         outputs, ends = padded([[*target_ids[i], EOS] for i in rows], device)
-        log_probs = model.log_probs(model(sources, lengths, inputs))
-        best = log_probs.argmax(dim=2).cpu().numpy()
-        own = numbers(log_probs.gather(2, outputs.unsqueeze(2)).squeeze(2))
+        output = model(sources, lengths, inputs)
         for row, (i, end) in enumerate(zip(rows, ends.tolist(), strict=True)):
-            results[i] = Forced(best[row, :end].copy(), own[row, :end].copy())
+            # The distributions of one target at a time: those of all would take gigabytes where targets are long.
+            one: list[Any] = [None if part is None else part[row : row + 1] for part in vars(output).values()]
+            log_probs = model.log_probs(Output(*one))[0, :end]
+            own = log_probs.gather(1, outputs[row, :end].unsqueeze(1)).squeeze(1)
+            results[i] = Forced(log_probs.argmax(dim=1).cpu().numpy(), numbers(own))
     return [results[i] for i in range(len(source_ids))]

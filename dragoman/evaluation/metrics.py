@@ -7,7 +7,7 @@ item has several references, any of them is right: exact match counts any, and t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -275,7 +275,7 @@ def is_exact(hypothesis: str, alternatives: Sequence[str]) -> bool:
     return any(words == alternative.split() for alternative in alternatives)
 
 
-def closest(hypothesis: Sequence[str], alternatives: Sequence[Sequence[str]]) -> tuple[int, int, int]:
+def closest(hypothesis: Sequence[Hashable], alternatives: Sequence[Sequence[Hashable]]) -> tuple[int, int, int]:
     """Edit distance to the closest reference, that reference's length and its index.
 
     Of several that are equally close the longest counts (the lowest error rate), then the first.

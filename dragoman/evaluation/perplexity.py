@@ -26,8 +26,8 @@ class Perplexity:
     """log2 of `per_character`."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+        """Plain values for JSON; a perplexity beyond all numbers is None."""
+        return {name: value if value < np.inf else None for name, value in asdict(self).items()}
 
 
 def perplexity(targets: Iterable[tuple[Sequence[float], str]]) -> Perplexity:

@@ -40,7 +40,9 @@ _STYLE: Any = {
 
 def _svg(draw: Callable[[], Figure]) -> str:
     """Draw in our style and return SVG text."""
-    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()  # whatever a matplotlibrc of the user's says, or one in the folder that they are in
+        mpl.rcParams.update(_STYLE)
         # The font that measures text lacks most scripts; the viewer's fonts draw them.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         warnings.filterwarnings("ignore", message="Matplotlib currently does not support .* natively")

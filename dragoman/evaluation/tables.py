@@ -111,7 +111,7 @@ def _gradients(inspection: Inspection, forced: Sequence[DecoderStep]) -> Table:
         "step", "expected", "loss", *places, right=["step", "loss", *places],
     )  # fmt: skip
     for index, step in enumerate(forced):
-        loss = -np.log(max(step.expected_probability or 0.0, 1e-300))
+        loss = abs(np.log(max(step.expected_probability or 0.0, 1e-300)))  # abs: of a sure word it is 0, not -0
         norms = (decoder[index, index], decoder[index, 0], *encoder[index, ends])
         result.add_row(str(index + 1), Text(step.expected or ""), f"{loss:.3f}", *(f"{norm:.1e}" for norm in norms))
     return result

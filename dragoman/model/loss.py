@@ -40,14 +40,14 @@ class Loss:
     objective: Tensor
     """What training minimises: cross-entropy with the smoothed labels. The only part with a gradient."""
     nll: Tensor
-    """Negative log-likelihood of the true tokens."""
+    """Negative log-likelihood of the true tokens; of each batch, where there are several."""
     tokens: int
     """Real target tokens, `</s>` included."""
 
     @property
     def cross_entropy(self) -> float:
         """The negative log-likelihood as a number; to read it is to wait for a GPU."""
-        return float(self.nll)
+        return float(self.nll.cpu().sum(dtype=torch.float64))  # which not every GPU has
 
 
 def chunked_cross_entropy(

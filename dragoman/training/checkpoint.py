@@ -77,8 +77,9 @@ def check_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> N
     """Raise a `StorageError` that names `path` unless `weights` are what `model_weights` gives of such a model."""
     own = model_weights(model)
     unlike = [name for name, value in own.items() if name not in weights or weights[name].shape != value.shape]
-    if unlike or len(weights) != len(own):
-        raise StorageError(f"{path} does not fit the configuration beside it (first at {[*unlike, *weights][0]})")
+    unlike += [name for name in weights if name not in own]
+    if unlike:
+        raise StorageError(f"{path} does not fit the configuration beside it (first at {unlike[0]})")
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:

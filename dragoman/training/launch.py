@@ -39,7 +39,13 @@ def launched() -> Launch:
     An `OptionError` says if the environment holds what no launcher says.
     """
     rank, world, local_rank = (_number(name, at) for name, at in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
-    return Launch(rank, world, local_rank) if world > 1 else ALONE
+    if world <= 1:
+        return ALONE
+    if rank >= world:
+        raise OptionError(
+            f"the environment variable RANK must be below WORLD_SIZE ({world}), but is {rank}: unset both"
+        )
+    return Launch(rank, world, local_rank)
 
 
 def _number(name: str, default: int) -> int:

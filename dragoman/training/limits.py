@@ -29,7 +29,7 @@ def check_new_limits(path: Path, stored: Recipe, given: Recipe, run: Run, *, bat
         if limit is not None and limit != getattr(stored, name) and limit < done:
             made = f"{done:,}" if isinstance(done, int) else f"{done:,.2f}"
             raise OptionError(
-                f"`{name}` is {limit if isinstance(limit, int) else f'{limit:g}'}, but the run at {path} has had {made} {unit} already: give more"
+                f"`{name}` is {limit:,.10g}, but the run at {path} has had {made} {unit} already: give more"
             )
     per_epoch = math.ceil(batches_per_epoch / given.accumulate)
     if run.finished and (name := _ending(stored, given, run, per_epoch)):

@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -20,9 +20,14 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 @contextmanager
 def apart() -> Iterator[None]:
-    """Compute in float32, with gradients, whatever the program around us has set; its settings and random numbers are as before after it."""
+    """Compute in float32, with gradients, whatever the program around us has set; after it its type, its threads and the random numbers of
+    the processor are as before. (Those of a GPU are not, nor what `choose_device` sets.)
+    """
     kept = torch.get_default_dtype(), torch.get_num_threads()
-    with torch.random.fork_rng(devices=()), torch.inference_mode(False), torch.enable_grad():
+    with torch.random.fork_rng(devices=()), torch.inference_mode(False), torch.enable_grad(), ExitStack() as settings:
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):  # which would also keep our first weights in its cache
+                settings.enter_context(torch.autocast(kind, enabled=False, cache_enabled=False))
         torch.set_default_dtype(torch.float32)
         try:
             yield
@@ -78,7 +83,7 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()  # one without numbers, as meta, fails here
-    except (RuntimeError, AssertionError, NotImplementedError):
+    except (RuntimeError, AssertionError, ImportError):  # the last of a kind whose module is not installed, as hpu
         known = [
             "cpu",
             *(["cuda"] if torch.cuda.is_available() else []),

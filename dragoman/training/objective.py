@@ -112,7 +112,7 @@ def add_gradients(
     nothing = torch.zeros((), device=device)
     objectives = torch.stack([nothing, *(loss.objective for loss in sums)])
     nlls = torch.stack([nothing, *(loss.nll for loss in sums)])
-    return Loss(objectives.sum(), nlls.sum(dtype=torch.float64), tokens)
+    return Loss(objectives.sum(), nlls, tokens)
 
 
 def _backward(loss: Loss, tokens: int, share: float) -> Loss:

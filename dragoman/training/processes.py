@@ -63,7 +63,7 @@ class Processes:
         for value in parameters:
             value.grad = flat[start : start + value.numel()].view_as(value)
             start += value.numel()
-        nll = torch.tensor(self.sum(loss.cross_entropy), dtype=torch.float64).squeeze()
+        nll = torch.tensor(self.sum(loss.cross_entropy), dtype=torch.float64)
         return Loss(loss.objective, nll, loss.tokens)
 
     @contextmanager

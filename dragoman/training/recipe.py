@@ -325,7 +325,6 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
             "multihead",
             "lets the decoder look back at the source; its scaled scores learn from the first step on",
         ),
-        "attention_heads": (4, ""),
         "attention_inside": (False, ""),
         "input_feeding": (False, ""),
         "peek": (False, ""),
@@ -348,7 +347,6 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
         "average_decay": (0.999 if pairs >= 2_000 else 0.99, "the kept model is a running average of the weights"),
         "metric": _metric(data),
         "patience": (10, "evaluations without a better score end the run"),
-        "seed": (1, ""),
         "accumulate": (1, ""),
         "scheduled_sampling": (0.0, ""),
         "sampling_curve": ("linear", ""),
@@ -495,7 +493,8 @@ def _check(values: dict[str, Any], data: DataSummary) -> None:
         )
     if values["tie_embeddings"] == "all" and data.source_vector_size != data.target_vector_size:
         raise OptionError(
-            "`tie_embeddings` all has one table for both sides, but one side has vectors from a file; choose target or none"
+            "`tie_embeddings` all has one table for both sides, but one side has vectors from a file, which the other has not or of another "
+            "width; choose target or none"
         )
 
 

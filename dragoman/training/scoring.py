@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any
 
@@ -51,12 +50,7 @@ class Evaluator:
         if metric != "loss":
             scores, _ = decode(TorchStepper(model), self.prepared, self.part, GREEDY, metric)
             value = scores.primary_value
-        return DevScore(
-            total / tokens,
-            value if math.isfinite(value) else -math.inf,
-            time.monotonic() - before,
-            len(self.part.sources),
-        )
+        return DevScore(total / tokens, value, time.monotonic() - before, len(self.part.sources))
 
     def expected_seconds(self, model: Seq2Seq) -> float:
         """How long an evaluation takes, from one batch of each kind; outputs are held to the length of real targets."""

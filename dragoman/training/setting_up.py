@@ -20,7 +20,7 @@ from dragoman.corpus.vectors import read_vector_words
 from dragoman.errors import OptionError
 from dragoman.files import write_text
 from dragoman.model.seq2seq import Seq2Seq, outline
-from dragoman.storage import CARD, FORMAT_VERSION, TEST, ModelDirectory, text_sum
+from dragoman.storage import CARD, FORMAT_VERSION, TEST, TRAINING, ModelDirectory, text_sum
 from dragoman.training.card import model_card
 from dragoman.training.continuing import Earlier
 from dragoman.training.events import Listener, Note
@@ -46,7 +46,7 @@ def set_up(
     """Everything before the first step: data, tokenisers, recipe, configuration and a model with its first weights."""
     source_width, target_width = _width(options.source_vectors), _width(options.target_vectors)
     options = earlier.agreed(options) if earlier else options
-    data = path / "training" / "data"
+    data = path / TRAINING / "data"
     prepared = prepare(
         pairs, options, data, listener, tokenizers=earlier.tokenizers if earlier else None, remake=remake
     )

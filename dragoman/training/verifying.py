@@ -13,11 +13,13 @@ import torch
 
 from dragoman.config import TrainOptions
 from dragoman.errors import Interrupted, OptionError, TrainingError, counted
+from dragoman.storage import TRAINING
 from dragoman.training import session
 from dragoman.training.checkpoint import load_checkpoint
 from dragoman.training.events import Listener, Note
 from dragoman.training.launch import launched
 from dragoman.training.preparation import Pairs
+from dragoman.training.trainer import LAST
 
 STEPS = 20
 _TIMES = ("seconds", "history", "paced_seconds")
@@ -91,7 +93,7 @@ def _only_warnings(listener: Listener) -> Listener:
 
 
 def _compare(straight: Path, broken: Path, stop: int) -> Proof:
-    one, other = (load_checkpoint(path / "training" / "last.safetensors") for path in (straight, broken))
+    one, other = (load_checkpoint(path / TRAINING / LAST) for path in (straight, broken))
     tensors = dict(_tensors(one))
     others = dict(_tensors(other))
     unlike = [name for name in tensors if name not in others or not _same_bits(tensors[name], others[name])]
