@@ -102,7 +102,8 @@ def test_a_student_learns_the_teachers_outputs_for_the_training_part_and_is_judg
     assert [target for _, target in made] == [output.text for output in outputs]
     every = {source for source, _ in colours()}
     assert {source for source, _ in made} == every - held_out(place / "teacher")  # the split is the teacher's
-    assert len(made) == len({source for source, _ in made})  # a source with two targets once
+    once = dict.fromkeys(source for source, _ in colours())  # a source with two targets, and all in their order
+    assert [source for source, _ in made] == [source for source in once if source in dict(made)]
     assert (student / "test.jsonl").read_text() == (place / "teacher/test.jsonl").read_text()
     assert held_out(student) == held_out(place / "teacher")
     config = config_of(student)
@@ -241,8 +242,8 @@ def test_back_translations_join_the_true_pairs_and_tell_nothing_of_dev_and_test(
 
 def test_no_source_of_dev_or_test_is_learned_from_because_a_model_made_it(tmp_path: Path) -> None:
     """Of a text that is no target of theirs: the parts differ in their sources, whoever wrote them."""
-    (tmp_path / "texts").write_text("un\ndeux\ntrois\n", encoding="utf-8")
-    true = [("red", "rouge"), ("Green  tea", "vert"), ("blue", "bleu")]
+    (tmp_path / "texts").write_text("un\ndeux\ntrois\nthé vert\n", encoding="utf-8")
+    true = [("red", "rouge"), ("Green  tea", "Thé vert"), ("blue", "bleu")]
     store = PairStore.write(tmp_path / "pairs.arrow", pairs_from_rows(true))
     made = {"un": "Blue", "deux": "green tea", "trois": "red"}
 
@@ -260,7 +261,7 @@ def test_no_source_of_dev_or_test_is_learned_from_because_a_model_made_it(tmp_pa
         "left out 2 made pairs whose source is in dev or test",
         "training on 1 true pair, 2 times, and 1 made ones (33%)",
     ]
-    assert (remake.facts()["shared"], remake.facts()["pairs"]) == (2, 3)
+    assert (remake.facts()["shared"], remake.facts()["leaked"], remake.facts()["pairs"]) == (2, 1, 3)
 
 
 def test_what_is_read_is_not_replaced_by_what_is_made_of_it(place: Path, tmp_path: Path) -> None:
@@ -351,11 +352,11 @@ def test_a_reverse_model_reads_one_column(
 
 
 def fake(texts: list[str]) -> list[Translation]:
-    """Says every text backwards; nothing for x, only cut outputs for y."""
+    """Says every text backwards, twice as samples may; nothing for x, only cut outputs for y."""
     found = []
     for text in texts:
         finished, said = text != "y", "" if text == "x" else text[::-1]
-        found.append(Translation(text, (Candidate(said, -1.0, -1.0, (), (), None, finished),)))
+        found.append(Translation(text, (Candidate(said, -1.0, -1.0, (), (), None, finished),) * 2))
     return found
 
 
