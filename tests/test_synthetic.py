@@ -80,7 +80,7 @@ def held_out(model: Path) -> set[str]:
 
 
 def test_a_student_of_another_seed_holds_out_what_the_teacher_held_out(place: Path, tmp_path: Path) -> None:
-    few, one, other = ["--max-steps", 1, "--eval-every", 1], tmp_path / "one", tmp_path / "other"
+    few, one, other = [*SHORT, "--max-steps", 1, "--eval-every", 1], tmp_path / "one", tmp_path / "other"
     for out, more in ((one, []), (other, ["--split-seed", 4])):
         words = ["distill", place / "teacher", place / "pairs.tsv", *MACHINE, *few, "--seed", 9, *more]
         assert run(*words, "--out", out) == 0
@@ -172,7 +172,7 @@ def test_without_out_only_the_pairs_are_made_and_they_are_used_again(
     monkeypatch.setattr(dragoman.Translator, "translate", None)
     for out, more in (("student", []), ("other", ["--seed", 9])):  # no draw of a beam hangs on the seed
         capfd.readouterr()
-        assert run(*words, "--out", tmp_path / out, "--max-steps", 1, *more) == 0
+        assert run(*words, "--out", tmp_path / out, *SHORT, "--max-steps", 1, *more) == 0
         assert f"using the pairs that {tmp_path / 'made.tsv'} holds already" in capfd.readouterr().err
         assert config_of(tmp_path / out)["data"]["train"]["pairs"] == len(made)
 
@@ -221,7 +221,7 @@ def test_back_translations_join_the_true_pairs_and_tell_nothing_of_dev_and_test(
     with gzip.open(tmp_path / "texts.txt.gz", "wt", encoding="utf-8") as file:
         file.write("".join(f"{line}\n" for line in lines))
     words = ["backtranslate", place / "reverse", tmp_path / "texts.txt.gz", place / "pairs.tsv", *MACHINE]
-    assert run(*words, "--out", tmp_path / "m", "--repeat", 3, "--test", 8, "--max-steps", 1) == 0
+    assert run(*words, "--out", tmp_path / "m", *SHORT, "--repeat", 3, "--test", 8, "--max-steps", 1) == 0
     made = rows(tmp_path / "m.synthetic.tsv")
     texts = json.loads((tmp_path / "m/training/data/texts.json").read_text(encoding="utf-8"))
     secret = {r.casefold() for part in ("dev", "test") for group in texts[part]["references"] for r in group}
