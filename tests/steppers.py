@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 
+from dragoman.generation.hypothesis import Hypothesis
 from dragoman.generation.stepper import BOS, EOS, PAD, Bools, Floats, Ints, Step, ranked
+from dragoman.translation.outputs import Candidate
 
 Prefix = tuple[int, ...]
 
@@ -120,6 +123,13 @@ def _ways(words: Prefix, max_length: int) -> Iterator[Prefix]:
         yield (*words, EOS)
     else:
         yield words
+
+
+def assert_alike(found: Sequence[Hypothesis | Candidate], expected: Sequence[Hypothesis | Candidate]) -> None:
+    """The same outputs in the same order, but for the order of those whose normalised scores are closer than 1e-4."""
+    for one, other in zip(found, expected, strict=True):
+        near = [each for each in expected if abs(each.normalized_score - other.normalized_score) < 1e-4]
+        assert one.score == pytest.approx({each.ids: each.score for each in near}[one.ids], abs=1e-4)
 
 
 def reference_beam(

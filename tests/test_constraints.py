@@ -339,6 +339,15 @@ def test_a_pattern_does_not_lead_to_an_output_that_is_too_short(method: str) -> 
         assert found.ids == (5, 5, 5, 5, EOS)
 
 
+@pytest.mark.parametrize("method", ["beam", "sample", "best_first"])
+def test_a_pattern_keeps_to_the_limits_of_each_source(method: Any) -> None:
+    constraints = Constraints(pattern=compile_pattern("aa|bbbbbb", [None, None, None, None, "a", "b"]))
+    options = SearchOptions(method=method, min_length_ratio=1.5, max_length_ratio=3.0)
+    for seed in range(8):
+        found = search(TableStepper(seed=seed), [[4], [4] * 4], options=options, constraints=constraints)
+        assert [hypotheses[0].ids for hypotheses in found] == [(4, 4, EOS), (5, 5, 5, 5, 5, 5, EOS)]
+
+
 def test_contradictory_options() -> None:
     with pytest.raises(OptionError, match=r"^`beam_groups` must divide `beam_size` \(5\) evenly, but is 2$"):
         SearchOptions(beam_groups=2)
@@ -458,10 +467,11 @@ def test_texts_are_constraints_in_the_form_that_targets_have(method: Any, given:
 # The operations
 
 
-@given(st.lists(phrases, min_size=1, max_size=3), st.lists(st.sampled_from(WORDS), max_size=7))
-def test_least_room_is_never_too_much(required: list[Prefix], words: list[int]) -> None:
-    if all(contains(words, phrase) for phrase in required):
-        assert least_room(required) <= len(words)
+@given(st.lists(phrases, min_size=1, max_size=3, unique=True))
+@settings(max_examples=60, deadline=None)
+def test_least_room_is_never_too_much(required: list[Prefix]) -> None:
+    shorter = itertools.product(WORDS, repeat=least_room(required) - 1)
+    assert not any(all(contains(words, phrase) for phrase in required) for words in shorter)
 
 
 @given(choice_lists)

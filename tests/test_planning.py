@@ -27,6 +27,7 @@ from dragoman.training.objective import Objective
 from dragoman.training.planning import Forecast, forecast
 from dragoman.training.recipe import DataSummary, Recipe, choose
 from dragoman.training.risk import MinimumRisk, Pool
+from dragoman.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 
@@ -190,17 +191,22 @@ def test_a_run_that_is_slower_or_faster_than_its_plan_ends_in_time_with_a_rate_n
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
     at_pace(monkeypatch, step=0.1, tick=seconds)
-    limits = {"max_minutes": 0.5, "epochs": 10**6, "patience": 0, "eval_every": 10, "schedule": "linear"}
+    rates, train_on = [], Trainer._train_on
+    monkeypatch.setattr(Trainer, "_train_on", lambda run, batches: train_on(run, batches) or rates.append(run.rate))
+    limits = {"max_minutes": 0.2, "epochs": 10**6, "patience": 0, "eval_every": 10, "schedule": "linear"}
+    limits |= {"warmup_steps": 2}
     with pytest.raises(Interrupted):
-        trained(tmp_path / "m", stop_at=35, **limits)
+        trained(tmp_path / "m", stop_at=13, **limits)
     session.go_on(tmp_path / "m", TrainOptions(threads=1), listener=ignore)
     config, last = stored(tmp_path / "m"), json.loads(_last_line(tmp_path / "m"))
     planned = config["recipe"]["planned_steps"]  # type: ignore[index]
-    assert planned > 200
+    assert planned > 80
     steps, ended = config["run"]["steps"], config["run"]["finished"]  # type: ignore[index]
-    assert ended == f"{steps:,} steps, by the limit of 0.5 minutes"
-    assert 0.9 * 30 < last["seconds"] < 1.1 * 30
+    assert ended == f"{steps:,} steps, by the limit of 0.2 minutes"
+    assert 0.9 * 12 < last["seconds"] < 1.1 * 12
     assert (steps < planned / 2) if seconds > 0.1 else (steps > 2 * planned)
+    assert len(rates) == steps
+    assert all(before > after for before, after in itertools.pairwise(rates[2:])), "it rises where the last step moves"
     assert last["learning_rate"] < 0.011 * config["recipe"]["learning_rate"]  # type: ignore[index]
 
 

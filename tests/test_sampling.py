@@ -278,7 +278,7 @@ def test_the_temperature_comes_first_and_the_rest_in_turn() -> None:
         ({"temperature": 0.5, "top_p": 0.5}, 1),  # 16 / 30
         ({"temperature": 2.0, "top_p": 0.5}, 2),
         ({"top_p": 0.9, "min_p": 0.6}, 2),  # top_p alone leaves three, and of the two that min_p leaves 0.7 is not 0.9
-        ({"top_p": 0.6, "min_p": 0.1}, 2),  # the mass is that of all, not of what min_p leaves
+        ({"top_p": 0.5, "min_p": 0.6}, 2),  # the mass is that of all: of what min_p leaves, 0.4 is more than half
     ],
 )
 def test_a_sampler_shapes_in_turn(options: dict[str, float], kept: int) -> None:
@@ -291,6 +291,29 @@ def test_a_sampler_shapes_in_turn(options: dict[str, float], kept: int) -> None:
     left = {(5 + place,): weights[place] for place in (-weights).argsort()[:kept]}
     counts = {(id_,): int((picked.ids == id_).sum()) for id_ in set(picked.ids.tolist())}
     assert_drawn_from(counts, {ids: weight / sum(left.values()) for ids, weight in left.items()})
+
+
+def test_a_draw_that_top_p_repeats_is_a_new_one_every_time() -> None:
+    weights = np.linspace(1.0, 1.1, 64)[::-1]
+    sampler = Sampler(make_plan(MANY, 70, options=SearchOptions(method="sample", top_p=0.1)))
+    values = np.log(np.tile(weights / weights.sum(), (len(MANY), 1)))
+    answer = Answer(np.tile(np.arange(64), (len(MANY), 1)), values, values, None, None)
+    ids = sampler.pick(answer, np.arange(len(MANY)), 0).ids
+    kept = int(np.searchsorted(weights.cumsum(), 0.1 * weights.sum())) + 1
+    counts = {(id_,): int((ids == id_).sum()) for id_ in set(ids.tolist())}
+    assert_drawn_from(counts, {(id_,): weights[id_] / weights[:kept].sum() for id_ in range(kept)})
+
+
+def test_no_two_steps_of_a_long_output_are_drawn_by_the_same_number() -> None:
+    class Forgetful(EndlessStepper):
+        """Says the same at every step, so that equal numbers would draw equal ids."""
+
+        def look_up(self, source, _prefix):
+            return super().look_up(source, ())
+
+    [found] = search(Forgetful(vocab=40, sharpness=0.3), [[4]], options=SearchOptions(method="sample", max_length=96))
+    parts = [found[0].ids[start : start + 32] for start in (0, 32, 64)]
+    assert len(set(parts)) == 3
 
 
 @pytest.mark.parametrize("options", [{"top_k": 1}, {"top_p": 0.001}, {"min_p": 1.0}, {"temperature": 0.001}])

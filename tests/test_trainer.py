@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +28,7 @@ from dragoman.training.objective import Objective, add_gradients, batch_loss
 from dragoman.training.optimizer import build_optimizer, trained_parameters
 from dragoman.training.processes import ALONE, Processes
 from dragoman.training.recipe import DataSummary, choose
-from dragoman.training.risk import COSTS
+from dragoman.training.risk import COSTS, MinimumRisk
 from dragoman.training.trainer import DevScore, Trainer
 
 PLAN = BatchPlan(pairs(60), batch_tokens=40, seed=1)
@@ -214,6 +214,30 @@ def test_no_two_steps_or_processes_or_seeds_draw_the_same(tmp_path: Path, monkey
     for seed, processes in ((1, ALONE), (2, ALONE), (1, Processes(1, 3)), (1, Processes(2, 3))):
         trainer_of(tmp_path, steps=5, seed=seed, processes=processes).fit()
     assert len(seen) == len(set(seen)) == 20
+
+
+@pytest.mark.parametrize("risky", [False, True])
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_law_7_the_gradients_that_processes_put_together_in_a_step_are_those_of_one(
+    accumulate: int, risky: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[dict[str, Tensor]] = []
+
+    def combine(_: Processes, parameters: Sequence[Tensor], loss: Loss) -> Loss:
+        found.append(
+            {str(place): value.grad.clone() for place, value in enumerate(parameters) if value.grad is not None}
+        )
+        return loss
+
+    monkeypatch.setattr(Processes, "combine", combine)
+    monkeypatch.setattr(Processes, "_sum", lambda *_: None)
+    for processes in (ALONE, Processes(0, 2), Processes(1, 2)):
+        run = trainer_of(tmp_path, steps=1, processes=processes, accumulate=accumulate)
+        run.risk = MinimumRisk(pairs(60), weight=1.0, metric="edit", candidates=4) if risky else None
+        run.fit()
+    whole, one, other = found
+    assert distance({name: value + other[name] for name, value in one.items()}, whole) < 1e-12
+    assert distance(one, whole) > 1e-3
 
 
 def test_the_share_of_a_models_own_words_follows_its_curve_through_the_steps(
