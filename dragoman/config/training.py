@@ -144,7 +144,7 @@ class TrainOptions(ReadOptions, MachineOptions):
         int | None,
         option(
             "Model",
-            description="Recurrent layers on each side. Default: 2 (1 where both sides are rows of few words, as commands).",
+            description="Recurrent layers on each side. Default: 2 (1 where both sides are rows of few words, as commands, and for translations with layers of up to 256 on a processor).",
             ge=1,
             le=16,
         ),

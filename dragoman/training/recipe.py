@@ -309,6 +309,9 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
         smoothing, smoothed = 0.0, "nearly every source has one target only, as a command has"
         layers, stacked = 1, "few different words, as in commands: two layers come less far with longer outputs"
         attending = stacked
+    if _is_narrow_translation(data, options.hidden_size or width):  # benchmarks/recipes: eng-fra.md, no-options.md
+        layers, stacked = 1, "translations, and a narrow model: one layer makes more steps, and each teaches as much"
+        attending = stacked
     if not options.r_drop:  # which compares two masks
         if _passes(data, options, width=width, batch_tokens=batch) < FEW:
             dropout, words, masked = 0.0, 0.0, "too few passes over the data to overfit"
@@ -378,6 +381,12 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
 def _is_dictionary(data: DataSummary) -> bool:
     """Whether its pairs are to be learned by heart."""
     return data.kind == "symbols" and data.pairs >= 100_000 and not data.commands
+
+
+def _is_narrow_translation(data: DataSummary, width: int) -> bool:
+    """Whether targets say what their sources say, in words, and a processor trains a narrow model on them."""
+    translation = data.kind == "text" and data.lengths_agree >= FOLLOWS and not (data.unspaced or data.edited)
+    return translation and width <= 256 and not data.on_gpu
 
 
 def _width_on_processor(data: DataSummary) -> tuple[int, str]:
