@@ -314,4 +314,8 @@ def test_scripts():
     assert names[:5] == ["Latin", "Cyrillic", "Hangul", "Han or Kana", "Hangul"]
     assert names[5:8] == ["none"] * 3
     assert np.flatnonzero(mixed).tolist() == [8]
+    rarer = scripts_of(["ମୁଁ ଭଲ ଅଛି", "ᱟᱢ ᱪᱮᱫ", "ⴰⵣⵓⵍ", "ދިވެހި", "ᠮᠣᠩᠭᠣᠯ", "ܫܠܡܐ", "ߒߞߏ", "ᏣᎳᎩ"])[0]
+    assert [SCRIPTS[number] for number in rarer] == (
+        ["Oriya", "Ol Chiki", "Tifinagh", "Thaana", "Mongolian", "Syriac", "N'Ko", "Cherokee"]
+    )
     assert scripts_of(["가"])[0].tolist() == [0]  # one letter proves nothing
