@@ -172,6 +172,10 @@ def test_the_clean_copy_never_harms_what_is_there(tmp_path):
         check_pairs([path], write=tmp_path / "there.tsv")
     with pytest.raises(StorageError, match="is a directory"):
         check_pairs([path], write=tmp_path)
+    with pytest.raises(
+        OptionError, match=r"writes TSV, but .*clean\.csv is csv by its name; give a name that ends in \.tsv"
+    ):
+        check_pairs([path], write=tmp_path / "clean.csv")
     with pytest.raises(StorageError, match=r"cannot be written: there is no directory .*no folder"):
         check_pairs([tmp_path / "not read.tsv"], write=tmp_path / "no folder" / "clean.tsv")
     with pytest.raises(OptionError, match="`overwrite` is for the file given by `write`: give that too, or leave it"):

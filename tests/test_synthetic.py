@@ -319,6 +319,10 @@ def test_sampled_back_translations_follow_the_seed(place: Path, tmp_path: Path) 
             ["distill", "{}/teacher", "{}/pairs.tsv", "--out", "{}/m", "--write", "{}/m"],
             "--write and --out must be different, but both are .*m",
         ),
+        (
+            ["distill", "{}/teacher", "{}/pairs.tsv", "--write", "{}/made.csv"],
+            "--write writes TSV, but .* is csv by its name",
+        ),
         (["distill", "{}/teacher", "{}/pairs.tsv", "--write", "{}/no/made.tsv"], "there is no directory .*no"),
         (["distill", "{}/teacher", "{}/pairs.tsv", "--out", "{}/reverse"], "reverse exists; choose another --out"),
         (
