@@ -178,6 +178,9 @@ def test_the_clean_copy_never_harms_what_is_there(tmp_path):
         check_pairs([path], write=tmp_path / "clean.csv")
     with pytest.raises(StorageError, match=r"cannot be written: there is no directory .*no folder"):
         check_pairs([tmp_path / "not read.tsv"], write=tmp_path / "no folder" / "clean.tsv")
+    (tmp_path / "link.tsv").symlink_to(tmp_path / "no folder" / "clean.tsv")
+    with pytest.raises(StorageError, match=r"cannot be written: there is no directory .*no folder"):
+        check_pairs([tmp_path / "not read.tsv"], write=tmp_path / "link.tsv")
     with pytest.raises(OptionError, match="`overwrite` is for the file given by `write`: give that too, or leave it"):
         check_pairs([path], overwrite=True)
     for unseekable in ("-", "/dev/null"):

@@ -276,7 +276,7 @@ def _check_output(write: Path, paths: Sequence[str | Path], against: Sequence[st
     for path in map(str, paths):
         if path == STANDARD_INPUT or (Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()):
             raise OptionError("`write` reads the data twice, which standard input and pipes do not allow; give a file")
-    check_place(write)
+    check_place(through_link(write))
     check_named_tsv(write)
     if write.exists():
         if any(Path(path).exists() and write.samefile(path) for path in (*paths, *against)):
