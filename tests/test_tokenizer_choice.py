@@ -151,6 +151,10 @@ def test_a_lemma_with_its_features_in_one_column_is_spelled_and_a_question_with_
     few = [(f"{lemma} {tag}", lemma[:-1] + end) for lemma in lemmas[:40] for tag, end in tags.items()] * 4
     assert ColumnProfile.of([source for source, _ in few]).are_closed_symbols()
     assert chosen(few) == "char"
+    assert (
+        chosen([(" ".join(syllables), "".join(syllables)) for syllables in ("예나", "나리스", "리예", "스나예")])
+        == "symbols"
+    )
     questions = [(sentence(ENGLISH), word()) for _ in range(400)]
     assert chosen(questions) == "bpe"
     told = [(f"{source} {target}", target) for source, target in questions]
