@@ -100,6 +100,19 @@ def test_a_step_is_timed_with_all_that_it_will_do(monkeypatch: pytest.MonkeyPatc
     assert len(searched) >= planning.TIMED
 
 
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_a_clock_is_read_when_a_gpu_has_done_what_it_was_given(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given work, and is not waited for; else the plan would be of the time to hand it over."""
+    done: list[str] = []
+    monkeypatch.setattr(getattr(torch, kind), "synchronize", lambda *_: done.append("wait"))
+    finish = planning._finish
+    monkeypatch.setattr(planning, "_finish", lambda _: finish(torch.device(kind)))
+    optimizer = SimpleNamespace(step=lambda: done.append("step"))
+    monkeypatch.setattr(planning, "build_optimizer", lambda *_: optimizer)
+    planning._timed_update(recipe(), [torch.zeros(2)])
+    assert done == ["step", "wait", "step", "wait"]
+
+
 def test_the_predicted_memory_is_that_of_the_process_and_of_all_that_is_kept_per_parameter() -> None:
     plain, averaged = (expected(recipe(average_decay=decay)) for decay in (0.0, 0.9))
     assert plain.memory is not None

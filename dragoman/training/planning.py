@@ -159,6 +159,7 @@ def _timed_update(recipe: Recipe, parameters: Sequence[Tensor]) -> float:
     copy.grad = torch.ones_like(copy)
     optimizer = build_optimizer(recipe, {"": copy})
     optimizer.step()
+    _finish(copy.device)
     begun = time.monotonic()
     optimizer.step()
     _finish(copy.device)
@@ -223,5 +224,8 @@ def _refuse_if_too_large(needed: int, device: torch.device, recipe: Recipe) -> N
 
 
 def _finish(device: torch.device) -> None:
+    """Wait for what a device was given to do."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
