@@ -63,6 +63,15 @@ def test_steps_and_epochs_are_counted_and_time_follows_from_them() -> None:
     assert expected(recipe(epochs=7, max_steps=5)).steps == 5
 
 
+def test_a_step_takes_no_more_batches_than_an_epoch_has_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_pace(monkeypatch, step=0.1, tick=0.0)
+    batches = batch_plan(recipe()).batches_per_epoch
+    for accumulate, steps in ((1, batches), (batches - 1, 2), (10_000, 1)):
+        found = expected(recipe(accumulate=accumulate))
+        assert found.steps_per_epoch == steps
+        assert found.steps_per_epoch * found.seconds_per_step == pytest.approx(0.1 * batches)
+
+
 def test_minutes_hold_the_steps_and_the_evaluations_that_fit_into_them() -> None:
     long = {"epochs": 10**6, "eval_every": 10, "max_minutes": 60.0}
     for seconds in (0.0, 5.0):

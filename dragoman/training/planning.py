@@ -108,7 +108,8 @@ def forecast(
     for parameter in parameters:
         parameter.grad = None
     per_epoch = math.ceil(plan.batches_per_epoch / recipe.accumulate)
-    per_step = recipe.accumulate * float(np.mean(seconds[1:] or seconds)) + update
+    # The last step of an epoch, which may be its only one, has the batches that are left.
+    per_step = plan.batches_per_epoch / per_epoch * float(np.mean(seconds[1:])) + update
     bare = limit_in_steps(recipe, per_epoch)
     steps = bare
     if recipe.max_minutes:
