@@ -95,6 +95,10 @@ class Run:
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in progress.items() if name in known})
 
+    def lands_with(self, patience: int) -> bool:
+        """Whether a landing that has begun is one with this patience too; that of 0 never runs out."""
+        return 0 < patience <= self.landing_patience
+
 
 @dataclass(frozen=True)
 class DevScore:
@@ -201,7 +205,7 @@ class Trainer:
             self.run = Run.of(plan | checkpoint.progress)
         if plan != {name: getattr(self.run, name) for name in plan}:  # other limits were given: the last step is theirs
             self.run = replace(self.run, **plan, last_step=0, anchor=0, fallen=0.0)
-        if self.run.landing_patience != self.recipe.patience:  # another patience was given: it has not run out
+        if not self.run.lands_with(self.recipe.patience):  # more was given, which has not run out
             self.run.landing = 0
 
     def save(self) -> None:
