@@ -186,7 +186,7 @@ class Trainer:
         self.objective = objective_of(recipe)
         # To read the loss of a step on a GPU is to wait for the step: there it is read once the next step is on its way.
         self.reads_late = self.device.type == "cuda"
-        self._unread: tuple[int, Loss] | None = None
+        self._unread: tuple[int, Loss, Tensor] | None = None
         self.sampling = SamplingCurve(recipe.sampling_curve, recipe.scheduled_sampling, recipe.sampling_steps)
 
     def resume(self) -> None:
@@ -269,8 +269,7 @@ class Trainer:
             risk = self.risk.add_gradients(self.model, pools, sources=sum(map(len, batches)))
             run.risk_sum, run.risk_steps = run.risk_sum + self.processes.sum(risk)[0], run.risk_steps + 1
         loss = self.processes.combine(self.parameters, loss)
-        if recipe.clip_norm:
-            torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm or math.inf)
         run.step += 1
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate * group["share"]
@@ -281,7 +280,7 @@ class Trainer:
             with torch.no_grad():  # or the average would hold on to a graph of all steps there were
                 torch._foreach_lerp_(self.average, self.parameters, 1 - decay)
         self._settle()
-        self._unread = (run.step, loss)
+        self._unread = (run.step, loss, norm)
         if not self.reads_late:
             self._settle()
 
@@ -306,10 +305,10 @@ class Trainer:
         return landing + self.schedule.landing_steps(landing) if landing else self.schedule.total
 
     def _settle(self) -> None:
-        """Count the loss of the last step, if that was not done yet; a `TrainingError` if it says that the run has diverged."""
+        """Count the loss of the last step, if that was not done yet; a `TrainingError` if it, or its gradient, says that the run has diverged."""
         if self._unread is None:
             return
-        (step, loss), self._unread = self._unread, None
+        (step, loss, norm), self._unread = self._unread, None
         cross_entropy = loss.cross_entropy
         self.run.loss_sum += cross_entropy
         self.run.loss_tokens += loss.tokens
@@ -318,6 +317,8 @@ class Trainer:
         risen = mean > DIVERGED * math.log(self.model.decoder.output.out_features) + 1
         if not math.isfinite(mean) or (risen and step > self.recipe.warmup_steps):
             raise self._diverged("is not a number" if not math.isfinite(mean) else f"rose to {mean:.1f}", step)
+        if not math.isfinite(norm):
+            raise self._diverged("has a gradient that is not a number", step)
 
     def _diverged(self, what: str, step: int) -> TrainingError:
         clip = self.recipe.clip_norm
