@@ -301,6 +301,11 @@ def test_choices_may_come_from_standard_input(
     feed(monkeypatch, b"3 3\n")
     assert main([*map(str, words), "--output", str(tmp_path / "out.txt")]) == 2
     assert "--choices must be a file if there is an --output" in capfd.readouterr().err
+    for watched in (["--stream"], ["--trace", str(tmp_path / "trace.json")]):
+        feed(monkeypatch, b"3 3\n")
+        assert main(["translate", str(trained), "source 3", "--choices", "-", *watched]) == 2
+        expected = "standard input holds no choices: every line is one, and all are empty, or were read already"
+        assert f"{expected} (--stream, --trace and several models need a file)" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["translate"], ["translate", "--stream"], ["chat"]])
