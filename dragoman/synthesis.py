@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dragoman.config import MachineOptions, ReadOptions, SearchOptions, TrainOptions, splitting_of, whole
-from dragoman.corpus.reading import format_before, format_of
+from dragoman.corpus.reading import check_named_tsv, format_before, format_of
 from dragoman.errors import OptionError, StorageError, needs_extra
 from dragoman.making import train
 from dragoman.places import check_claim, locate
@@ -150,6 +150,7 @@ def _pairs_file(
     path = Path(write) if write is not None else Path(f"{out}.synthetic.tsv")
     if out is not None and path.resolve() == Path(out).resolve():
         raise OptionError(f"`write` and `out` must be different, but both are {path}")
+    check_named_tsv(path)
     if path.exists() and any(Path(name).exists() and path.samefile(name) for name in inputs):
         raise StorageError(f"{path} is one of the files that are read; choose another `write`")
     maker = {"models": [_weights_sum(name) for name in models], "search": search.model_dump(mode="json")}

@@ -370,6 +370,8 @@ class Translator:
         """
         with needs_extra("measuring the gap"):
             from dragoman.evaluation.feeding import feed_both_ways
+        if self.companions:
+            raise OptionError("an ensemble has no gap of its own: ask each of its models")
         check_references(sources, references, each="source")
         sources, references = list(sources), list(references)  # a column of a table has its own names for places
         usable = self.texts.encode_sources(sources).ids

@@ -288,6 +288,11 @@ def test_what_haste_does_not_change_stays_split_anew() -> None:
         ("རྡེ་ལེགས།", {"རྡེ་ལེགས", "རྡེ་ལེགས།"}),
         ("İyi misin?", {"İyi misin", "iyi misin?", "iyi misin", "İyi misin?"}),
         ("at 9:30, -5 to 1,000.5 %", {"at 9:30, -5 to 1,000.5 %", "at 9:30 -5 to 1,000.5 %"}),
+        (
+            "Ինչպե՞ս ես, Անի:",  # the sign of a question stands within the word
+            {"Ինչպե՞ս ես, Անի", "ինչպե՞ս ես, անի:", "ինչպե՞ս ես, անի", "ինչպես ես անի", "Ինչպե՞ս ես, Անի:"},
+        ),
+        ("צה״ל כאן.", {"צה״ל כאן", "צה״ל כאן.", "צהל כאן"}),
     ],
 )
 def test_what_haste_does_to_a_text(text: str, typed: set[str]) -> None:

@@ -58,6 +58,7 @@ def test_a_case_changes_letters_and_nothing_else(text: str, case: Case) -> None:
         ("sentence", "SHOW ME ABX-9931-KL", "Show me abx-9931-kl"),
         ("sentence", "I am HERE.", "I am HERE."),
         ("sentence", "I AM HERE. ARE YOU?", "I am here. Are you?"),
+        ("sentence", "ԵՍ ԱՅՍՏԵՂ ԵՄ։ ԴՈՒ ՈՐՏԵՂ ԵՍ։", "Ես այստեղ եմ։ Դու որտեղ ես։"),
         (
             "sentence",
             'Hi. WHERE IS "TOM"?! Buy it NOW - 5% OFF TODAY, or I GO.',

@@ -172,8 +172,15 @@ def test_the_clean_copy_never_harms_what_is_there(tmp_path):
         check_pairs([path], write=tmp_path / "there.tsv")
     with pytest.raises(StorageError, match="is a directory"):
         check_pairs([path], write=tmp_path)
+    with pytest.raises(
+        OptionError, match=r"writes TSV, but .*clean\.csv is csv by its name; give a name that ends in \.tsv"
+    ):
+        check_pairs([path], write=tmp_path / "clean.csv")
     with pytest.raises(StorageError, match=r"cannot be written: there is no directory .*no folder"):
         check_pairs([tmp_path / "not read.tsv"], write=tmp_path / "no folder" / "clean.tsv")
+    (tmp_path / "link.tsv").symlink_to(tmp_path / "no folder" / "clean.tsv")
+    with pytest.raises(StorageError, match=r"cannot be written: there is no directory .*no folder"):
+        check_pairs([tmp_path / "not read.tsv"], write=tmp_path / "link.tsv")
     with pytest.raises(OptionError, match="`overwrite` is for the file given by `write`: give that too, or leave it"):
         check_pairs([path], overwrite=True)
     for unseekable in ("-", "/dev/null"):
@@ -314,4 +321,8 @@ def test_scripts():
     assert names[:5] == ["Latin", "Cyrillic", "Hangul", "Han or Kana", "Hangul"]
     assert names[5:8] == ["none"] * 3
     assert np.flatnonzero(mixed).tolist() == [8]
+    rarer = scripts_of(["ମୁଁ ଭଲ ଅଛି", "ᱟᱢ ᱪᱮᱫ", "ⴰⵣⵓⵍ", "ދިވެހި", "ᠮᠣᠩᠭᠣᠯ", "ܫܠܡܐ", "ߒߞߏ", "ᏣᎳᎩ"])[0]
+    assert [SCRIPTS[number] for number in rarer] == (
+        ["Oriya", "Ol Chiki", "Tifinagh", "Thaana", "Mongolian", "Syriac", "N'Ko", "Cherokee"]
+    )
     assert scripts_of(["가"])[0].tolist() == [0]  # one letter proves nothing

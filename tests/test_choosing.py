@@ -360,6 +360,8 @@ def test_what_models_of_different_vocabularies_cannot_do_together(folder: Path) 
         together.score("a", "a")
     with pytest.raises(OptionError, match="an ensemble cannot be calibrated"):
         together.calibrate(SOURCES, [["a"]] * len(SOURCES))
+    with pytest.raises(OptionError, match="an ensemble has no gap of its own: ask each of its models"):
+        together.gap(SOURCES, [["a"]] * len(SOURCES))
     assert together.fingerprint != dragoman.load(folder / "one").fingerprint
     other = dragoman.load(folder / "back")
     other.config["writing"] = "symbols"

@@ -236,6 +236,22 @@ def test_a_file_that_is_read_is_not_written_over(trained: Path, tmp_path: Path) 
         assert file.read_text(encoding="utf-8") == "source 3\tcible 3\n"
 
 
+@pytest.mark.parametrize("option", ["--choices", "--phrase-table"])
+@pytest.mark.parametrize(
+    "command", [["evaluate", "PAIRS"], ["translate", "--input", "PAIRS"], ["translate", "source 3"]]
+)
+def test_a_file_that_the_search_reads_is_not_written_over(
+    trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], command: list[str], option: str
+) -> None:
+    for name in ("pairs.tsv", "read.tsv"):
+        (tmp_path / name).write_text("source 3\tcible 3\n", encoding="utf-8")
+    words = [tmp_path / "pairs.tsv" if word == "PAIRS" else word for word in command[1:]]
+    file = tmp_path / "read.tsv"
+    assert main([command[0], *map(str, [trained, *words, option, file, "--output", file])]) == 2
+    assert f"{file} is the file that is read; give another --output" in capfd.readouterr().err
+    assert file.read_text(encoding="utf-8") == "source 3\tcible 3\n"
+
+
 def test_info_tells_sizes_options_data_and_scores(trained: Path, inflecting: Path, out: Any) -> None:
     assert re.search(
         r"\nsource +char in lower case \+ features in upper case\ntarget +char\nnorm", out("info", inflecting)
@@ -301,6 +317,11 @@ def test_choices_may_come_from_standard_input(
     feed(monkeypatch, b"3 3\n")
     assert main([*map(str, words), "--output", str(tmp_path / "out.txt")]) == 2
     assert "--choices must be a file if there is an --output" in capfd.readouterr().err
+    for watched in (["--stream"], ["--trace", str(tmp_path / "trace.json")]):
+        feed(monkeypatch, b"3 3\n")
+        assert main(["translate", str(trained), "source 3", "--choices", "-", *watched]) == 2
+        expected = "standard input holds no choices: every line is one, and all are empty, or were read already"
+        assert f"{expected} (--stream, --trace and several models need a file)" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["translate"], ["translate", "--stream"], ["chat"]])

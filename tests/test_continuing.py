@@ -136,7 +136,8 @@ def test_what_would_change_the_model_is_an_error_before_any_work(
 
 
 def test_the_same_values_given_again_are_no_conflict(earlier: Path, tmp_path: Path) -> None:
-    go_on(earlier, tmp_path / "m", **STILL, layers=1, hidden_size=12, preset="default")
+    unset = {"vocab_size": None, "cell": None, "decoder_layers": None, "source_tokenizer": ()}
+    go_on(earlier, tmp_path / "m", **STILL, layers=1, hidden_size=12, preset="default", **unset)
 
 
 def test_a_stopped_run_resumes_without_the_earlier_model(earlier: Path, tmp_path: Path) -> None:

@@ -63,6 +63,15 @@ def test_steps_and_epochs_are_counted_and_time_follows_from_them() -> None:
     assert expected(recipe(epochs=7, max_steps=5)).steps == 5
 
 
+def test_a_step_takes_no_more_batches_than_an_epoch_has_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_pace(monkeypatch, step=0.1, tick=0.0)
+    batches = batch_plan(recipe()).batches_per_epoch
+    for accumulate, steps in ((1, batches), (batches - 1, 2), (10_000, 1)):
+        found = expected(recipe(accumulate=accumulate))
+        assert found.steps_per_epoch == steps
+        assert found.steps_per_epoch * found.seconds_per_step == pytest.approx(0.1 * batches)
+
+
 def test_minutes_hold_the_steps_and_the_evaluations_that_fit_into_them() -> None:
     long = {"epochs": 10**6, "eval_every": 10, "max_minutes": 60.0}
     for seconds in (0.0, 5.0):
@@ -98,6 +107,19 @@ def test_a_step_is_timed_with_all_that_it_will_do(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(risky, "find", counted)
     expected(recipe(), risk=risky)
     assert len(searched) >= planning.TIMED
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_a_clock_is_read_when_a_gpu_has_done_what_it_was_given(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given work, and is not waited for; else the plan would be of the time to hand it over."""
+    done: list[str] = []
+    monkeypatch.setattr(getattr(torch, kind), "synchronize", lambda *_: done.append("wait"))
+    finish = planning._finish
+    monkeypatch.setattr(planning, "_finish", lambda _: finish(torch.device(kind)))
+    optimizer = SimpleNamespace(step=lambda: done.append("step"))
+    monkeypatch.setattr(planning, "build_optimizer", lambda *_: optimizer)
+    planning._timed_update(recipe(), [torch.zeros(2)])
+    assert done == ["step", "wait", "step", "wait"]
 
 
 def test_the_predicted_memory_is_that_of_the_process_and_of_all_that_is_kept_per_parameter() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dragoman.config import ReadOptions
 from dragoman.corpus import formats
-from dragoman.corpus.lines import MAX_LINE
+from dragoman.corpus.lines import MAX_LINE, survey
 from dragoman.corpus.reading import ReadReport, read_pairs, read_sources, require_usable
 from dragoman.errors import DataError, DragomanError, OptionError
 
@@ -537,6 +537,12 @@ def test_json_arrays_of_arrays_and_damaged_ones(tmp_path):
     ):
         with pytest.raises(DataError, match=message):
             read(write(tmp_path / "a.json", content))
+
+
+def test_lines_of_json_may_begin_with_an_array(tmp_path):
+    path = write(tmp_path / "a.jsonl", '[["a", "b"], "c", "d"]\n[[], "é", "f"]\n')
+    assert read(path, source=("2",), target="3") == [("c", "d"), ("é", "f")]
+    assert survey(path)[1] == 2
 
 
 @pytest.mark.parametrize(

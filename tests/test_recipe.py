@@ -434,6 +434,9 @@ def test_vectors_from_a_file_set_the_width_and_stay_apart() -> None:
     with pytest.raises(OptionError, match=r"`embedding_size` must be that of `target_vectors` \(70\), but is 64"):
         recipe(data(target_vector_size=70), embedding_size=64)
     assert recipe(data(source_vector_size=50), embedding_size=64).embedding_size == 64
+    as_without = data(target_vector_size=recipe().embedding_size)
+    _, reasons = choose(TrainOptions(), as_without)
+    assert "vectors" in next(reason.why for reason in reasons if reason.name == "embedding_size")
 
 
 def test_every_preset_has_values_of_options_and_is_named_by_the_help_and_the_page_on_models() -> None:

@@ -798,6 +798,26 @@ def test_a_run_that_its_epochs_ended_goes_on_with_more_of_them_whatever_time_is_
     assert dragoman.resume(out, options=TrainOptions(epochs=2)).config["run"]["epochs"] == 2
 
 
+def test_a_run_that_lost_its_patience_goes_on_with_more_of_it_whatever_time_is_left() -> None:
+    given = options(epochs=30, max_minutes=9, patience=3)
+    stored, _ = choose(given, DataSummary(60, "text", unspaced=False, shared_vocabulary=False, target_tokens=5.0))
+    over = {"finished": "no better dev score in 3 evaluations", "landing": 20, "landing_patience": 3}
+    run = trainer.Run(step=24, epoch=2, seconds=60.0, **over)  # type: ignore[arg-type]
+    for more in (6, 0):
+        check_new_limits(Path("m"), stored, replace(stored, patience=more), run, batches_per_epoch=10)
+    for other in (replace(stored, patience=2), replace(stored, max_minutes=12)):
+        with pytest.raises(OptionError, match="to go on, raise `patience` too"):
+            check_new_limits(Path("m"), stored, other, run, batches_per_epoch=10)
+
+
+def test_a_run_that_is_landing_goes_on_landing_with_less_patience(tmp_path: Path) -> None:
+    still = options(max_steps=1000, optimizer="sgd", learning_rate=1e-9, patience=3, schedule="linear")
+    with pytest.raises(Interrupted):
+        session.start(reversed_words(60), tmp_path, still, overwrite=False, listener=ignore, command=None, stop_at=22)
+    resumed = dragoman.resume(tmp_path, options=TrainOptions(threads=1, patience=2))
+    assert resumed.config["run"]["steps"] == 24  # it began at 20
+
+
 def test_epochs_of_fewer_batches_than_the_first_end_a_run_all_the_same() -> None:
     path, given = Path("m"), options(epochs=3, max_minutes=9)
     stored, _ = choose(given, DataSummary(60, "text", unspaced=False, shared_vocabulary=False, target_tokens=5.0))

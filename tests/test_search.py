@@ -219,6 +219,13 @@ def test_results_do_not_depend_on_the_batch(options: SearchOptions, seed: int, s
             np.testing.assert_allclose(mine.attention, other.attention)
 
 
+def test_coverage_does_not_depend_on_padding() -> None:
+    received = np.random.default_rng(1).random((50, 7), np.float32)
+    ranking = Ranking(coverage_penalty=0.3)
+    padded = np.pad(received, ((0, 0), (0, 30)), constant_values=1)
+    np.testing.assert_array_equal(ranking.coverage(padded), ranking.coverage(received))
+
+
 @pytest.mark.parametrize("stopping", ["full", "first", "exact"])
 @given(seeds, st.lists(st.sampled_from([{}, {"require": ((4,),)}, {"require": ((5, 4), (1,))}, {"prefix": (4,)},
        {"choices": ((4, 5), (5,), (1, 4, 5))}, {"prefix": (4,), "require": ((4,),)}]), min_size=2, max_size=4),

@@ -20,7 +20,7 @@ from dragoman.config import ReadOptions, SearchOptions
 from dragoman.corpus.reading import pairs_from_rows
 from dragoman.corpus.store import PairStore
 from dragoman.errors import DataError, Interrupted, OptionError, StorageError
-from dragoman.training.events import Event, Note
+from dragoman.training.events import Event, Note, Stage
 from dragoman.translation import synthetic
 from dragoman.translation.outputs import Candidate, Translation
 from dragoman.translation.synthetic import BackTranslation, PairsFile
@@ -319,6 +319,10 @@ def test_sampled_back_translations_follow_the_seed(place: Path, tmp_path: Path) 
             ["distill", "{}/teacher", "{}/pairs.tsv", "--out", "{}/m", "--write", "{}/m"],
             "--write and --out must be different, but both are .*m",
         ),
+        (
+            ["distill", "{}/teacher", "{}/pairs.tsv", "--write", "{}/made.csv"],
+            "--write writes TSV, but .* is csv by its name",
+        ),
         (["distill", "{}/teacher", "{}/pairs.tsv", "--write", "{}/no/made.tsv"], "there is no directory .*no"),
         (["distill", "{}/teacher", "{}/pairs.tsv", "--out", "{}/reverse"], "reverse exists; choose another --out"),
         (
@@ -380,8 +384,9 @@ def fill(path: Path, texts: list[str], *, overwrite: bool = False, **maker: Any)
 
 
 def test_texts_without_an_output_are_counted_and_columns_stay_together(tmp_path: Path) -> None:
-    file, _ = fill(tmp_path / "made.tsv", ["ab\tcd", "x", "y", "ef"])
+    file, seen = fill(tmp_path / "made.tsv", ["ab\tcd", "x", "y", "ef"])
     assert (file.made.texts, file.made.pairs, file.made.without_output) == (4, 2, 2)
+    assert seen[-1] == Stage("translating", 4, 4, "text"), "pairs are what came of them"
     assert list(file.pairs()) == [("ab\tcd", "dc ba"), ("ef", "fe")]
 
 

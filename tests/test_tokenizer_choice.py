@@ -130,6 +130,17 @@ def test_numbers_in_groups_are_spelled_as_their_target_is() -> None:
     assert (choice.source_methods, choice.target_method) == (("char",), "char")
 
 
+def test_dates_of_few_different_words_are_spelled_as_their_target_is() -> None:
+    """A symbol for each year would leave the years that are not in the data unknown."""
+    draw = random.Random(5)
+    dates = [(draw.randint(1, 28), draw.randint(1, 2), draw.randint(1950, 2030)) for _ in range(1_000)]
+    table = [
+        (f"{day} {('May', 'June')[month - 1]} {year}", f"{year}-{month + 4:02}-{day:02}") for day, month, year in dates
+    ]
+    choice = choose_tokenization(table, pairs=len(table), options=TrainOptions())
+    assert (choice.source_methods, choice.target_method) == (("char",), "char")
+
+
 def test_a_lemma_with_its_features_in_one_column_is_spelled_and_a_question_with_its_label_is_not() -> None:
     def chosen(table: Pairs) -> str:
         return choose_tokenization(table, pairs=len(table), options=TrainOptions()).source_methods[0]
@@ -137,6 +148,13 @@ def test_a_lemma_with_its_features_in_one_column_is_spelled_and_a_question_with_
     lemmas = sorted({word() + word() for _ in range(300)})
     tags = {"V PRS 1 SG": "ak", "V PST 3 PL": "anik", "N ACC PL DEF": "it"}
     assert chosen([(f"{lemma} {tag}", lemma[:-1] + end) for lemma in lemmas for tag, end in tags.items()]) == "char"
+    few = [(f"{lemma} {tag}", lemma[:-1] + end) for lemma in lemmas[:40] for tag, end in tags.items()] * 4
+    assert ColumnProfile.of([source for source, _ in few]).are_closed_symbols()
+    assert chosen(few) == "char"
+    assert (
+        chosen([(" ".join(syllables), "".join(syllables)) for syllables in ("예나", "나리스", "리예", "스나예")])
+        == "symbols"
+    )
     questions = [(sentence(ENGLISH), word()) for _ in range(400)]
     assert chosen(questions) == "bpe"
     told = [(f"{source} {target}", target) for source, target in questions]
@@ -306,6 +324,8 @@ def rows_of(words: list[str], *, rows: int, length: int, end: str = "") -> list[
     ("texts", "method"),
     [
         ([f"V;{case};{number}" for case in ("NOM", "ACC", "GEN") for number in ("SG", "PL")] * 20, "features"),
+        ([f"{i % 149},{i % 100:02}" for i in range(1_500)], "char"),  # numbers, of which there are others
+        (["-.. .-. .- --.", "--- -- .- -.", ". .- ... -"] * 20, "symbols"),  # Morse code, which has no full stop
         ([f"left{i};right{i}" for i in range(100)], "char"),  # pieces that come once each
         ([*(f"wort{i}" for i in range(60)), "usw."], "char"),  # hardly a sentence
         (rows_of([f"S{i}" for i in range(300)], rows=500, length=8), "symbols"),

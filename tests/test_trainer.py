@@ -377,3 +377,27 @@ def test_reading_the_loss_of_a_step_late_changes_nothing_and_still_saves_no_mode
     ):  # the last one, read before it is saved
         run.fit()
     assert run.checkpoint_path.read_bytes() == before
+
+
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+def test_a_gradient_that_is_no_number_ends_a_run_before_its_weights_are_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip: float
+) -> None:
+    """Though the loss of that step is one."""
+    run = trainer_of(tmp_path, steps=7, clip_norm=clip)
+    run.save()
+    before = run.checkpoint_path.read_bytes()
+    original = trainer_room.add_gradients
+
+    def broken(*given: Any, **named: Any) -> Loss:
+        loss = original(*given, **named)
+        if run.run.step == 6:
+            gradient = run.parameters[0].grad
+            assert gradient is not None
+            gradient.view(-1)[0] = torch.nan
+        return loss
+
+    monkeypatch.setattr(trainer_room, "add_gradients", broken)
+    with pytest.raises(TrainingError, match="the loss has a gradient that is not a number at step 7: lower"):
+        run.fit()
+    assert run.checkpoint_path.read_bytes() == before

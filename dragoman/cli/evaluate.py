@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from dragoman.cli.arguments import AsJson, ModelPath
 from dragoman.cli.flags import flags_of_models
-from dragoman.cli.inputs import check_output
+from dragoman.cli.inputs import check_output, files_of
 from dragoman.cli.opening import open_model
 from dragoman.cli.output import as_line, show_messages, table, warn, written
 from dragoman.cli.pairs import TestPairs, read_rows, warn_of_sources
@@ -66,7 +66,7 @@ def evaluate(
     says otherwise.
     """
     show_messages()
-    check_output(output, pairs)
+    check_output(output, [*pairs, *files_of(search).values()])
     translator = open_model(model, machine, others)
     sources, references, counts = read_rows(translator, pairs, reading)
     with nullcontext() if output is None else written(output) as file:

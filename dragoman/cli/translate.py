@@ -76,7 +76,8 @@ def translate(
     for sentence in filter(os.path.isfile, sentences):
         warn(f"{sentence} is translated as a sentence, but is also a file: `input` translates its lines")
     # A file may take its own place, as its output grows beside it.
-    check_output(output, [None] if not sentences and str(input or "-") == "-" else [])
+    lines = [None] if not sentences and str(input or "-") == "-" else []
+    check_output(output, [*lines, *files_of(search).values()])
     translator = open_model(model, machine, others)
     typed = not sentences and input is None and sys.stdin.isatty()
     job = translator.job(search, many=len(sentences) != 1 and not typed and not growing)

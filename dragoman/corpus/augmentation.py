@@ -55,6 +55,8 @@ _ROUNDS = 4
 _APOSTROPHES = str.maketrans("'\u2019", "\u2019'")
 _MEANT = frozenset("%\uff05\u2030\u066a&\uff06@\uff20#\uff03*/\uff0f\\\u0f0b\u0f0c\u1361")
 """Signs that are read as words, and marks between syllables or words (Tibetan, Ethiopic): Unicode's punctuation, but nobody's to leave out."""
+_IN_WORDS = frozenset("'\u2019\u00b7\u055a\u055b\u055c\u055e\u05f3\u05f4")
+"""Signs that stand within words (l'eau, Catalan col\u00b7legi, Armenian questions, Hebrew acronyms), which are one without them."""
 _IN_NUMBERS = re.compile(r"(?<=\d)\W(?=\d)|(?<!\w)-(?=\d)")
 
 
@@ -69,7 +71,7 @@ def without_end(text: str) -> str:
 def unpunctuated(text: str) -> str:
     """Without punctuation, that of numbers apart: `I'm here at 9:30, too.` -> `Im here at 9:30 too`."""
     gap, numbers = " " if " " in text else "", {found.start() for found in _IN_NUMBERS.finditer(text)}
-    kept = (c if i in numbers or not _is_punctuation(c) else "" if c in "'\u2019" else gap for i, c in enumerate(text))
+    kept = (c if i in numbers or not _is_punctuation(c) else "" if c in _IN_WORDS else gap for i, c in enumerate(text))
     return " ".join("".join(kept).split())
 
 

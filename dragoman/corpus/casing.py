@@ -22,8 +22,8 @@ _SHOUTED = 4
 """Capitals of the shortest text that is taken for a shouted one: STOP, but not USA."""
 _RUN = 3
 """Words in capitals, one after the other, that are shouted in a text that is not: it may have a name of two."""
-_ENDS = ".!?\u2026"
-"""Signs at the end of a sentence."""
+_ENDS = ".!?\u2026\u0589"
+"""Signs at the end of a sentence; the last is Armenian."""
 
 
 def in_case(text: str, case: Case) -> str:

@@ -23,7 +23,7 @@ from dragoman.corpus.cleaning import fold
 from dragoman.corpus.doubts import ColumnDoubts
 from dragoman.corpus.findings import EXAMPLES, Finding, Mask, Rows
 from dragoman.corpus.lines import STANDARD_INPUT, check_read_once
-from dragoman.corpus.reading import Pair, ReadReport, read_pairs
+from dragoman.corpus.reading import Pair, ReadReport, check_named_tsv, read_pairs
 from dragoman.corpus.report import require_usable, unusable_error
 from dragoman.corpus.scripts import SCRIPTS
 from dragoman.corpus.shifts import find_shifts
@@ -276,7 +276,8 @@ def _check_output(write: Path, paths: Sequence[str | Path], against: Sequence[st
     for path in map(str, paths):
         if path == STANDARD_INPUT or (Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()):
             raise OptionError("`write` reads the data twice, which standard input and pipes do not allow; give a file")
-    check_place(write)
+    check_place(through_link(write))
+    check_named_tsv(write)
     if write.exists():
         if any(Path(path).exists() and write.samefile(path) for path in (*paths, *against)):
             raise StorageError(f"{write} is the file that is checked; write the clean copy to another")

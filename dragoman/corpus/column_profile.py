@@ -36,7 +36,7 @@ class ColumnProfile:
     long_words: int
     """Pieces of more than one letter or other visible base character."""
     ended_words: int
-    """Pieces with sentence punctuation at their end."""
+    """Pieces with sentence punctuation at their end, and a letter or digit: not `-.` of Morse code."""
     ended_rows: int
     """Texts with sentence punctuation at their end."""
     characters: int
@@ -84,7 +84,9 @@ class ColumnProfile:
             distinct=len(words),
             letters=_letters(characters),
             long_words=sum(n for word, n in words.items() if _base_length(word) > 1),
-            ended_words=sum(n for word, n in words.items() if len(word) > 1 and word.endswith(_SENTENCE_END)),
+            ended_words=sum(
+                n for word, n in words.items() if word.endswith(_SENTENCE_END) and any(map(str.isalnum, word))
+            ),
             ended_rows=ended_rows,
             characters=characters.total(),
             distinct_characters=len(characters),
@@ -98,9 +100,9 @@ class ColumnProfile:
         )
 
     def are_features(self) -> bool:
-        """`V;IND;PST;NOM(3,PL)`: no white space, separators in most rows, few different pieces used again and again."""
+        """`V;IND;PST;NOM(3,PL)`, not `12,50`: no white space, separators in most rows, few different pieces used again and again."""
         few = self.distinct_features <= 300 and self.features >= 4 * self.distinct_features
-        return few and self.feature_rows >= 0.5 * self.rows > 0
+        return few and self.feature_rows >= 0.5 * self.rows > 0 and bool(self.letters)
 
     def are_spelled_out(self) -> bool:
         """`예 나 리 스`, `k æ t`: nearly every piece is one character, and most rows have several."""

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from dragoman.errors import DataError, OptionError, nearest
+from dragoman.files import parse_json
 
 STANDARD_INPUT = "-"
 
@@ -159,10 +160,14 @@ def is_parquet(stream: io.BufferedReader, path: str | Path) -> bool:
 
 
 def is_array(stream: io.BufferedReader, path: str | Path) -> bool:
-    """Whether the bytes start as one JSON array of objects or arrays does, whatever the lines."""
+    """Whether the bytes start as one JSON array of objects or arrays does, whatever the lines; a row may, too, but has texts beside them."""
     with damage_is_an_error(label(path)):
-        start = _BYTE_ORDER_MARK.sub(b"", stream.peek(256)[:256], count=1)
-    return _ARRAY.match(start.replace(b"\0", b"")) is not None
+        start = _BYTE_ORDER_MARK.sub(b"", stream.peek(256), count=1).replace(b"\0", b"")
+    if _ARRAY.match(start) is None:
+        return False
+    with suppress(ValueError):  # the first line may be none of JSON, or go on
+        return not any(isinstance(cell, str) for cell in parse_json(start.partition(b"\n")[0].decode("latin-1")))
+    return True
 
 
 def survey(path: str | Path) -> tuple[str, int | None]:

@@ -99,6 +99,12 @@ def format_of(paths: Sequence[str | Path]) -> str | None:
     return _SUFFIXES.get(Path(str(paths[0]).lower().removesuffix(".gz")).suffix)
 
 
+def check_named_tsv(write: Path) -> None:
+    """Raise `OptionError` if `write`, which pairs go to as TSV, has a name by which it would be read as something else."""
+    if (named := format_of([write])) not in (None, "tsv"):
+        raise OptionError(f"`write` writes TSV, but {write} is {named} by its name; give a name that ends in .tsv")
+
+
 def format_before(config: Mapping[str, Any]) -> str:
     """The format of the file that a model was trained on, by its configuration."""
     read = config["data"]["read"]

@@ -1,7 +1,7 @@
 """In which script a text is written, for many texts at once; a table of Unicode blocks, not of languages.
 
 Han and Kana count as one script, since Japanese mixes them in every sentence. Digits, punctuation and combining marks
-belong to none.
+belong to none, apart from the vowel signs of India and its neighbours.
 """
 
 from __future__ import annotations
@@ -19,10 +19,14 @@ _BLOCKS = {
     "Armenian": "0531-0556 0561-0587",
     "Hebrew": "05D0-05EA FB1D-FB4F",
     "Arabic": "0620-064A 066E-06D3 06FA-06FF 0750-077F 08A0-08C9 FB50-FDFF FE70-FEFC",
+    "Syriac": "0710 0712-072F 074D-074F",
+    "Thaana": "0780-07B1",
+    "N'Ko": "07CA-07EA",
     "Devanagari": "0900-0963 0970-097F",
     "Bengali": "0980-09E3",
     "Gurmukhi": "0A00-0A5F",
     "Gujarati": "0A80-0AE3",
+    "Oriya": "0B00-0B63 0B71",
     "Tamil": "0B80-0BD7",
     "Telugu": "0C00-0C63",
     "Kannada": "0C80-0CE3",
@@ -35,7 +39,11 @@ _BLOCKS = {
     "Georgian": "10A0-10FF 1C90-1CBF 2D00-2D2F",
     "Hangul": "1100-11FF 3131-318E A960-A97F AC00-D7FF FFA1-FFDC",
     "Ethiopic": "1200-135A 1380-138F",
+    "Cherokee": "13A0-13FD AB70-ABBF",
     "Khmer": "1780-17D3",
+    "Mongolian": "1820-18AA",
+    "Ol Chiki": "1C5A-1C7D",
+    "Tifinagh": "2D30-2D67",
     "Han or Kana": "2E80-2FDF 3005-3007 3041-3096 309D-309F 30A1-30FA 30FC-30FF 31F0-31FF 3400-4DBF 4E00-9FFF F900-FAFF "
     "FF66-FF9D 20000-323AF",
 }

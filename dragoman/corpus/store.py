@@ -47,15 +47,17 @@ class PairStore:
 
     @classmethod
     def write(cls, path: str | Path, pairs: Iterable[Pair]) -> PairStore:
-        """Write `pairs` to `path` in one pass and open it; an error on the way leaves no file behind."""
-        path = Path(path)
+        """Write `pairs` to `path` in one pass and open it; an error on the way, or one that `pairs` raises, leaves no file behind."""
+        path, theirs = Path(path), list[OSError]()
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
             with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
-                for batch in _batches(pairs):
+                for batch in _batches(_noted(pairs, theirs)):
                     writer.write_batch(batch)
             temporary.replace(path)
         except OSError as error:
+            if error in theirs:
+                raise
             raise StorageError(f"{path} cannot be written: {_cause(error)}") from None
         finally:
             temporary.unlink(missing_ok=True)
@@ -136,6 +138,15 @@ class PairView:
     def keys(self) -> npt.NDArray[np.uint64]:
         """The key of every row, shape (rows,)."""
         return self.store.keys()[self.indices]
+
+
+def _noted(pairs: Iterable[Pair], errors: list[OSError]) -> Iterator[Pair]:
+    """The same pairs; what they raise themselves, as a program's own may, goes into `errors`."""
+    try:
+        yield from pairs
+    except OSError as error:
+        errors.append(error)
+        raise
 
 
 def _batches(pairs: Iterable[Pair]) -> Iterator[pa.RecordBatch]:

@@ -210,7 +210,8 @@ def _source_method(
         return method, reason
     if method == "bpe" and not column.letters:
         return "char", "numbers and signs without letters, and the target is spelled"
-    if method == "bpe" and column.characters <= _FEW_CHARACTERS * column.rows and _spells_a_word(pairs) >= 0.5:
+    words = method == "bpe" or (method == "symbols" and not column.are_spelled_out())
+    if words and column.characters <= _FEW_CHARACTERS * column.rows and _spells_a_word(pairs) >= 0.5:
         return "char", "a few words, and the target is one of them in another form"
     if method == "symbols" and column.are_repeated_words() and column.shares_letters(target) >= 0.5:
         return "char", "few different words, but spelled with the letters of the target"

@@ -64,7 +64,9 @@ class Ranking:
 
     def coverage(self, received: Floats) -> Floats:
         """Coverage terms of `(n, source_length)` sums of attention (1 or more where there is padding) -> (n,)."""
-        terms: Floats = self.coverage_penalty * np.log(np.clip(received, LEAST_COVERAGE, 1.0)).sum(axis=-1)
+        logarithms = np.log(np.clip(received, LEAST_COVERAGE, 1.0))
+        # One after another: `sum` adds in an order that depends on how much padding there is.
+        terms: Floats = self.coverage_penalty * logarithms.cumsum(axis=-1, dtype=np.float64)[..., -1]
         return terms
 
     def bound(self, scores: Floats, max_lengths: Ints) -> Floats:

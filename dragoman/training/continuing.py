@@ -93,7 +93,7 @@ class Earlier:
         return {"preset": config["options"].get("preset", "default"), "normalization": config["normalization"]}
 
     def _check(self, options: TrainOptions) -> None:
-        given = options.model_fields_set
+        given = {name for name in options.model_fields_set if getattr(options, name) not in (None, ())}
         place = self.directory.path
         for name in _KEPT:
             if name in given:

@@ -44,7 +44,8 @@ def check_new_limits(path: Path, stored: Recipe, given: Recipe, run: Run, *, bat
 
 def _ending(stored: Recipe, given: Recipe, run: Run, steps_per_epoch: int) -> str:
     """The limit that has ended a run and still does; empty if there is none any more."""
-    if run.finished.startswith(NO_BETTER) and run.landing_patience == given.patience:
+    no_better = run.finished.startswith(NO_BETTER)
+    if no_better and run.lands_with(given.patience):
         return "patience"
     if given.max_steps and run.step >= given.max_steps:
         return "max_steps"
@@ -52,5 +53,5 @@ def _ending(stored: Recipe, given: Recipe, run: Run, steps_per_epoch: int) -> st
     if run.epoch >= given.epochs or run.step >= limit_in_steps(given, steps_per_epoch):
         return "epochs"
     in_time = given.max_minutes is not None and given.max_minutes == stored.max_minutes
-    by_time = run.epoch < stored.epochs and run.step < limit_in_steps(stored, steps_per_epoch)
+    by_time = not no_better and run.epoch < stored.epochs and run.step < limit_in_steps(stored, steps_per_epoch)
     return "max_minutes" if in_time and by_time else ""

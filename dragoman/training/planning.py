@@ -108,7 +108,8 @@ def forecast(
     for parameter in parameters:
         parameter.grad = None
     per_epoch = math.ceil(plan.batches_per_epoch / recipe.accumulate)
-    per_step = recipe.accumulate * float(np.mean(seconds[1:] or seconds)) + update
+    # The last step of an epoch, which may be its only one, has the batches that are left.
+    per_step = plan.batches_per_epoch / per_epoch * float(np.mean(seconds[1:])) + update
     bare = limit_in_steps(recipe, per_epoch)
     steps = bare
     if recipe.max_minutes:
@@ -159,6 +160,7 @@ def _timed_update(recipe: Recipe, parameters: Sequence[Tensor]) -> float:
     copy.grad = torch.ones_like(copy)
     optimizer = build_optimizer(recipe, {"": copy})
     optimizer.step()
+    _finish(copy.device)
     begun = time.monotonic()
     optimizer.step()
     _finish(copy.device)
@@ -223,5 +225,8 @@ def _refuse_if_too_large(needed: int, device: torch.device, recipe: Recipe) -> N
 
 
 def _finish(device: torch.device) -> None:
+    """Wait for what a device was given to do."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -219,8 +219,6 @@ def choose(options: TrainOptions, data: DataSummary) -> tuple[Recipe, list[Reaso
             values[name] = value
             if why:
                 reasons.append(Reason(name, value, why))
-    if data.target_vector_size is not None:
-        values["embedding_size"] = data.target_vector_size
     if options.attention_heads is None:  # as many of four as divide the width that was asked for
         most = 4 if values["attention"] == "multihead" else 1
         values["attention_heads"] = next(heads for heads in range(most, 0, -1) if values["hidden_size"] % heads == 0)
@@ -321,7 +319,11 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
         "cell": ("lstm", "the strongest recurrent cell in the literature"),
         "encoder_layers": (layers, stacked),
         "decoder_layers": (layers, stacked if fed else attending),
-        "embedding_size": (256 if pairs >= 2_000 else 128, size),
+        "embedding_size": (
+            (data.target_vector_size, "the width of the target vectors")
+            if data.target_vector_size
+            else (256 if pairs >= 2_000 else 128, size)
+        ),
         "hidden_size": (width, room),
         "bidirectional": (True, "the encoder sees the words before and after each word"),
         "attention": (
@@ -530,7 +532,7 @@ def _check_effects(options: TrainOptions, values: dict[str, Any], data: DataSumm
             raise OptionError(
                 f"`{name}` is part of the cross-entropy, which has no weight with `minimum_risk` 1; choose one"
             )
-    if options.embedding_size not in (None, values["embedding_size"]):
+    if data.target_vector_size and options.embedding_size not in (None, data.target_vector_size):
         raise OptionError(
             f"`embedding_size` must be that of `target_vectors` ({data.target_vector_size}), but is {options.embedding_size}"
         )

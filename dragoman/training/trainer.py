@@ -95,6 +95,10 @@ class Run:
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in progress.items() if name in known})
 
+    def lands_with(self, patience: int) -> bool:
+        """Whether a landing that has begun is one with this patience too; that of 0 never runs out."""
+        return 0 < patience <= self.landing_patience
+
 
 @dataclass(frozen=True)
 class DevScore:
@@ -182,7 +186,7 @@ class Trainer:
         self.objective = objective_of(recipe)
         # To read the loss of a step on a GPU is to wait for the step: there it is read once the next step is on its way.
         self.reads_late = self.device.type == "cuda"
-        self._unread: tuple[int, Loss] | None = None
+        self._unread: tuple[int, Loss, Tensor] | None = None
         self.sampling = SamplingCurve(recipe.sampling_curve, recipe.scheduled_sampling, recipe.sampling_steps)
 
     def resume(self) -> None:
@@ -201,7 +205,7 @@ class Trainer:
             self.run = Run.of(plan | checkpoint.progress)
         if plan != {name: getattr(self.run, name) for name in plan}:  # other limits were given: the last step is theirs
             self.run = replace(self.run, **plan, last_step=0, anchor=0, fallen=0.0)
-        if self.run.landing_patience != self.recipe.patience:  # another patience was given: it has not run out
+        if not self.run.lands_with(self.recipe.patience):  # more was given, which has not run out
             self.run.landing = 0
 
     def save(self) -> None:
@@ -265,8 +269,7 @@ class Trainer:
             risk = self.risk.add_gradients(self.model, pools, sources=sum(map(len, batches)))
             run.risk_sum, run.risk_steps = run.risk_sum + self.processes.sum(risk)[0], run.risk_steps + 1
         loss = self.processes.combine(self.parameters, loss)
-        if recipe.clip_norm:
-            torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm or math.inf)
         run.step += 1
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate * group["share"]
@@ -277,7 +280,7 @@ class Trainer:
             with torch.no_grad():  # or the average would hold on to a graph of all steps there were
                 torch._foreach_lerp_(self.average, self.parameters, 1 - decay)
         self._settle()
-        self._unread = (run.step, loss)
+        self._unread = (run.step, loss, norm)
         if not self.reads_late:
             self._settle()
 
@@ -302,10 +305,10 @@ class Trainer:
         return landing + self.schedule.landing_steps(landing) if landing else self.schedule.total
 
     def _settle(self) -> None:
-        """Count the loss of the last step, if that was not done yet; a `TrainingError` if it says that the run has diverged."""
+        """Count the loss of the last step, if that was not done yet; a `TrainingError` if it, or its gradient, says that the run has diverged."""
         if self._unread is None:
             return
-        (step, loss), self._unread = self._unread, None
+        (step, loss, norm), self._unread = self._unread, None
         cross_entropy = loss.cross_entropy
         self.run.loss_sum += cross_entropy
         self.run.loss_tokens += loss.tokens
@@ -314,6 +317,8 @@ class Trainer:
         risen = mean > DIVERGED * math.log(self.model.decoder.output.out_features) + 1
         if not math.isfinite(mean) or (risen and step > self.recipe.warmup_steps):
             raise self._diverged("is not a number" if not math.isfinite(mean) else f"rose to {mean:.1f}", step)
+        if not math.isfinite(norm):
+            raise self._diverged("has a gradient that is not a number", step)
 
     def _diverged(self, what: str, step: int) -> TrainingError:
         clip = self.recipe.clip_norm

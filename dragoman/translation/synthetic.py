@@ -122,7 +122,7 @@ class PairsFile:
                 file.truncate(self.made.size)
                 file.seek(self.made.size)
                 while chunk := list(islice(source, CHUNK)):
-                    listener(Stage("translating", self.made.texts, total))
+                    listener(Stage("translating", self.made.texts, total, "text"))
                     rows = [_rows(translation, swapped=swapped) for translation in translate(chunk)]
                     with failing(self.path):
                         write_all(file, "".join(row for some in rows for row in some).encode("utf-8"))
@@ -141,7 +141,7 @@ class PairsFile:
             raise Interrupted(
                 f"stopped after {counted(self.made.texts, 'text')}, which {self.part} keeps; the same command goes on from there"
             ) from None
-        listener(Stage("translating", self.made.texts, self.made.texts))
+        listener(Stage("translating", self.made.texts, self.made.texts, "text"))
         if not self.made.texts:
             self.part.unlink()
             return self.made

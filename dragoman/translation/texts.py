@@ -11,6 +11,7 @@ import numpy as np
 
 from dragoman.config import ReadOptions, SearchOptions
 from dragoman.corpus.cleaning import Normalization, clean, fault_in, join_columns
+from dragoman.corpus.lines import STANDARD_INPUT, label
 from dragoman.corpus.reading import read_sources
 from dragoman.corpus.report import EMPTY_LINE, EMPTY_SOURCE
 from dragoman.corpus.tokenization import UNK, Tokenizer
@@ -170,9 +171,12 @@ class Texts:
             if line.text is not None:
                 choices.append(line.text)
             elif line.reason not in (EMPTY_LINE, EMPTY_SOURCE):
-                raise DataError(f"{path}:{line.line}: {line.reason}")
+                raise DataError(f"{label(path)}:{line.line}: {line.reason}")
         if not choices:
-            raise DataError(f"{path} holds no choices: every line is one, and all are empty")
+            why = "every line is one, and all are empty"
+            if path == STANDARD_INPUT:
+                why += ", or were read already (`stream`, `trace` and several models need a file)"
+            raise DataError(f"{label(path)} holds no choices: {why}")
         return choices
 
     def _automaton(self, pattern: str) -> Automaton:
