@@ -187,6 +187,28 @@ def test_what_commands_are_made_of_decides_whether_they_are_joined(
     assert recipe["recombine"] == 0.5 or not joined
 
 
+def test_a_narrow_translator_has_one_layer() -> None:
+    translations = data(lengths_agree=0.8)
+    for summary, options in (
+        (translations, {}),
+        (replace(translations, pairs=100_000, processor_minutes=10.0), {}),
+        (translations, {"input_feeding": True}),
+    ):
+        chosen = recipe(summary, **options)
+        assert (chosen.hidden_size, chosen.encoder_layers, chosen.decoder_layers) == (256, 1, 1)
+    for summary, options in (
+        (data(), {}),  # questions and answers
+        (replace(translations, pairs=100_000), {}),
+        (replace(translations, on_gpu=True), {}),
+        (replace(translations, unspaced=True), {}),
+        (replace(translations, edited=True), {}),
+        (replace(translations, kind="symbols"), {}),
+        (translations, {"hidden_size": 384}),
+        (translations, {"layers": 2}),
+    ):
+        assert recipe(summary, **options).encoder_layers == 2
+
+
 @pytest.mark.parametrize(("kind", "most"), [("symbols", 256), ("text", 384)])
 def test_wide_layers_learn_slowly_where_batches_are_small(kind: Kind, most: int) -> None:
     summary = data(kind=kind, pairs=50_000)
