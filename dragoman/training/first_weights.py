@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from dragoman.config import TrainOptions
-from dragoman.corpus.vectors import load_vectors
+from dragoman.corpus.tokenization import Tokenizer
+from dragoman.corpus.vectors import Vectors, load_vectors
 from dragoman.errors import OptionError
 from dragoman.model.seq2seq import Seq2Seq
 from dragoman.storage import CONFIG, ModelDirectory
@@ -100,14 +101,7 @@ def _start_from_vectors(model: Seq2Seq, options: TrainOptions, prepared: Prepare
     for side, path, embedding, tokenizer in sides:
         if path is None:
             continue
-        (column, _), *_ = tokenizer.columns()
-        wanted = [(word, i) for i, word in enumerate(tokenizer.surfaces()) if i > 3]
-
-        def watch(read: int, total: int | None = None, name: str = f"reading the {side} vectors") -> None:
-            listener(Stage(name, read, total, "word"))
-
-        vectors = load_vectors(path, wanted, case=column.case, watch=watch)
-        watch(vectors.wanted, vectors.wanted)
+        vectors = _vectors(path, tokenizer, f"reading the {side} vectors", listener)
         found = torch.from_numpy(np.flatnonzero(vectors.found))
         with torch.no_grad():
             embedding.weight[found] = torch.from_numpy(vectors.matrix)[found]
@@ -116,3 +110,14 @@ def _start_from_vectors(model: Seq2Seq, options: TrainOptions, prepared: Prepare
         if not vectors.covered:
             raise OptionError(f"`{side}_vectors`: {path} has none of the {vectors.wanted:,} tokens of the {side} side")
     _freeze(model, options.model_dump())
+
+
+def _vectors(path: str, tokenizer: Tokenizer, stage: str, listener: Listener) -> Vectors:
+    """The vectors of the tokens in a file, which may take minutes to read."""
+    (column, _), *_ = tokenizer.columns()
+    wanted = ((word, i) for i, word in enumerate(tokenizer.surfaces()) if i > 3)
+    vectors = load_vectors(
+        path, wanted, case=column.case, watch=lambda read: listener(Stage(stage, read, None, "word"))
+    )
+    listener(Stage(stage, vectors.wanted, vectors.wanted, "word"))
+    return vectors
