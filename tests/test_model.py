@@ -399,6 +399,17 @@ def test_source_reversal_reads_backwards() -> None:
     torch.testing.assert_close(reversing.encode(ids, lengths)[0].context, context)
 
 
+def test_a_row_is_reversed_without_its_padding_and_so_is_its_gradient() -> None:
+    lengths = torch.tensor([4, 1, 3])
+    sequence = torch.randn(3, 4, 2, dtype=torch.float64, requires_grad=True)
+    turned = reverse_within_length(sequence, lengths)
+    assert torch.equal(turned[0], sequence[0].flip(0))
+    assert torch.equal(turned[1], sequence[1])
+    assert torch.equal(turned[2], torch.cat([sequence[2, :3].flip(0), sequence[2, 3:]]))
+    assert torch.equal(reverse_within_length(turned, lengths), sequence)
+    assert torch.autograd.gradcheck(lambda given: reverse_within_length(given, lengths), (sequence,))
+
+
 @pytest.mark.parametrize("on_gpu", [False, True])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_chunked_loss_is_torchs_cross_entropy(smoothing: float, on_gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:

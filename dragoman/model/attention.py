@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dragoman.model.products import Linear, batched
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -68,14 +70,14 @@ class Attention(nn.Module):
         are 0 at padding and sum to 1.
         """
         weights = masked_softmax(self.scores(queries, memory), memory.mask.unsqueeze(1))
-        return torch.bmm(weights, memory.states), weights
+        return batched(weights, memory.states), weights
 
 
 class DotAttention(Attention):
     """score(q, m) = q · m (Luong et al. 2015, "dot")."""
 
     def scores(self, queries: Tensor, memory: Memory) -> Tensor:
-        return torch.bmm(queries, memory.states.transpose(1, 2))
+        return batched(queries, memory.states.transpose(1, 2))
 
 
 class GeneralAttention(Attention):
@@ -83,7 +85,7 @@ class GeneralAttention(Attention):
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
-        self.key = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.key = Linear(hidden_size, hidden_size, bias=False)
         nn.init.xavier_uniform_(self.key.weight)
 
     def prepare(self, memory: Memory) -> Memory:
@@ -91,7 +93,7 @@ class GeneralAttention(Attention):
 
     def scores(self, queries: Tensor, memory: Memory) -> Tensor:
         assert memory.keys is not None, "prepare() comes first"
-        return torch.bmm(queries, memory.keys.transpose(1, 2))
+        return batched(queries, memory.keys.transpose(1, 2))
 
 
 class AdditiveAttention(Attention):
@@ -99,9 +101,9 @@ class AdditiveAttention(Attention):
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
-        self.query = nn.Linear(hidden_size, hidden_size)
-        self.key = nn.Linear(hidden_size, hidden_size, bias=False)
-        self.energy = nn.Linear(hidden_size, 1, bias=False)
+        self.query = Linear(hidden_size, hidden_size)
+        self.key = Linear(hidden_size, hidden_size, bias=False)
+        self.energy = Linear(hidden_size, 1, bias=False)
         for layer in (self.query, self.key, self.energy):
             nn.init.xavier_uniform_(layer.weight)
         nn.init.zeros_(self.query.bias)
@@ -126,10 +128,10 @@ class MultiHeadAttention(Attention):
         super().__init__()
         assert hidden_size % heads == 0, "the caller checks that the heads divide the width"
         self.heads = heads
-        self.query = nn.Linear(hidden_size, hidden_size)
-        self.key = nn.Linear(hidden_size, hidden_size, bias=False)
-        self.value = nn.Linear(hidden_size, hidden_size)
-        self.output = nn.Linear(hidden_size, hidden_size)
+        self.query = Linear(hidden_size, hidden_size)
+        self.key = Linear(hidden_size, hidden_size, bias=False)
+        self.value = Linear(hidden_size, hidden_size)
+        self.output = Linear(hidden_size, hidden_size)
         for layer in (self.query, self.key, self.value, self.output):
             nn.init.xavier_uniform_(layer.weight)
         for biased in (self.query, self.value, self.output):
@@ -144,9 +146,9 @@ class MultiHeadAttention(Attention):
         assert memory.values is not None, "prepare() comes first"
         query = self._split(self.query(queries))  # (batch, heads, queries, width)
         key = self._split(memory.keys)  # (batch, heads, source_length, width)
-        scores = query @ key.transpose(2, 3) / math.sqrt(query.size(3))
+        scores = batched(query, key.transpose(2, 3)) / math.sqrt(query.size(3))
         weights = masked_softmax(scores, memory.mask[:, None, None, :])
-        attended = weights @ self._split(memory.values)  # (batch, heads, queries, width)
+        attended = batched(weights, self._split(memory.values))  # (batch, heads, queries, width)
         joined = attended.transpose(1, 2).flatten(2)  # (batch, queries, heads * width)
         output: Tensor = self.output(joined)
         return output, weights.mean(dim=1)

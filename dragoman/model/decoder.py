@@ -15,6 +15,7 @@ from dragoman.model.attention import Memory, build_attention
 from dragoman.model.encoder import Encoded
 from dragoman.model.layers import Embedding, Seam, dropout_mask, typed_list
 from dragoman.model.pointer import Pointer
+from dragoman.model.products import Linear
 from dragoman.model.recomputation import run
 from dragoman.model.recurrent import LayerState, RecurrentLayer
 
@@ -73,7 +74,7 @@ class Bridge(nn.Module):
         super().__init__()
         self.shape = (decoder_layers, state_count, hidden_size)
         learned = encoder_layers != decoder_layers
-        self.map = nn.Linear(hidden_size, decoder_layers * state_count * hidden_size) if learned else None
+        self.map = Linear(hidden_size, decoder_layers * state_count * hidden_size) if learned else None
 
     def forward(self, encoded: Encoded) -> tuple[LayerState, ...]:
         """The decoder's first state, per layer."""
@@ -126,7 +127,7 @@ class Decoder(nn.Module):
         readout_size = hidden_size * (2 if attends else 1) + (embedding_size if self.inside else 0)
         self.feature_size = embedding_size if tied or attends else hidden_size
         needs_readout = attends or self.feature_size != hidden_size
-        self.readout = nn.Linear(readout_size, self.feature_size) if needs_readout else None
+        self.readout = Linear(readout_size, self.feature_size) if needs_readout else None
         first = embedding_size + hidden_size * (peek + self.inside) + self.feature_size * input_feeding
         self.early = attends and not self.inside and not input_feeding
         sizes = [first] + [hidden_size * (2 if self.early else 1)] * (layers - 1)
@@ -257,7 +258,7 @@ class Decoder(nn.Module):
         if attention.dim() == 3:  # (batch, source_length) -> (batch, target_length, source_length)
             copied = copied.unsqueeze(1).expand_as(attention)
         exact = self.output.weight.dtype
-        return Pointer(self.gate(features.to(exact)).squeeze(-1), attention.to(exact), copied)
+        return Pointer(self.gate(features.to(exact)).squeeze(-1).to(exact), attention.to(exact), copied)
 
     def step(self, last_ids: Tensor, memory: Memory, state: DecoderState) -> tuple[Tensor, Tensor | None, DecoderState]:
         """Feed one id per row, (batch,); returns features (batch, feature_size), attention (batch, source_length), state."""

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from dragoman.model.pointer import Pointer
+from dragoman.model.products import rounded, with_rows, writes_code
 
 _CHUNK_VALUES = 2**21
 """Logits held at once: 8 MiB in float32, which a processor's cache holds from one pass over them to the next."""
@@ -210,7 +211,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         copied: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         vocab = weight.size(0)
-        rows = _rows_at_once(weight)
+        rows, shaped = _rows_at_once(weight), writes_code(features)
+        rows = max(1, rounded(rows, down=True)) if shaped else rows
         learning = any(ctx.needs_input_grad[:3])
         to_features = torch.empty_like(features) if learning else None
         to_weight = torch.zeros_like(weight) if learning else None
@@ -223,7 +225,11 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         weight_sum, bias_sum = weight.sum(0), bias.sum()  # the even part of the labels meets only these
         for start in range(0, len(target), rows):
             chunk, labels = features[start : start + rows], target[start : start + rows].unsqueeze(1)
-            true, normalizer, label, weights, total = _softmax(chunk, factor, bias, labels)
+            real, filled = len(chunk), rounded(len(chunk)) if shaped else len(chunk)
+            found = _softmax(with_rows(chunk, filled), factor, bias, with_rows(labels, filled))
+            true, normalizer, label, total = (
+                part[:real] for part in (found.true, found.normalizer, found.label, found.total)
+            )
             own = (normalizer - true).squeeze(1)  # -log softmax(true)
             share = shares[start : start + rows]
             if generated is not None and copied is not None:
@@ -244,12 +250,13 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             share = (1 - smoothing) * share.unsqueeze(1)
             rate = share + smoothing
             label = label - total * share / rate.clamp_min(_TINY)
-            weights.scatter_(1, labels, label.to(weights.dtype))
+            weights = found.weights
+            weights[:real].scatter_(1, labels, label.to(weights.dtype))
             rate = rate / total
-            to_bias += weights.t() @ rate.squeeze(1).to(weights.dtype)
+            to_bias += weights[:real].t() @ rate.squeeze(1).to(weights.dtype)
             weights = weights.to(features.dtype)
-            to_features[start : start + rows] = (weights @ factor).mul_(rate)
-            scaled = (chunk * rate).to(features.dtype)
+            to_features[start : start + rows] = (weights @ factor)[:real].mul_(rate)
+            scaled = with_rows((chunk * rate).to(features.dtype), filled)
             if weight.dtype == features.dtype:
                 to_weight.addmm_(weights.t(), scaled)
             else:

@@ -5,7 +5,7 @@ Layers are stacked one by one (never `num_layers=2`), so that dropout, norms and
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -34,9 +34,25 @@ def reverse_within_length(sequence: Tensor, lengths: Tensor) -> Tensor:
     position = torch.arange(sequence.size(1), device=sequence.device)
     mirrored = lengths.unsqueeze(1) - 1 - position  # (batch, time)
     index = torch.where(mirrored >= 0, mirrored, position)
-    if sequence.dim() == 3:
-        index = index.unsqueeze(2).expand(-1, -1, sequence.size(2))
-    return sequence.gather(1, index)
+    if sequence.dim() == 2:
+        return sequence.gather(1, index)
+    rows = torch.arange(sequence.size(0), device=sequence.device).unsqueeze(1) * sequence.size(1)
+    reversed_rows: Tensor = _Exchanged.apply(sequence, (rows + index).flatten())  # type: ignore[no-untyped-call]
+    return reversed_rows
+
+
+class _Exchanged(torch.autograd.Function):
+    """(batch, time, width) with places that are exchanged in pairs, so that gradients go the same way: whole rows are copied."""
+
+    @staticmethod
+    def forward(ctx: Any, sequence: Tensor, places: Tensor) -> Tensor:
+        ctx.save_for_backward(places)
+        return sequence.flatten(0, 1).index_select(0, places).view_as(sequence)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (places,) = ctx.saved_tensors
+        return grads[0].flatten(0, 1).index_select(0, places).view_as(grads[0]), None
 
 
 class RecurrentLayer(nn.Module):
