@@ -74,7 +74,7 @@ class Bridge(nn.Module):
         super().__init__()
         self.shape = (decoder_layers, state_count, hidden_size)
         learned = encoder_layers != decoder_layers
-        self.map = Linear(hidden_size, decoder_layers * state_count * hidden_size) if learned else None
+        self.map = nn.Linear(hidden_size, decoder_layers * state_count * hidden_size) if learned else None
 
     def forward(self, encoded: Encoded) -> tuple[LayerState, ...]:
         """The decoder's first state, per layer."""

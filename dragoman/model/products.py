@@ -31,20 +31,26 @@ def with_rows(inputs: Tensor, rows: int) -> Tensor:
 
 
 def batched(left: Tensor, right: Tensor) -> Tensor:
-    """(..., n, k) · (..., k, m) of many small matrices: in float32 where autocast would have code written for each of their shapes."""
-    if not _converts(left):
+    """(..., n, k) · (..., k, m) of many small matrices: in float32 where autocast would have code written for each of their shapes.
+
+    With an n of 1, as in a single step, the shape comes again in the next step.
+    """
+    if not _converts(left) or left.size(-2) == 1:
         return left @ right
     with torch.autocast("cpu", enabled=False):
         return left.float() @ right.float()
 
 
 class Linear(nn.Linear):
-    """`nn.Linear`; where code is written for shapes, with rows of zeros up to one that comes again."""
+    """`nn.Linear`; where code is written for shapes, with rows of zeros up to one that comes again.
+
+    A single step's inputs, (batch, width) or (batch, 1, width), have a shape that comes again in the next step.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., in_features) -> (..., out_features)."""
         given = input.to(torch.bfloat16) if _converts(input) else input
-        if not writes_code(given):
+        if not writes_code(given) or given.dim() == 2 or given.size(1) == 1:
             return super().forward(given)
         rows = given.flatten(0, -2)
         outputs = super().forward(with_rows(rows, rounded(len(rows))))
