@@ -187,23 +187,24 @@ def test_what_commands_are_made_of_decides_whether_they_are_joined(
     assert recipe["recombine"] == 0.5 or not joined
 
 
-def test_a_narrow_translator_has_one_layer() -> None:
+def test_a_translator_has_one_layer_on_a_processor() -> None:
     translations = data(lengths_agree=0.8)
-    for summary, options in (
-        (translations, {}),
-        (replace(translations, pairs=100_000, processor_minutes=10.0), {}),
-        (translations, {"input_feeding": True}),
+    for summary, options, width in (
+        (translations, {}, 256),
+        (replace(translations, pairs=100_000, processor_minutes=10.0), {}, 256),
+        (replace(translations, pairs=100_000), {}, 384),
+        (translations, {"input_feeding": True}, 256),
     ):
         chosen = recipe(summary, **options)
-        assert (chosen.hidden_size, chosen.encoder_layers, chosen.decoder_layers) == (256, 1, 1)
+        assert (chosen.hidden_size, chosen.encoder_layers, chosen.decoder_layers) == (width, 1, 1)
     for summary, options in (
         (data(), {}),  # questions and answers
-        (replace(translations, pairs=100_000), {}),
+        (replace(translations, pairs=400_000), {}),
         (replace(translations, on_gpu=True), {}),
         (replace(translations, unspaced=True), {}),
         (replace(translations, edited=True), {}),
         (replace(translations, kind="symbols"), {}),
-        (translations, {"hidden_size": 384}),
+        (translations, {"hidden_size": 512}),
         (translations, {"layers": 2}),
     ):
         assert recipe(summary, **options).encoder_layers == 2

@@ -47,11 +47,14 @@ RECOMBINED = 0.95
 """Share of right commands among new ones from which on these are trained on (benchmarks/recipes: symbols.md)."""
 
 FEW = 8
-"""Passes over the data in which nothing can be learned by heart that should not (benchmarks/recipes: eng-fra.md, symbols.md)."""
+"""Passes over the data in which nothing can be learned by heart that should not (benchmarks/recipes: eng-fra.md, symbols.md).
+
+Of a limit in minutes they are those that two layers make: one layer makes 1.6 times as many, and has less room for what it repeats.
+"""
 
 TOKENS_A_MINUTE = {True: 260_000, False: 160_000}
-"""Tokens of the longer side, about, that one processor thread trains a model of 256 units on in a minute, with and without products
-in bfloat16; a wider one is slower."""
+"""Tokens of the longer side, about, that one processor thread trains two layers of 256 units on in a minute, with and without products
+in bfloat16; wider ones are slower."""
 
 
 @dataclass(frozen=True)
@@ -307,8 +310,8 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
         smoothing, smoothed = 0.0, "nearly every source has one target only, as a command has"
         layers, stacked = 1, "few different words, as in commands: two layers come less far with longer outputs"
         attending = stacked
-    if _is_narrow_translation(data, options.hidden_size or width):  # benchmarks/recipes: eng-fra.md, no-options.md
-        layers, stacked = 1, "translations, and a narrow model: one layer makes more steps, and each teaches as much"
+    if _is_small_translator(data, options.hidden_size or width):  # benchmarks/recipes: eng-fra.md, no-options.md
+        layers, stacked = 1, "translations: one layer makes more steps, and each teaches as much"
         attending = stacked
     if not options.r_drop:  # which compares two masks
         if _passes(data, options, width=width, batch_tokens=batch) < FEW:
@@ -385,10 +388,10 @@ def _is_dictionary(data: DataSummary) -> bool:
     return data.kind == "symbols" and data.pairs >= 100_000 and not data.commands
 
 
-def _is_narrow_translation(data: DataSummary, width: int) -> bool:
-    """Whether targets say what their sources say, in words, and a processor trains a narrow model on them."""
+def _is_small_translator(data: DataSummary, width: int) -> bool:
+    """Whether targets say what their sources say, in words, and a processor trains a model on them that is not wider than was measured."""
     translation = data.kind == "text" and data.lengths_agree >= FOLLOWS and not (data.unspaced or data.edited)
-    return translation and width <= 256 and not data.on_gpu
+    return translation and width <= 384 and not data.on_gpu
 
 
 def _width_on_processor(data: DataSummary) -> tuple[int, str]:
