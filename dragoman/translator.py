@@ -439,7 +439,7 @@ class Translator:
 
         A model with other vocabularies, or one that reads in another case, finds outputs of its own instead, and all models choose
         among the outputs of all.
-        Raises `OptionError` if it does not take the same sources, or writes another kind of text.
+        Raises `OptionError` if it does not take the same sources, writes another kind of text, or is an ensemble itself.
         """
         if not isinstance(others, Iterable):
             raise OptionError(f"`others` must be a list of models that `load` gave, but is {others!r:.80}")
@@ -450,6 +450,10 @@ class Translator:
             if other is self or self in other.companions:
                 raise OptionError(
                     "`others` must not hold the model itself, nor an ensemble that it is in: load it again"
+                )
+            if other.companions:  # which would count less than the others, or not at all
+                raise OptionError(
+                    f"`others` must be single models, but {other.directory.path} is an ensemble: join its models one by one"
                 )
         present = self.stepper.steppers if isinstance(self.stepper, EnsembleStepper) else (self.stepper,)
         alike, apart = [], []

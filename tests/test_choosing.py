@@ -374,6 +374,10 @@ def test_what_models_of_different_vocabularies_cannot_do_together(folder: Path) 
     for model, joining in ((together, together), (companion, together)):
         with pytest.raises(OptionError, match="must not hold the model itself, nor an ensemble that it is in"):
             model.join([joining])
+    alone = dragoman.load(folder / "two")
+    with pytest.raises(OptionError, match=r"`others` must be single models, but .*one is an ensemble"):
+        alone.join([other, together])
+    assert not alone.companions, "none joins if one cannot"
     together.reverse = other
     with pytest.raises(OptionError, match="`reverse` must not be given with an `ensemble` of different vocabularies"):
         together.translate("a")

@@ -25,6 +25,7 @@ from sacrebleu.significance import PairedTest
 
 from dragoman.errors import OptionError
 from dragoman.evaluation import breakdown, metrics, significance
+from dragoman.evaluation.exposure import measure_gap
 from dragoman.evaluation.metrics import (
     MetricName,
     Scores,
@@ -517,6 +518,38 @@ def test_the_worst_sentences_come_first_and_perfect_ones_not_at_all() -> None:
     assert (symbols.metric, symbols.score) == ("wer", 50.0)
 
 
+class Column(list[Any]):
+    """As that of a table whose rows were shuffled: in order if gone through, but each place has a name of its own."""
+
+    def __getitem__(self, name: Any) -> Any:
+        return list.__getitem__(self, name if isinstance(name, slice) else -1 - name)
+
+
+@pytest.mark.parametrize("given", [Column, lambda rows: dict(enumerate(rows)).values()])
+def test_columns_of_a_table_and_views_of_dictionaries_are_taken_in_their_order(given: Any) -> None:
+    """Law: what is measured is what is given row by row, however its rows are named."""
+    sources, outputs = ["a", "b", "c", "d"], ["x y z", "x q z", "k l m", "k l"]
+    answers = [[output.upper(), *more] for output, more in zip(outputs, (["x y z"], ["x y z"], [], []), strict=True)]
+    rows: list[Any] = [[4, 5, 6, 7, 3], [4, 5, 3], [6, 3], [5, 6, 7, 3]]
+    free: list[Any] = [[9, 5, 6, 7, 3], [4, 5, 3], [6, 3], [5, 6, 7, 3]]
+
+    def measured(like: Any) -> list[Any]:
+        texts, right = like(outputs), like([like(alternatives) for alternatives in answers])
+        return [
+            score(texts, right),
+            significance.compare(texts, like(outputs[::-1]), right, resamples=9),
+            breakdown.by_label("stst", texts, right),
+            breakdown.by_length(like([7, 1, 2, 8]), texts, right),
+            breakdown.by_seen(like([True, False, False, True]), texts, right),
+            breakdown.by_word_frequency({"x": 3}, texts, right),
+            breakdown.worst_sentences(like(sources), texts, right),
+            measure_gap(like(rows), like(free), like(free)).as_dict(),
+        ]
+
+    for expected, found in zip(measured(list), measured(given), strict=True):
+        assert found == expected
+
+
 def test_comparisons_and_breakdowns_name_mistakes() -> None:
     with pytest.raises(OptionError, match="`resamples` must be at least 1, but is 0"):
         significance.compare(["a"], ["a"], [["a"]], resamples=0)
@@ -533,6 +566,8 @@ def test_comparisons_and_breakdowns_name_mistakes() -> None:
     for name, part in (("lengths", breakdown.by_length), ("seen", breakdown.by_seen)):
         with pytest.raises(OptionError, match=f"`{name}` must have one entry per hypothesis, but 1 stand for 2"):
             part([True], ["a", "b"], [["a"], ["b"]])
+        with pytest.raises(OptionError, match="`hypotheses` must be a list of texts, but is 'ab'"):
+            part([True, False], "ab", [["a"], ["b"]])
     with pytest.raises(OptionError, match="`sources` must have one entry per hypothesis, but 2 stand for 1"):
         breakdown.worst_sentences(["s", "t"], ["a"], [["a"]])
     with pytest.raises(OptionError, match="`references` must have one entry per hypothesis"):

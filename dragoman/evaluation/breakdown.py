@@ -51,6 +51,7 @@ def by_label(
     """Score the items of each label by themselves; parts come in the order in which labels are first seen."""
     check_references(hypotheses, references)
     _check_count("labels", labels, hypotheses)
+    hypotheses, references = list(hypotheses), list(references)  # a column of a table has its own names for places
     members: dict[Hashable, list[int]] = {}
     for index, label in enumerate(labels):
         members.setdefault(label, []).append(index)
@@ -81,7 +82,9 @@ def by_length(
     primary: MetricName | None = None,
 ) -> list[Part]:
     """Score by length, shortest first; `lengths` are those of the sources in `unit`, `edges` the last of each bucket."""
+    check_references(hypotheses, references)
     _check_count("lengths", lengths, hypotheses)
+    lengths, hypotheses, references = list(lengths), list(hypotheses), list(references)
     labels = bucket_labels(lengths, edges, unit=unit)
     order = sorted(range(len(lengths)), key=lambda i: lengths[i])
     return by_label(
@@ -104,7 +107,9 @@ def by_seen(
     primary: MetricName | None = None,
 ) -> list[Part]:
     """Score sources that were trained on and sources that were not by themselves; the unseen come first."""
+    check_references(hypotheses, references)
     _check_count("seen", seen, hypotheses)
+    seen, hypotheses, references = list(seen), list(hypotheses), list(references)
     order = sorted(range(len(seen)), key=lambda i: seen[i])
     return by_label(
         ["seen in training" if seen[i] else "unseen" for i in order],
@@ -229,6 +234,7 @@ def worst_sentences(
     if count < 1:
         raise OptionError(f"`count` must be at least 1, but is {count}")
     _check_count("sources", sources, hypotheses)
+    sources, hypotheses, references = list(sources), list(hypotheses), list(references)
     metric: MetricName = "wer" if writing == "symbols" else "chrf"
     values = corpus_score(metric, sentence_statistics(metric, hypotheses, references, writing=writing))
     badness = values if metric == "wer" else 100.0 - values

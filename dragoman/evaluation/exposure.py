@@ -94,6 +94,7 @@ def measure_gap(
     after the first error are followed.
     """
     _check(references, forced, free, horizon)
+    references, free = list(references), list(free)  # a column of a table has its own names for places
     longest = max(map(len, references))
     forced_right = _right(references, forced, longest)
     free_right = _right(references, free, longest)

@@ -255,10 +255,11 @@ def sacrebleu_statistics(
     sacreBLEU keeps some 40 KB for each reference it is given, and asks every output for as many as one has, so it is given few
     at once. It has no public names for this; tests compare the results with its public scores.
     """
+    hypotheses, references = list(hypotheses), [list(alternatives) for alternatives in references]  # or views of them
     rows: list[list[float]] = []
     for start in range(0, len(hypotheses), _SCORED_AT_ONCE):
         part = slice(start, start + _SCORED_AT_ONCE)
-        rows += metric._extract_corpus_statistics(list(hypotheses[part]), reference_streams(references[part]))
+        rows += metric._extract_corpus_statistics(hypotheses[part], reference_streams(references[part]))
     numbers = {len(alternatives) for alternatives in references}
     metric.num_refs = numbers.pop() if len(numbers) == 1 else -1  # as sacreBLEU says that they vary
     return rows
