@@ -9,12 +9,14 @@ import os
 import re
 import shlex
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar
 
 from dragoman.errors import StorageError
+
+Item = TypeVar("Item")
 
 NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says of a disk that is full."""
@@ -68,6 +70,15 @@ def clear_leftovers(folder: Path, name: str = "") -> None:
     for leftover in folder.glob(f".{glob.escape(name) or '*'}.*.tmp"):
         if re.fullmatch(r"\..+\.\d+\.tmp", leftover.name):
             leftover.unlink(missing_ok=True)
+
+
+def noted(items: Iterable[Item], errors: list[OSError]) -> Iterator[Item]:
+    """The same items; what they raise themselves while they are written, as a program's own may, goes into `errors`."""
+    try:
+        yield from items
+    except OSError as error:
+        errors.append(error)
+        raise
 
 
 def lock(file: IO[bytes] | int) -> bool | None:
