@@ -177,6 +177,11 @@ def placed(out: Path, *, overwrite: bool) -> Iterator[Path]:
     place = out.resolve()
     if place == Path.cwd():
         raise StorageError(f"{place} is the current directory, which cannot be replaced; choose another `out`")
+    if place.is_mount():
+        text = (
+            f"{place} is where a disk is mounted, which cannot be replaced; choose a folder in it, as {place / 'model'}"
+        )
+        raise StorageError(text)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         _clear_abandoned(place)

@@ -296,6 +296,18 @@ def test_a_model_that_cannot_be_moved_keeps_the_one_before_it(model: Path, monke
     assert len(list(model.parent.iterdir())) == 2
 
 
+def test_where_a_disk_is_mounted_no_model_is_made_in_vain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == disk)
+    found = "disk is where a disk is mounted, which cannot be replaced; choose a folder in it, as .*disk/model"
+    with pytest.raises(StorageError, match=found), placed(disk, overwrite=False):
+        pytest.fail("it can take hours until its folder gets the name")
+    with placed(disk / "model", overwrite=False):
+        pass
+    assert [path.name for path in tmp_path.rglob("*")] == ["disk", "model"]
+
+
 def test_a_kill_while_a_model_was_moved_is_not_in_the_way_of_the_next(model: Path) -> None:
     shutil.copytree(model, model.with_name("model.old"))
     shutil.copytree(model, model.with_name(".model.old.tmp"))  # `placed` removes it only where folders can be locked
