@@ -260,6 +260,18 @@ def test_a_kill_in_the_middle_of_a_write_leaves_the_old_file(tmp_path: Path) -> 
     assert set(tmp_path.iterdir()) == {path, other}
 
 
+def test_what_another_process_is_writing_is_not_taken_for_left_over(tmp_path: Path) -> None:
+    half = tmp_path / ".decoder.int8.onnx.9.tmp"
+    half.write_text("half")
+    folder = os.open(tmp_path, os.O_RDONLY)  # as an export has it while it writes
+    assert lock(folder)
+    clear_leftovers(tmp_path)
+    assert half.exists()
+    os.close(folder)
+    clear_leftovers(tmp_path)
+    assert not half.exists()
+
+
 def test_a_pipe_is_written_on_and_not_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
