@@ -9,12 +9,14 @@ import os
 import re
 import shlex
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar
 
 from dragoman.errors import StorageError
+
+Item = TypeVar("Item")
 
 NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says of a disk that is full."""
@@ -64,10 +66,28 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def clear_leftovers(folder: Path, name: str = "") -> None:
-    """Remove what `atomic` had half written of the file `name` in `folder` (of any file) when its process was killed."""
-    for leftover in folder.glob(f".{glob.escape(name) or '*'}.*.tmp"):
-        if re.fullmatch(r"\..+\.\d+\.tmp", leftover.name):
-            leftover.unlink(missing_ok=True)
+    """Remove what `atomic` had half written of the file `name` in `folder` (of any file) when its process was killed.
+
+    Without a `name` everything stays in a folder that another process has locked, as an export does: it may be under way.
+    """
+    with ExitStack() as opened:
+        with suppress(OSError):  # not every system opens folders
+            number = os.open(folder, os.O_RDONLY)
+            opened.callback(os.close, number)
+            if not name and lock(number) is False:
+                return
+        for leftover in folder.glob(f".{glob.escape(name) or '*'}.*.tmp"):
+            if re.fullmatch(r"\..+\.\d+\.tmp", leftover.name):
+                leftover.unlink(missing_ok=True)
+
+
+def noted(items: Iterable[Item], errors: list[OSError]) -> Iterator[Item]:
+    """The same items; what they raise themselves while they are written, as a program's own may, goes into `errors`."""
+    try:
+        yield from items
+    except OSError as error:
+        errors.append(error)
+        raise
 
 
 def lock(file: IO[bytes] | int) -> bool | None:

@@ -47,9 +47,11 @@ def copy_model(directory: ModelDirectory, path: Path, *, overwrite: bool) -> Non
     if place.is_dir() and not any(place.iterdir()):  # it stays: where a disk is mounted nothing else can be put
         try:
             _copy_files(directory, place)
-        except BaseException:
+        except BaseException as error:
             for half in place.iterdir():
                 _remove(half)
+            if isinstance(error, OSError) and error.errno in NO_SPACE:
+                raise _no_space(path) from None
             raise
         return
     for taken in (place, _old(place)) if path.exists() else ():
@@ -177,6 +179,11 @@ def placed(out: Path, *, overwrite: bool) -> Iterator[Path]:
     place = out.resolve()
     if place == Path.cwd():
         raise StorageError(f"{place} is the current directory, which cannot be replaced; choose another `out`")
+    if place.is_mount():
+        text = (
+            f"{place} is where a disk is mounted, which cannot be replaced; choose a folder in it, as {place / 'model'}"
+        )
+        raise StorageError(text)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         _clear_abandoned(place)
@@ -197,12 +204,16 @@ def placed(out: Path, *, overwrite: bool) -> Iterator[Path]:
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, OSError) and error.errno in NO_SPACE:
-                raise StorageError(f"{out} cannot be made: there is no space left on the disk") from None
+                raise _no_space(out) from None
             if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                 raise StorageError(f"{out} was made by another process meanwhile; choose another `out`") from None
             if isinstance(error, StorageError):  # it may name a file in the folder, which is gone
                 raise StorageError(str(error).replace(str(folder), str(out))) from None
             raise
+
+
+def _no_space(out: Path) -> StorageError:
+    return StorageError(f"{out} cannot be made: there is no space left on the disk")
 
 
 def _clear_abandoned(place: Path) -> None:

@@ -337,7 +337,10 @@ class ModelDirectory:
         with suppress(OSError):
             if self.is_bundle or self._weights_sum() == self.weights_sum:
                 return
-        raise StorageError(f"{self.path} was replaced, moved or removed after it was loaded; load it again")
+        gone = f"{self.path} was replaced, moved or removed after it was loaded"
+        if not self.path.is_absolute():
+            gone += ", or the current directory is another now: give its absolute path"
+        raise StorageError(f"{gone}; load it again")
 
     def _weights_sum(self) -> str:
         """The weights' checksum, which takes a while, computed once for each change of the file."""

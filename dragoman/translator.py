@@ -406,6 +406,7 @@ class Translator:
             raise OptionError("an ensemble cannot be calibrated: what is kept with a model is of its own scores")
         self.directory.require_folder("calibrating")
         translations = list(self.translate_many(sources, options=options, listener=listener))
+        self.directory.check_unchanged()  # it would be kept with another model
         answers = self._cleaned(references)
         correct = [is_exact(found.text, texts) for found, texts in zip(translations, answers, strict=True)]
         calibration = calibrate(translations, correct, seed=seed)

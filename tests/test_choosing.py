@@ -523,6 +523,18 @@ def calibrated(translator: dragoman.Translator, folder: Path) -> SearchOptions:
     return options
 
 
+def test_a_calibration_is_never_kept_with_other_weights(folder: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(folder / "one", tmp_path / "model"))
+    translator = dragoman.load(model, threads=1)
+    before = (model / "config.json").read_text(encoding="utf-8")
+    with (model / "model.safetensors").open("r+b") as file:  # as a training that goes on replaces them
+        file.seek(-1, 2)
+        file.write(b"\x01")
+    with pytest.raises(StorageError, match="model was replaced, moved or removed after it was loaded; load it again"):
+        calibrated(translator, tmp_path)
+    assert (model / "config.json").read_text(encoding="utf-8") == before
+
+
 def test_a_calibration_leaves_what_was_written_of_the_model_meanwhile(folder: Path, tmp_path: Path) -> None:
     model = Path(shutil.copytree(folder / "one", tmp_path / "model"))
     translator = dragoman.load(model, threads=1)

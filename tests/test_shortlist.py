@@ -24,6 +24,7 @@ from dragoman.corpus import alignment
 from dragoman.corpus.alignment import NOTHING, Translations, align, best_targets
 from dragoman.corpus.dataset import EncodedPairs
 from dragoman.errors import DataError, DragomanError, OptionError, StorageError
+from dragoman.files import checksum
 from dragoman.generation.constraints import Constraints
 from dragoman.generation.search import search
 from dragoman.generation.shortlist import SPECIAL, Shortlist, needed
@@ -472,6 +473,30 @@ def test_its_graphs_are_of_these_weights_and_exporting_renews_them(model: Path) 
     flip_a_bit(model / "onnx" / "decoder.int8.shortlist.onnx")
     with pytest.raises(StorageError, match=r"decoder\.int8\.shortlist\.onnx is damaged; .* dragoman export"):
         dragoman.load(model, precision="int8").translate("source 3", shortlist=True)
+
+
+def test_it_is_never_given_to_another_model_that_takes_the_place(trained: Path, tmp_path: Path) -> None:
+    model, other = (Path(shutil.copytree(trained, tmp_path / name)) for name in ("model", "other"))
+    config = json.loads((other / "config.json").read_text(encoding="utf-8"))
+    for name in config["tokenizer"]["files"]:  # as many words, but others
+        text = (other / name).read_text(encoding="utf-8").replace("source", "sourcf").replace("cible", "ciblf")
+        (other / name).write_text(text, encoding="utf-8")
+    del config["tokenizer"]["checksums"]
+    (other / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    weights = other / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-4] + bytes([content[-4] ^ 1]) + content[-3:])
+    listed = json.loads((other / "onnx" / "graphs.json").read_text(encoding="utf-8"))
+    (other / "onnx" / "graphs.json").write_text(json.dumps({**listed, "weights": checksum(weights)}), encoding="utf-8")
+
+    def replacing(event: Event) -> None:
+        if other.exists():  # while the pairs are aligned
+            shutil.rmtree(model)
+            other.rename(model)
+
+    with pytest.raises(StorageError, match="model was replaced, moved or removed after it was loaded"):
+        dragoman.make_shortlist(model, listener=replacing)
+    assert not ModelDirectory.open(model).has_shortlist
 
 
 def test_a_bundle_and_a_copy_have_it(listed: Path, trained: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from dragoman.config import ReadOptions, SearchOptions
 from dragoman.corpus.reading import pairs_from_rows
 from dragoman.corpus.store import PairStore
 from dragoman.errors import DataError, Interrupted, OptionError, StorageError
+from dragoman.files import lock
 from dragoman.training.events import Event, Note, Stage
 from dragoman.translation import synthetic
 from dragoman.translation.outputs import Candidate, Translation
@@ -468,6 +469,19 @@ def test_two_processes_never_make_the_same_pairs(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(sys.modules[__name__], "fake", meddling)
     file, _ = fill(tmp_path / "made.tsv", ["ab", "cd", "ef"])
     assert list(file.pairs()) == [("ab", "ba"), ("cd", "dc"), ("ef", "fe")]
+
+
+def test_pairs_are_kept_from_other_processes_until_they_have_their_name(tmp_path: Path) -> None:
+    path, part = tmp_path / "made.tsv", tmp_path / "made.tsv.part"
+
+    def watching(event: Event) -> None:
+        if event == Stage("translating", 2, 2, "text"):  # all is there, under the name of a part still
+            with part.open("rb") as other:
+                assert lock(other) is False, "another process could cut it off"
+
+    file = PairsFile(path, {})
+    file.fill(lambda: iter(["ab", "cd"]), fake, swapped=False, total=None, listener=watching)
+    assert list(file.pairs()) == [("ab", "ba"), ("cd", "dc")]
 
 
 def test_pairs_that_find_the_disk_full_go_on_when_there_is_room(

@@ -435,6 +435,16 @@ def test_weights_and_scores_that_are_not_numbers_are_named(trained: Path, tmp_pa
         _ = dragoman.load(tmp_path / "model", threads=1).model
 
 
+def test_a_relative_path_that_no_longer_leads_to_the_model_is_said_to_be_one(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(trained.parent)
+    loaded = dragoman.load(trained.name, engine="onnx", threads=2)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StorageError, match="or the current directory is another now: give its absolute path; load it"):
+        loaded.translate("source 3 of many")  # which opens the graphs once more
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("engine", ["onnx", "torch"])
 def test_a_loaded_model_never_mixes_with_what_takes_its_place(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dragoman.corpus.tokenization import Tokenizer
 from dragoman.errors import StorageError
-from dragoman.files import checksum, parse_json
+from dragoman.files import checksum, noted, parse_json
 
 Ids = NDArray[np.integer[Any]]
 Lengths = NDArray[np.int32]
@@ -57,7 +57,7 @@ class EncodedPairs:
         Pairs with a side of more than `longest` tokens, or none, are left out and counted. An error on the way leaves nothing
         that `open` takes for whole; a full disk is a `StorageError`.
         """
-        folder, counts = Path(folder), {"dropped": 0, "empty": 0}
+        folder, counts, theirs = Path(folder), {"dropped": 0, "empty": 0}, list[OSError]()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{name}.json").unlink(missing_ok=True)
@@ -65,7 +65,7 @@ class EncodedPairs:
                 _RaggedFile(folder, f"{name}.source", source_tokenizer.vocab_size) as source_file,
                 _RaggedFile(folder, f"{name}.target", target_tokenizer.vocab_size) as target_file,
             ):
-                for sources, targets in batches:
+                for sources, targets in noted(batches, theirs):
                     rows = zip(
                         source_tokenizer.encode_batch(sources), target_tokenizer.encode_batch(targets), strict=True
                     )
@@ -77,6 +77,8 @@ class EncodedPairs:
             temporary.write_text(json.dumps({**counts, "checksums": sums}), encoding="utf-8")
             temporary.replace(folder / f"{name}.json")  # last: its presence says that the rest is whole
         except OSError as error:
+            if error in theirs:
+                raise
             raise StorageError(f"{folder}: the encoded pairs cannot be written: {error.strerror or error}") from None
         return cls.open(folder, name)
 

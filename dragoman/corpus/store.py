@@ -18,7 +18,7 @@ import pyarrow as pa
 from dragoman.corpus.cleaning import fold, hash64
 from dragoman.corpus.reading import Pair
 from dragoman.errors import StorageError
-from dragoman.files import NO_SPACE
+from dragoman.files import NO_SPACE, noted
 
 BATCH_ROWS = 16_384
 """Rows in one Arrow batch of the file: what `take` of a single row has to look up."""
@@ -52,7 +52,7 @@ class PairStore:
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
             with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
-                for batch in _batches(_noted(pairs, theirs)):
+                for batch in _batches(noted(pairs, theirs)):
                     writer.write_batch(batch)
             temporary.replace(path)
         except OSError as error:
@@ -138,15 +138,6 @@ class PairView:
     def keys(self) -> npt.NDArray[np.uint64]:
         """The key of every row, shape (rows,)."""
         return self.store.keys()[self.indices]
-
-
-def _noted(pairs: Iterable[Pair], errors: list[OSError]) -> Iterator[Pair]:
-    """The same pairs; what they raise themselves, as a program's own may, goes into `errors`."""
-    try:
-        yield from pairs
-    except OSError as error:
-        errors.append(error)
-        raise
 
 
 def _batches(pairs: Iterable[Pair]) -> Iterator[pa.RecordBatch]:

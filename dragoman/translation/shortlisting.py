@@ -79,6 +79,7 @@ def make_shortlist(
             f"{directory.path} has no ONNX graphs; make them with: dragoman export {as_word(directory.path)}"
         )
     directory.read_graphs()  # which are of these weights, or it says so
+    _ = directory.weights_sum  # what is written is for the vocabularies that belong to them
     texts = Texts(directory.config, directory.read_text)
     reading, columns = ReadOptions.of(options), len(texts.source_tokenizer.methods)
     if paths and max(1, len(reading.source)) != columns:
@@ -95,6 +96,7 @@ def make_shortlist(
         table = align(encoded, target_vocab_size=vocab, watch=lambda *news: listener(Stage(*news)))
         arrays = _arrays(table, texts, best=best, frequent=frequent)
         mean = _mean_candidates(encoded, arrays)
+    directory.check_unchanged()
     add_shortlist_graphs(directory, load_model(directory, device="cpu", threads=None))
     if directory.has_shortlist:
         listener(Note(f"the shortlist that {directory.path} had is replaced"))

@@ -137,17 +137,17 @@ class PairsFile:
                             size=file.tell(),
                         )
                         self._note()
+                listener(Stage("translating", self.made.texts, self.made.texts, "text"))
+                if not self.made.texts:
+                    self.part.unlink()
+                    return self.made
+                self.part.replace(self.path)  # while it is locked: nobody else goes on with what is whole
+                self.made = replace(self.made, complete=True)
+                self._note()
         except KeyboardInterrupt:
             raise Interrupted(
                 f"stopped after {counted(self.made.texts, 'text')}, which {self.part} keeps; the same command goes on from there"
             ) from None
-        listener(Stage("translating", self.made.texts, self.made.texts, "text"))
-        if not self.made.texts:
-            self.part.unlink()
-            return self.made
-        self.part.replace(self.path)
-        self.made = replace(self.made, complete=True)
-        self._note()
         return self.made
 
     def _skip(self, texts: Texts) -> tuple[Iterator[str], Any]:
