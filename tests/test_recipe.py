@@ -16,7 +16,16 @@ from dragoman.config import TrainOptions
 from dragoman.errors import OptionError
 from dragoman.evaluation.metrics import score
 from dragoman.presets import PRESETS
-from dragoman.training.recipe import HURRIED, HURRIED_DICTIONARY, DataSummary, Kind, Recipe, check_before_data, choose
+from dragoman.training.recipe import (
+    HURRIED,
+    HURRIED_DICTIONARY,
+    HURRIED_TRANSLATOR,
+    DataSummary,
+    Kind,
+    Recipe,
+    check_before_data,
+    choose,
+)
 
 
 def data(**more: object) -> DataSummary:
@@ -71,6 +80,16 @@ def test_in_a_hurry_the_model_is_narrow_and_says_why(kind: str, pairs: int, widt
     assert recipe(replace(slower, processor_minutes=2 * enough)).hidden_size == width
     assert recipe(replace(summary, processor_minutes=1), hidden_size=320).hidden_size == 320
     assert recipe(data(pairs=100, processor_minutes=1)).hidden_size == recipe(data(pairs=100)).hidden_size
+
+
+def test_a_translator_needs_less_time_to_be_wide() -> None:
+    for pairs, width, hurried in ((150_000, 384, 384), (500_000, 512, 384)):
+        summary = data(pairs=pairs, lengths_agree=0.8, native_bfloat16=True)
+        for minutes, expected in ((HURRIED_TRANSLATOR - 1, 256), (HURRIED_TRANSLATOR, hurried), (HURRIED, width)):
+            chosen, reasons = choose(TrainOptions(), replace(summary, processor_minutes=minutes))
+            assert (chosen.hidden_size, chosen.encoder_layers) == (expected, 1 + (expected > 384))
+            why = next(reason.why for reason in reasons if reason.name == "hidden_size")
+            assert ("time is short" in why) == (expected < width)
 
 
 @pytest.mark.parametrize("kind", ["text", "symbols"])
@@ -194,6 +213,7 @@ def test_a_translator_has_one_layer_on_a_processor() -> None:
         (replace(translations, pairs=100_000, processor_minutes=10.0), {}, 256),
         (replace(translations, pairs=100_000), {}, 384),
         (translations, {"input_feeding": True}, 256),
+        (replace(translations, unspaced=True), {}, 256),
     ):
         chosen = recipe(summary, **options)
         assert (chosen.hidden_size, chosen.encoder_layers, chosen.decoder_layers) == (width, 1, 1)
@@ -201,7 +221,6 @@ def test_a_translator_has_one_layer_on_a_processor() -> None:
         (data(), {}),  # questions and answers
         (replace(translations, pairs=400_000), {}),
         (replace(translations, on_gpu=True), {}),
-        (replace(translations, unspaced=True), {}),
         (replace(translations, edited=True), {}),
         (replace(translations, kind="symbols"), {}),
         (translations, {"hidden_size": 512}),

@@ -27,6 +27,9 @@ MUCH_COPIED = 0.6
 HURRIED = 45
 """Minutes of one thread with products in bfloat16 below which a narrow model gets further (benchmarks/recipes: eng-fra.md, symbols.md)."""
 
+HURRIED_TRANSLATOR = 20
+"""Such minutes below which a translator of one layer gets further with 256 units than with 384 (eng-fra.md)."""
+
 HURRIED_DICTIONARY = 90
 """Such minutes that 384 units need for twenty passes over a dictionary; with less, narrow models were the better ones (symbols.md)."""
 
@@ -310,7 +313,8 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
         smoothing, smoothed = 0.0, "nearly every source has one target only, as a command has"
         layers, stacked = 1, "few different words, as in commands: two layers come less far with longer outputs"
         attending = stacked
-    if _is_small_translator(data, options.hidden_size or width):  # benchmarks/recipes: eng-fra.md, no-options.md
+    # No wider ones were measured (benchmarks/recipes: eng-fra.md, no-options.md).
+    if _is_translation(data) and (options.hidden_size or width) <= 384 and not data.on_gpu:
         layers, stacked = 1, "translations: one layer makes more steps, and each teaches as much"
         attending = stacked
     if not options.r_drop:  # which compares two masks
@@ -388,10 +392,9 @@ def _is_dictionary(data: DataSummary) -> bool:
     return data.kind == "symbols" and data.pairs >= 100_000 and not data.commands
 
 
-def _is_small_translator(data: DataSummary, width: int) -> bool:
-    """Whether targets say what their sources say, in words, and a processor trains a model on them that is not wider than was measured."""
-    translation = data.kind == "text" and data.lengths_agree >= FOLLOWS and not (data.unspaced or data.edited)
-    return translation and width <= 384 and not data.on_gpu
+def _is_translation(data: DataSummary) -> bool:
+    """Whether targets say what their sources say, in other words."""
+    return data.kind == "text" and data.lengths_agree >= FOLLOWS and not data.edited
 
 
 def _width_on_processor(data: DataSummary) -> tuple[int, str]:
@@ -400,8 +403,10 @@ def _width_on_processor(data: DataSummary) -> tuple[int, str]:
     # Words and phones need less room than sentences, unless they are to be learned by heart.
     width = 512 if pairs >= 400_000 else 384 if dictionary or (pairs >= 40_000 and data.kind == "text") else 256
     minutes = _as_in_bfloat16(data)
-    if width > 256 and minutes is not None and minutes < (HURRIED_DICTIONARY if dictionary else HURRIED):
-        return 256, "time is short, and a narrow model makes more steps"  # each of which teaches it as much at first
+    if minutes is not None and minutes < (HURRIED_DICTIONARY if dictionary else HURRIED):
+        narrow = 384 if _is_translation(data) and minutes >= HURRIED_TRANSLATOR else 256
+        if narrow < width:  # each step teaches it as much at first
+            return narrow, "time is short, and a narrow model makes more steps"
     return width, counted(pairs, "pair")
 
 
