@@ -77,11 +77,16 @@ def test_dev_stays_when_test_grows():
     assert set(small.test.tolist()) < set(large.test.tolist())
 
 
-def test_an_added_source_moves_at_most_one_key():
-    before = parts(split(KEYS, seed=1, dev=HeldOut(sources=50)), KEYS)
-    more = np.append(KEYS, np.uint64(12345))
-    after = parts(split(more, seed=1, dev=HeldOut(sources=50)), more)
-    assert len(before[1] - after[1]) <= 1
+@pytest.mark.parametrize("rule", [HeldOut(sources=50), HeldOut(share=0.1)])
+def test_an_added_source_moves_at_most_one_key_of_each_held_out_part(rule):
+    moved = []
+    for count in range(200, 230):  # with one more, a share may come to one more of both parts
+        before, after = (parts(split(KEYS[:n], seed=1, dev=rule, test=rule), KEYS[:n]) for n in (count, count + 1))
+        moved.append(
+            [len((one ^ other) - {int(KEYS[count])}) for one, other in zip(before[1:], after[1:], strict=True)]
+        )
+    assert max(map(max, moved)) == 1
+    assert max(map(sum, moved)) == (2 if rule.share else 1)
 
 
 @pytest.mark.parametrize(
