@@ -49,7 +49,7 @@ class Linear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., in_features) -> (..., out_features)."""
-        given = input.to(torch.bfloat16) if _converts(input) else input
+        given = input.to(torch.get_autocast_dtype("cpu")) if _converts(input) else input
         if not writes_code(given) or given.dim() == 2 or given.size(1) == 1:
             return super().forward(given)
         rows = given.flatten(0, -2)

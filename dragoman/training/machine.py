@@ -51,7 +51,8 @@ def bound_caches() -> None:
     """Keep oneDNN from holding memory for every shape of a batch that ever was; call it before the first computation.
 
     It would hold 1,024 prepared operations, up to some megabytes each: 2 GB after a few minutes. Preparing anew costs time: with
-    room for 64 a step took 15 % longer than with everything at hand, for 256 it is 9 %, for 1,024 it is 7 %. PyTorch's layer
+    room for 64 a step took 15 % longer than with everything at hand, for 256 it is 9 %, for 1,024 it is 7 % (measured when
+    products had more shapes than `dragoman.model.products` leaves them). PyTorch's layer
     above it holds as many products in bfloat16 again, with their working memory: 3 MB for every shape, however small the
     model (242 MB were 405 after 55 shapes). The next batch has another shape, so that they are of no use: with room for 16
     nothing grows, and no step takes longer.
