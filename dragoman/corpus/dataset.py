@@ -32,14 +32,12 @@ _SIDES = ("source", "target")
 class EncodedPairs:
     """Rows of source and target ids, without `<s>` and `</s>`; made by `write`, read again by `open`."""
 
-    def __init__(self, ids: tuple[Ids, Ids], offsets: tuple[Ids, Ids], *, dropped: int = 0, empty: int = 0) -> None:
+    def __init__(self, ids: tuple[Ids, Ids], offsets: tuple[Ids, Ids], *, dropped: int = 0) -> None:
         """`ids[side]` has all rows of a side, of which row i is `offsets[side][i]` to `offsets[side][i + 1]`."""
         self._ids = ids
         self._offsets = offsets
         self.dropped = dropped
         """Pairs left out because a side had more tokens than asked for."""
-        self.empty = empty
-        """Pairs left out because a side had no tokens."""
 
     @classmethod
     def write(
@@ -54,10 +52,10 @@ class EncodedPairs:
     ) -> EncodedPairs:
         """Encode batches of (sources, targets) into files `name.*` in `folder`, and open them.
 
-        Pairs with a side of more than `longest` tokens, or none, are left out and counted. An error on the way leaves nothing
-        that `open` takes for whole; a full disk is a `StorageError`.
+        Pairs with a side of more than `longest` tokens are left out and counted, those with one of none are left out. An error on
+        the way leaves nothing that `open` takes for whole; a full disk is a `StorageError`.
         """
-        folder, counts, theirs = Path(folder), {"dropped": 0, "empty": 0}, list[OSError]()
+        folder, dropped, theirs = Path(folder), 0, list[OSError]()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{name}.json").unlink(missing_ok=True)
@@ -69,12 +67,14 @@ class EncodedPairs:
                     rows = zip(
                         source_tokenizer.encode_batch(sources), target_tokenizer.encode_batch(targets), strict=True
                     )
-                    kept = [(s, t) for s, t in rows if _is_usable(s, t, longest, counts)]
+                    filled = [(s, t) for s, t in rows if s and t]
+                    kept = [(s, t) for s, t in filled if max(len(s), len(t)) <= longest]
+                    dropped += len(filled) - len(kept)
                     source_file.append([s for s, _ in kept])
                     target_file.append([t for _, t in kept])
             sums = {file: checksum(folder / file) for file in _names(name)}
             temporary = folder / f"{name}.json.tmp"
-            temporary.write_text(json.dumps({**counts, "checksums": sums}), encoding="utf-8")
+            temporary.write_text(json.dumps({"dropped": dropped, "checksums": sums}), encoding="utf-8")
             temporary.replace(folder / f"{name}.json")  # last: its presence says that the rest is whole
         except OSError as error:
             if error in theirs:
@@ -92,14 +92,14 @@ class EncodedPairs:
                 if checksum(folder / file) != known:
                     raise ValueError(f"{file} has another checksum")
             ids, offsets = ([_map(folder / file) for file in files] for files in (_names(name)[:2], _names(name)[2:]))
-            dropped, empty = int(counts["dropped"]), int(counts["empty"])
+            dropped = int(counts["dropped"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
             raise StorageError(f"{folder}: the encoded pairs {name} are missing or damaged: {reason}") from None
         whole = all(len(start) and start[-1] == len(flat) for start, flat in zip(offsets, ids, strict=True))
         if not whole or len(offsets[0]) != len(offsets[1]):
             raise StorageError(f"{folder}: the encoded pairs {name} are damaged: the files do not belong together")
-        return cls((ids[0], ids[1]), (offsets[0], offsets[1]), dropped=dropped, empty=empty)
+        return cls((ids[0], ids[1]), (offsets[0], offsets[1]), dropped=dropped)
 
     @classmethod
     def of(cls, rows: Iterable[tuple[Sequence[int], Sequence[int]]]) -> EncodedPairs:
@@ -240,13 +240,3 @@ def _map(path: Path) -> Ids:
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(f"{path.name} is not a flat array of whole numbers")
     return array
-
-
-def _is_usable(source: list[int], target: list[int], longest: int, counts: dict[str, int]) -> bool:
-    if not source or not target:
-        counts["empty"] += 1
-        return False
-    if max(len(source), len(target)) > longest:
-        counts["dropped"] += 1
-        return False
-    return True
