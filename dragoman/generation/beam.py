@@ -147,14 +147,9 @@ class Beam:
             received = self.plan.receive(self.received, answer.attention, sentences)[rows]
         return Chosen(beams, rows, ids, ranks, totals, received, candidates.values)
 
-    @property
-    def _shared(self) -> bool:
-        """Whether places are shared out by required tokens."""
-        return self.rules is not None and self.rules.progress.size > 0
-
     def _chooser(self, candidates: Candidates) -> tuple[Ints, Bools]:
         options = self.plan.options
-        if self.rules is not None and self._shared:
+        if self.rules is not None and self.plan.required:
             met = self.layout.by_beam(self.rules.met(candidates.ids), fill=-1)
             return choose_by_banks(candidates, met=met)
         if options.beam_groups > 1:
@@ -225,7 +220,7 @@ class Beam:
             chosen=chosen.ids,
             live=live,
             cut=(chosen.ids != EOS) & (self.length >= self.limits[chosen.beams]),
-            shared=self._shared,
+            shared=self.plan.required,
             enough=self.plan.options.stopping == "first",
         )
 
