@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -448,24 +449,17 @@ class Trainer:
         """Whether a running average is kept: only the main process has a use for it."""
         return self.recipe.average_decay > 0 and self.processes.main
 
-    def averaged(self) -> _Swapped:
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
         """A context in which the model's weights are the average, if there is one."""
-        return _Swapped(self.parameters, self.average)
-
-
-class _Swapped:
-    """Swaps the average in, and the weights back, without losing a bit of either."""
-
-    def __init__(self, parameters: list[Tensor], average: list[Tensor]) -> None:
-        self.parameters, self.average = parameters, average
-
-    def __enter__(self) -> None:
         self._swap()
-
-    def __exit__(self, *_: object) -> None:
-        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
 
     def _swap(self) -> None:
+        """Put the average in the place of the weights, or back, without losing a bit of either."""
         for parameter, average in zip(self.parameters, self.average, strict=False):
             parameter.data, average.data = average.data, parameter.data
 
