@@ -48,8 +48,7 @@ class Evaluator:
         metric = self.recipe.metric
         value = -total / tokens
         if metric != "loss":
-            scores, _ = decode(TorchStepper(model), self.prepared, self.part, GREEDY, metric)
-            value = scores.primary_value
+            value = decode(TorchStepper(model), self.prepared, self.part, GREEDY, metric).primary_value
         return DevScore(total / tokens, value, time.monotonic() - before, len(self.part.sources))
 
     def expected_seconds(self, model: Seq2Seq) -> float:
@@ -79,9 +78,7 @@ def _at_once(device: torch.device) -> int:
     return GPU_DECODES_AT_ONCE if device.type == "cuda" else DECODED_AT_ONCE
 
 
-def decode(
-    stepper: TorchStepper, prepared: Prepared, part: Part, options: SearchOptions, metric: str
-) -> tuple[Scores, list[str]]:
+def decode(stepper: TorchStepper, prepared: Prepared, part: Part, options: SearchOptions, metric: str) -> Scores:
     """Decode a part and score it, `metric` leading; with greedy search, for the curves, by that metric alone."""
     encoded = prepared.source_tokenizer.encode_batch(part.sources)
     outputs = [""] * len(encoded)
@@ -99,4 +96,4 @@ def decode(
     if options.beam_size > 1:
         metrics = fitting(["bleu", "chrf", "exact_match", "cer", "wer"], writing)
     references = [list(dict.fromkeys(texts)) for texts in part.references]  # rows may repeat
-    return score(outputs, references, writing=writing, primary=primary, metrics=metrics), outputs
+    return score(outputs, references, writing=writing, primary=primary, metrics=metrics)

@@ -415,7 +415,7 @@ def _finish(
     for name, part in (("dev", prepared.dev_part.first(2_000)), ("test", prepared.test_part)):
         if part is not None:
             listener(Note(f"scoring {name}: {counted(len(part.sources), 'source')}, beam {BEAM.beam_size}"))
-            scores, _ = decode(stepper, prepared, part, BEAM, config["recipe"]["metric"])
+            scores = decode(stepper, prepared, part, BEAM, config["recipe"]["metric"])
             config["scores"][name] = scores.as_dict() | {"search": f"beam {BEAM.beam_size}, torch float32"}
             listener(Note(f"{name}: {_shown(scores)}"))
     config["run"] = {
