@@ -71,19 +71,19 @@ def report(error: BaseException, *, command: str = "") -> int:
     if isinstance(error, BrokenPipeError):
         return READER_GONE
     if isinstance(error, cyclopts.CycloptsError):
-        return _say(_usage(error, command), USER_ERROR)
+        return _say(_usage(error, command))
     if isinstance(error, DragomanError):
-        return _say(as_flags(str(error)), USER_ERROR)
+        return _say(as_flags(str(error)))
     if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] in _TRAIN_EXTRA:
-        return _say(str(MissingExtraError(f"dragoman {command}".strip())), USER_ERROR)
+        return _say(str(MissingExtraError(f"dragoman {command}".strip())))
     if isinstance(error, OSError):
-        return _say(_file_trouble(error), USER_ERROR)
+        return _say(_file_trouble(error))
     if (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
         or "can't allocate memory" in str(error)
     ):
-        return _say(f"there is not enough memory{_less_memory()}", USER_ERROR)
+        return _say(f"there is not enough memory{_less_memory()}")
     raise error
 
 
@@ -93,11 +93,11 @@ def _less_memory() -> str:
     return f"; a smaller {' or '.join(filter(None, (', '.join(others), last)))} needs less" if last else ""
 
 
-def _say(line: str, code: int) -> int:
+def _say(line: str) -> int:
     own = process()
     who = "" if own.main else f"process {own.rank}: "
     _print(f"dragoman: error: {who}{one_line(line)}")
-    return code
+    return USER_ERROR
 
 
 def _print(line: str) -> None:
