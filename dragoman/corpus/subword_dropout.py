@@ -21,7 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragoman.corpus.dataset import EncodedPairs, Ids
-from dragoman.corpus.tokenization import SEPARATOR, SPECIAL_TOKENS, UNK, Tokenizer, TokenizerColumn, library_json
+from dragoman.corpus.tokenization import (
+    BYTE_TOKENS,
+    SEPARATOR,
+    SPECIAL_TOKENS,
+    UNK,
+    Tokenizer,
+    TokenizerColumn,
+    library_json,
+)
 from dragoman.errors import OptionError
 
 Ints = NDArray[np.int64]
@@ -154,7 +162,7 @@ class _Column:
         vocab: dict[str, int] = {name: self._own(i) for name, i in model["vocab"].items()}
         self._names = {i: name for name, i in vocab.items()} | {UNK: _UNKNOWN}
         self._characters = {name: i for name, i in vocab.items() if len(name) == 1}
-        self._bytes = [vocab[f"<0x{byte:02X}>"] for byte in range(256)] if model["byte_fallback"] else []
+        self._bytes = [vocab[name] for name in BYTE_TOKENS] if model["byte_fallback"] else []
         self._byte_of = {i: bytes([byte]) for byte, i in enumerate(self._bytes)}
         self._words: dict[str, Word] = {}
         self._pad = max(vocab.values()) + 1  # part of no merge

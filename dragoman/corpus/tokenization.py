@@ -48,10 +48,12 @@ SEPARATOR = 4
 SPACE_MARK = "▁"
 """Stands for a space inside tokens (U+2581), as in SentencePiece."""
 
+BYTE_TOKENS = tuple(f"<0x{byte:02X}>" for byte in range(256))
+"""Names of the byte tokens, as SentencePiece writes them."""
+
 MOST_SPELLINGS = 256
 """Ways to spell a text with subwords that are told; a word has fewer, as a rule."""
 
-_BYTE = re.compile("<0x[0-9A-F]{2}>")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _CHUNK = 2000
 
@@ -245,7 +247,8 @@ class Tokenizer:
     @cached_property
     def _id_of(self) -> dict[str, int]:
         """The id of each token that is no special one and no byte."""
-        return {name: i for i, name in enumerate(self._names) if i >= len(SPECIAL_TOKENS) and not _BYTE.fullmatch(name)}
+        left_out = {*BYTE_TOKENS}
+        return {name: i for i, name in enumerate(self._names) if i >= len(SPECIAL_TOKENS) and name not in left_out}
 
     def surfaces(self) -> list[str]:
         """For each id the bare word or symbol, without the mark of a space: what a vectors file calls it."""

@@ -18,13 +18,18 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, tra
 
 from dragoman.config import Case, TokenizerMethod
 from dragoman.corpus.casing import in_case
-from dragoman.corpus.tokenization import SPACE_MARK, SPECIAL_TOKENS, UNK, Tokenizer, TokenizerColumn, library_json
+from dragoman.corpus.tokenization import (
+    BYTE_TOKENS,
+    SPACE_MARK,
+    SPECIAL_TOKENS,
+    UNK,
+    Tokenizer,
+    TokenizerColumn,
+    library_json,
+)
 from dragoman.corpus.tokenizer_choice import TokenizationChoice
 from dragoman.corpus.unigram_learning import learn_pieces
 from dragoman.errors import DataError, OptionError
-
-BYTE_TOKENS = tuple(f"<0x{byte:02X}>" for byte in range(256))
-"""Names of the byte tokens, as SentencePiece writes them."""
 
 DEFAULT_LIMITS: dict[TokenizerMethod, int] = {
     "word": 30_000,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from dragoman.config import SearchOptions
+from dragoman.corpus.tokenization import BYTE_TOKENS
 from dragoman.errors import OptionError
 from dragoman.evaluation.calibration import Calibrator
 from dragoman.generation.constraints import Constraints
@@ -20,9 +20,6 @@ from dragoman.translation.choosing import TEXT_OPTIONS, each_text_once, with_con
 from dragoman.translation.lengths import fault_of
 from dragoman.translation.outputs import Translation
 from dragoman.translation.texts import Encoded, Texts
-
-_BYTE = re.compile("<0x[0-9A-F]{2}>")
-"""The token of a byte."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +127,7 @@ def _refuse(options: SearchOptions, why: str) -> None:
 def _certain(texts: Texts, ids: list[int]) -> str:
     """The text of these ids as far as ids that follow cannot change it: unfinished characters may still become others."""
     end = len(ids)
-    while end and _BYTE.fullmatch(texts.target_tokenizer.tokens([ids[end - 1]])[0]):
+    while end and texts.target_tokenizer.tokens([ids[end - 1]])[0] in BYTE_TOKENS:
         end -= 1  # one more byte may spoil all that are in a row
     text = texts.target_tokenizer.decode(ids[:end])
     return text[:-1] if any(texts.target_tokenizer.config()["jamo"]) else text  # a syllable may get a last consonant
