@@ -465,6 +465,3 @@ class _Log:
         """Write the curves."""
         write_text(self.directory.path / CURVES, training_svg(self.history))
         self.drawn = time.monotonic()
-
-
-__all__ = ["go_on", "start"]
