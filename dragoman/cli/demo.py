@@ -39,8 +39,8 @@ class Demo:
     """Options that differ from the defaults."""
 
 
-_SMALL: Mapping[str, Any] = {"layers": 1, "hidden_size": 256}
-"""A model that reads the data two to three times as often in two minutes as one of the default's size."""
+_SMALL: Mapping[str, Any] = {"layers": 1}
+"""A model that reads the data 1.6 times as often in two minutes as one of two layers."""
 
 DEMOS: Mapping[str, Demo] = {
     "translator": Demo(
@@ -56,11 +56,7 @@ DEMOS: Mapping[str, Demo] = {
         ),
         values={
             "layers": 1,
-            "embedding_size": 256,
-            "hidden_size": 256,
-            "vocab_size": 4000,
             "batch_tokens": 500,
-            "schedule": "linear",
             "max_steps": 2500,
             "average_decay": 0.998,
             "eval_every": 500,
