@@ -413,7 +413,7 @@ def _tokenizers(
     both = learn_tokenizers(
         sample,
         choice,
-        source_words=_vector_words(options.source_vectors, choice.source_vocab_size),
+        source_words=_vector_words(options.source_vectors, *choice.source_vocab_sizes),
         target_words=_vector_words(options.target_vectors, choice.target_vocab_size),
     )
     listener(Stage("learning the vocabulary", len(sample), len(sample)))
@@ -422,8 +422,9 @@ def _tokenizers(
     return both
 
 
-def _vector_words(path: str | None, limit: int | None) -> tuple[str, ...]:
-    return read_vector_words(path, limit=limit or DEFAULT_LIMITS["word"]).words if path else ()
+def _vector_words(path: str | None, *limits: int | None) -> tuple[str, ...]:
+    """The first words of a file of vectors, as many as there is room for in any column."""
+    return read_vector_words(path, limit=max(size or DEFAULT_LIMITS["word"] for size in limits)).words if path else ()
 
 
 def _encoded(
