@@ -14,7 +14,7 @@ import dragoman
 from dragoman.config import TrainOptions
 from dragoman.corpus.dataset import EncodedPairs
 from dragoman.corpus.tokenization import UNK
-from dragoman.errors import Interrupted, OptionError, StorageError
+from dragoman.errors import DataError, Interrupted, OptionError, StorageError
 from dragoman.storage import ModelDirectory
 from dragoman.training.continuing import unknown_share
 from dragoman.training.events import Event, Note
@@ -133,6 +133,21 @@ def test_what_would_change_the_model_is_an_error_before_any_work(
     with pytest.raises(OptionError, match=message):
         go_on(earlier, tmp_path / "m", **given)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pairs_in_python_tell_their_columns(earlier: Path, tmp_path: Path) -> None:
+    """Where `source` cannot name them: a model of two columns could not be trained on, and one of one read the second as its text."""
+    inflected = [(f"turn{i}\tV;PST;{i % 3}", f"turn{i}ed") for i in range(60)]
+    options = TrainOptions(**{**SHAPE, **RUN, "max_steps": 1})  # type: ignore[arg-type]
+    dragoman.train(inflected, out=tmp_path / "two", options=options)
+    onwards = TrainOptions(from_model=str(tmp_path / "two"), **RUN, max_steps=1)  # type: ignore[arg-type]
+    assert dragoman.train(inflected, out=tmp_path / "again", options=onwards).source_columns == 2
+    with pytest.raises(DataError, match=r"the sources of the train pairs have 1 column, but the model .* reads 2$"):
+        dragoman.train(numbers(700), out=tmp_path / "m", options=onwards)
+    onwards = onwards.model_copy(update={"from_model": str(earlier)})
+    with pytest.raises(DataError, match=r"the sources of the train pairs have 2 columns, but the model .* reads 1$"):
+        dragoman.train(inflected, out=tmp_path / "m", options=onwards)
+    assert not (tmp_path / "m").exists()
 
 
 def test_the_same_values_given_again_are_no_conflict(earlier: Path, tmp_path: Path) -> None:

@@ -54,6 +54,15 @@ def made(parts: Recombination, pairs: list[Pair]) -> list[Pair]:
     return [parts(pair, Random(i)) for i, pair in enumerate(pairs)]
 
 
+def test_a_source_with_several_targets_gets_no_other_one() -> None:
+    """It is known, though it is no part: a pair of it is not new, or says something else than those that are known."""
+    alone = [([word], [10 + word]) for word in (4, 5, 6, 7, 8)]
+    twice = [([word, 9], [10 + word] * 2) for word in (5, 6, 7, 8)]
+    assert ([4, 9], [14, 14]) in made(Recombination(alone + twice), twice * 50)
+    several: list[Pair] = [([4, 9], [14, 14]), ([4, 9], [14, 99])]
+    assert made(Recombination(alone + twice + several), twice * 50) == twice * 50
+
+
 def test_new_commands_mean_what_the_language_says() -> None:
     found = [pair for pair, old in zip(made(Recombination(SHORT), SHORT), SHORT, strict=True) if pair != old]
     assert len(found) > len(SHORT) / 3

@@ -224,6 +224,18 @@ def test_syllables_that_are_split_count_as_their_letters() -> None:
         assert reason.startswith(f"only {count} different characters")
 
 
+def test_words_beside_a_column_of_subwords_keep_their_own_limit() -> None:
+    """They were cut to the few tokens that so few pairs want of subwords."""
+    pairs = [(f"head{i} tail{i}\tthe small cat sat on the mat", "le petit chat") for i in range(900)]
+    options = TrainOptions(source_tokenizer=("word", "bpe"), target_tokenizer="bpe")
+    choice = choose_tokenization(pairs, pairs=900, options=options)
+    assert (choice.source_vocab_sizes, choice.target_vocab_size) == ((None, 1_000), 1_000)
+    words = learn_tokenizers(pairs, choice)[0]
+    assert all(1 not in row for row in words.encode_batch([source for source, _ in pairs]))
+    asked = choose_tokenization(pairs, pairs=900, options=options.model_copy(update={"vocab_size": 500}))
+    assert asked.source_vocab_sizes == (500, 500)
+
+
 def test_options_win() -> None:
     pairs = TASKS["to Korean"][0]
     options = TrainOptions(
@@ -231,7 +243,7 @@ def test_options_win() -> None:
     )
     choice = choose_tokenization(pairs, pairs=200, options=options)
     assert summary(choice) == ("word>unigram", "text")
-    assert (choice.source_vocab_size, choice.target_vocab_size, choice.byte_fallback) == (700, 700, True)
+    assert (choice.source_vocab_sizes, choice.target_vocab_size, choice.byte_fallback) == ((700,), 700, True)
     assert {choice.reasons[name] for name in ("source", "target", "vocabulary", "byte_fallback", "jamo")} == {
         "as asked"
     }

@@ -365,6 +365,16 @@ def test_pairs_in_python_may_have_their_dev_part_in_columns_of_a_file(tmp_path: 
     assert texts["dev"] == {"sources": ["a b c", "b c"], "references": [["c b a"], ["c b"]]}
 
 
+def test_a_dev_file_has_the_columns_of_the_pairs_that_are_given_in_python(tmp_path: Path) -> None:
+    """Its second column was read as more text of the first."""
+    (tmp_path / "dev.tsv").write_text("walk\tV;PST\twalked\n", encoding="utf-8")
+    run = options(max_steps=1, dev=str(tmp_path / "dev.tsv"), source=("1", "2"), target="3")
+    with pytest.raises(
+        DataError, match=r"sources of the dev pairs have 2 columns, but those of the train pairs have 1$"
+    ):
+        dragoman.train([(f"turn{i}", f"turned{i}") for i in range(30)], out=tmp_path / "m", options=run)
+
+
 def test_in_memory_until_saved(tmp_path: Path) -> None:
     translator = dragoman.train(reversed_words(60), options=options(max_steps=3))
     before = translator.translate(["a b c", "h g"], num_hypotheses=2)

@@ -63,8 +63,8 @@ class Recombination:
     """Puts other parts into pairs that are made of parts."""
 
     def __init__(self, pairs: Iterable[Pair]) -> None:
-        """Sources of `pairs` with several targets are no parts, nor are long ones."""
-        self._targets = _unambiguous(pairs)
+        """Sources of `pairs` with several targets are no parts, nor are long ones; none of those gets one more."""
+        self._targets, self._several = _unambiguous(pairs)
         found = _found(self._targets)
         self._parts = sorted({part for _, fitting, _ in found.values() for part in fitting})
         self._numbers = {part: number for number, part in enumerate(self._parts)}
@@ -101,7 +101,7 @@ class Recombination:
     def agreement(self, pairs: Iterable[Pair], tries: int, random: Random) -> tuple[int, int]:
         """Of so many pairs that are made, how many have the source of one of `pairs` that is not known, and how many its target too."""
         known = list(self._targets)
-        held = {source: target for source, target in _unambiguous(pairs).items() if source not in self._targets}
+        held = {source: target for source, target in _unambiguous(pairs)[0].items() if source not in self._targets}
         met = right = 0
         for _ in range(tries if known else 0):
             source = _one_of(known, random)
@@ -136,7 +136,9 @@ class Recombination:
         return _filled(self._frames[around].target, self._targets[self._parts[part]])
 
     def _disputed(self, source: Text, target: Text) -> bool:
-        """Whether a source is known with another target, or has another one if it is taken apart elsewhere."""
+        """Whether a source is known with another target or several, or has another one if it is taken apart elsewhere."""
+        if source in self._several:
+            return True
         if (known := self._targets.get(source)) is not None:
             return known != target
         return any(
@@ -171,15 +173,16 @@ def _one_of(items: list[_Item], random: Random) -> _Item:
     return items[int(random.random() * len(items))]
 
 
-def _unambiguous(pairs: Iterable[Pair]) -> dict[Text, Text]:
-    """The target of each source that is not long and has only one."""
+def _unambiguous(pairs: Iterable[Pair]) -> tuple[dict[Text, Text], set[Text]]:
+    """Of sources that are not long, the target of each that has only one, and those that have several."""
     targets: dict[Text, Text | None] = {}
     for source, target in pairs:
         if len(source) > _READ:
             continue
         key, value = tuple(source), tuple(target)
         targets[key] = value if targets.get(key, value) == value else None
-    return {source: target for source, target in targets.items() if source and target}
+    several = {source for source, target in targets.items() if target is None}
+    return {source: target for source, target in targets.items() if source and target}, several
 
 
 def _found(targets: dict[Text, Text]) -> dict[_Around, tuple[_Between, list[Text], list[Text]]]:

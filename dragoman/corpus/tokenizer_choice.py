@@ -42,8 +42,8 @@ class TokenizationChoice:
     """One method per source column."""
     target_method: TokenizerMethod
     """Method of the target."""
-    source_vocab_size: int | None
-    """Largest vocabulary of each source column, special tokens included; None takes the limit of its method."""
+    source_vocab_sizes: tuple[int | None, ...]
+    """For each source column, its largest vocabulary, special tokens included; None takes the limit of its method."""
     target_vocab_size: int | None
     """Largest vocabulary of the target."""
     shared: bool
@@ -65,7 +65,7 @@ class TokenizationChoice:
 
     def notes(self) -> list[str]:
         """Each decision with its value and its reason, one line each."""
-        sizes = dict.fromkeys(f"{size:,}" for size in (self.source_vocab_size, self.target_vocab_size) if size)
+        sizes = dict.fromkeys(f"{size:,}" for size in (*self.source_vocab_sizes, self.target_vocab_size) if size)
         jamo = [name for name, on in (("source", any(self.source_jamo)), ("target", self.target_jamo)) if on]
         values = {
             "source": " + ".join(self.source_methods),
@@ -103,8 +103,8 @@ def choose_tokenization(sample: Sequence[tuple[str, str]], *, pairs: int, option
     return TokenizationChoice(
         source_methods=sources,
         target_method=target_method,
-        source_vocab_size=_vocab_size(sources, pairs, characters, options, reasons),
-        target_vocab_size=_vocab_size((target_method,), pairs, characters, options, reasons),
+        source_vocab_sizes=tuple(_vocab_size(method, pairs, characters, options, reasons) for method in sources),
+        target_vocab_size=_vocab_size(target_method, pairs, characters, options, reasons),
         shared=shared,
         byte_fallback=_byte_fallback(methods, characters, options, reasons),
         source_jamo=source_jamo,
@@ -278,7 +278,7 @@ def _most_characters(columns: list[ColumnProfile], methods: tuple[TokenizerMetho
 
 
 def _vocab_size(
-    methods: tuple[TokenizerMethod, ...], pairs: int, characters: int, options: TrainOptions, reasons: dict[str, str]
+    method: TokenizerMethod, pairs: int, characters: int, options: TrainOptions, reasons: dict[str, str]
 ) -> int | None:
     """The size asked for; else for subwords one that grows with the pairs, and None for all that occurs.
 
@@ -288,7 +288,7 @@ def _vocab_size(
     if options.vocab_size is not None:
         reasons["vocabulary"] = "as asked"
         return options.vocab_size
-    if not set(methods) & set(_SUBWORDS):
+    if method not in _SUBWORDS:
         reasons.setdefault("vocabulary", "all that occur, up to a limit")
         return None
     reasons["vocabulary"] = f"for {counted(pairs, 'pair')}"

@@ -121,14 +121,14 @@ def learn_tokenizers(
         return shared.reading(choice.source_case), shared
     columns = []
     several = len(choice.source_methods) > 1
-    for c, (method, jamo, case) in enumerate(
-        zip(choice.source_methods, choice.source_jamo, choice.source_case, strict=True)
+    for c, (method, size, jamo, case) in enumerate(
+        zip(choice.source_methods, choice.source_vocab_sizes, choice.source_jamo, choice.source_case, strict=True)
     ):
         columns.append(
             learn(
                 (in_case(source.split("\t")[c] if several else source, case) for source, _ in pairs),
                 method=method,
-                vocab_size=choice.source_vocab_size,
+                vocab_size=size,
                 byte_fallback=choice.byte_fallback and method in ("bpe", "unigram"),
                 jamo=jamo,
                 extra_words=_read_so(source_words, case),

@@ -45,8 +45,11 @@ class Earlier:
     """Of the source and of the target, of the same columns with a shared vocabulary."""
 
     @classmethod
-    def of(cls, options: TrainOptions) -> Earlier | None:
-        """The model that `options.from_model` names; an `OptionError` if other options would change its shape."""
+    def of(cls, options: TrainOptions, *, files: bool = True) -> Earlier | None:
+        """The model that `options.from_model` names; an `OptionError` if other options would change its shape.
+
+        Without `files` pairs are given in Python: they tell their columns, and `source` does not.
+        """
         if options.from_model is None:
             if options.minimum_risk:
                 raise OptionError("`minimum_risk` needs a trained model to start from: give `from`")
@@ -54,7 +57,7 @@ class Earlier:
         directory = ModelDirectory.open(locate(options.from_model))
         directory.require_folder("training on")
         earlier = cls(directory, Tokenizer.of_model(directory.config, directory.read_text))
-        earlier._check(options)
+        earlier._check(options, files=files)
         return earlier
 
     def agreed(self, options: TrainOptions) -> TrainOptions:
@@ -92,7 +95,7 @@ class Earlier:
         config = self.directory.config
         return {"preset": config["options"].get("preset", "default"), "normalization": config["normalization"]}
 
-    def _check(self, options: TrainOptions) -> None:
+    def _check(self, options: TrainOptions, *, files: bool) -> None:
         given = {name for name in options.model_fields_set if getattr(options, name) not in (None, ())}
         place = self.directory.path
         for name in _KEPT:
@@ -108,7 +111,7 @@ class Earlier:
                     f"`{option}` is {value} in the model at {place}, but {getattr(options, option)} was given: leave it out"
                 )
         columns = len(self.tokenizers[0].methods)
-        if max(1, len(options.source)) != columns:
+        if (files or options.source) and max(1, len(options.source)) != columns:
             raise OptionError(
                 f"`source` must name the {columns} source column{'s' * (columns > 1)} that the model at {place} reads"
             )

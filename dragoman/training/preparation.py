@@ -130,6 +130,7 @@ def prepare(
     folder.mkdir(parents=True, exist_ok=True)
     given = _parted(pairs, options, folder, listener)
     train, dev, test = given.train, given.dev, given.test
+    _check_columns(given, None if tokenizers is None else tokenizers[0])
     if remake is not None:
         _check_tokens(train, options, tokenizers)  # what comes now may take hours
         train = _remade(remake, given, folder, options, listener)
@@ -253,6 +254,26 @@ def _parted(pairs: Pairs, options: TrainOptions, folder: Path, listener: Listene
         if in_files[name] or in_files[other] or options.group_by:  # else they were parted by source
             _say_what_is_shared(name, other, views, options, listener)
     return _Parted(report, fingerprint, parts, dev_rule, test_rule, train, dev, test)
+
+
+def _check_columns(given: _Parted, tokenizer: Tokenizer | None) -> None:
+    """Raise `DataError` if the sources of a part have other columns than an earlier model's `tokenizer`, or than the training part's."""
+    views = {"train": given.train, "dev": given.dev, "test": given.test}
+    found = {name: _columns(view) for name, view in views.items() if view}
+    wanted, whose = (
+        (found["train"], "those of the train pairs have")
+        if tokenizer is None
+        else (len(tokenizer.methods), "the model that training starts from reads")
+    )
+    for name, columns in found.items():
+        if columns != wanted:
+            raise DataError(f"the sources of the {name} pairs have {counted(columns, 'column')}, but {whose} {wanted}")
+
+
+def _columns(view: PairView) -> int:
+    """Columns of the sources of some pairs, which TAB joins."""
+    ((source, _),) = view.take(np.zeros(1, np.int64))
+    return source.count("\t") + 1
 
 
 def _as_json(part: Part) -> dict[str, Any]:
@@ -392,7 +413,7 @@ def _tokenizers(
     both = learn_tokenizers(
         sample,
         choice,
-        source_words=_vector_words(options.source_vectors, choice.source_vocab_size),
+        source_words=_vector_words(options.source_vectors, *choice.source_vocab_sizes),
         target_words=_vector_words(options.target_vectors, choice.target_vocab_size),
     )
     listener(Stage("learning the vocabulary", len(sample), len(sample)))
@@ -401,8 +422,9 @@ def _tokenizers(
     return both
 
 
-def _vector_words(path: str | None, limit: int | None) -> tuple[str, ...]:
-    return read_vector_words(path, limit=limit or DEFAULT_LIMITS["word"]).words if path else ()
+def _vector_words(path: str | None, *limits: int | None) -> tuple[str, ...]:
+    """The first words of a file of vectors, as many as there is room for in any column."""
+    return read_vector_words(path, limit=max(size or DEFAULT_LIMITS["word"] for size in limits)).words if path else ()
 
 
 def _encoded(

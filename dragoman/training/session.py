@@ -44,7 +44,7 @@ from dragoman.training.machine import (
     use_threads,
 )
 from dragoman.training.planning import forecast
-from dragoman.training.preparation import Pairs, Prepared, Remaker, reopen
+from dragoman.training.preparation import Pairs, Prepared, Remaker, are_files, reopen
 from dragoman.training.processes import Processes, joined
 from dragoman.training.recipe import Recipe, check_before_data
 from dragoman.training.risk import MinimumRisk
@@ -108,7 +108,7 @@ def _begin(
     held: ExitStack,
 ) -> Opened:
     """Make the model directory of a new run, which is kept from other processes until `held` is closed."""
-    earlier = Earlier.of(options)
+    earlier = Earlier.of(options, files=are_files(pairs))
     check_before_data(earlier.shaped(earlier.agreed(options)) if earlier else options)
     check_frozen(options)
     device = choose_device(options.device)
