@@ -92,6 +92,22 @@ def test_a_translator_needs_less_time_to_be_wide() -> None:
             assert ("time is short" in why) == (expected < width)
 
 
+@pytest.mark.parametrize(
+    ("options", "width"),
+    [
+        ({"layers": 2}, 256),
+        ({"decoder_layers": 2}, 256),
+        ({"preset": "luong2015"}, 256),
+        ({"preset": "luong2015", "layers": 1}, 384),
+        ({"layers": 2, "encoder_layers": 1, "decoder_layers": 1}, 384),
+    ],
+)
+def test_a_translator_of_several_layers_needs_as_much_time_as_others(options: dict[str, object], width: int) -> None:
+    summary = data(pairs=150_000, lengths_agree=0.8, native_bfloat16=True)
+    assert recipe(replace(summary, processor_minutes=HURRIED_TRANSLATOR), **options).hidden_size == width
+    assert recipe(replace(summary, processor_minutes=HURRIED), **options).hidden_size == 384
+
+
 @pytest.mark.parametrize("kind", ["text", "symbols"])
 def test_more_data_wants_less_dropout(kind: str) -> None:
     shares = [recipe(data(kind=kind, pairs=pairs)).dropout for pairs in (1_000, 10_000, 100_000, 1_000_000)]

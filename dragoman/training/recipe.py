@@ -289,7 +289,7 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
     size = counted(pairs, "pair")
     small, large, dictionary = pairs < 8_000, pairs >= 40_000, _is_dictionary(data)
     wide = data.on_gpu and pairs >= FILLS_GPU
-    width, room = (512, f"{size}, and a GPU") if wide else _width_on_processor(data)
+    width, room = (512, f"{size}, and a GPU") if wide else _width_on_processor(data, options)
     epochs = max(10, min(200, round((40 if wide and dictionary else 20) * (100_000 / max(1, pairs)) ** 0.45)))
     # Small batches win when time is short: twice the steps for a tenth of the speed.
     batch = 1_500 if pairs >= 400_000 and width > 256 else 750 if pairs >= 8_000 else 500 if pairs >= 2_000 else 300
@@ -397,14 +397,21 @@ def _is_translation(data: DataSummary) -> bool:
     return data.kind == "text" and data.lengths_agree >= FOLLOWS and not data.edited
 
 
-def _width_on_processor(data: DataSummary) -> tuple[int, str]:
+def _is_stacked(options: TrainOptions) -> bool:
+    """Whether a side is to have more than one layer, by the options or their preset."""
+    general = options.layers or find_preset(options.preset).get("layers", 1)
+    return max(options.encoder_layers or general, options.decoder_layers or general) > 1
+
+
+def _width_on_processor(data: DataSummary, options: TrainOptions) -> tuple[int, str]:
     """Units of a layer where a narrower model takes half the time, and why."""
     pairs, dictionary = data.pairs, _is_dictionary(data)
     # Words and phones need less room than sentences, unless they are to be learned by heart.
     width = 512 if pairs >= 400_000 else 384 if dictionary or (pairs >= 40_000 and data.kind == "text") else 256
     minutes = _as_in_bfloat16(data)
     if minutes is not None and minutes < (HURRIED_DICTIONARY if dictionary else HURRIED):
-        narrow = 384 if _is_translation(data) and minutes >= HURRIED_TRANSLATOR else 256
+        swift = _is_translation(data) and not _is_stacked(options)
+        narrow = 384 if swift and minutes >= HURRIED_TRANSLATOR else 256
         if narrow < width:  # each step teaches it as much at first
             return narrow, "time is short, and a narrow model makes more steps"
     return width, counted(pairs, "pair")
