@@ -266,6 +266,9 @@ def test_no_model_at_all(tmp_path: Path, trained: Path, run: Run) -> None:
         (["inspect", "m", "x", "\ufeff"], "REFERENCE is empty; give the right output, or leave it out"),
         (["inspect", "m", "x", "a\x01"], "REFERENCE cannot be read: control characters"),
         (["inspect", "m", "x", "--candidates", "many"], '--candidates must be a whole number, but is "many"'),
+        (["compare", "m", "n", "p.tsv", "--resamples", "1.5"], '--resamples must be a whole number, but is "1.5"'),
+        (["gap", "m", "p.tsv", "--horizon", "1.e999"], '--horizon must be a whole number, but is "1.e999"'),
+        (["shortlist", "m", "--best", "0x10"], '--best must be a whole number, but is "0x10"'),
         (
             ["translate", "m", "--yes"],
             "there is no option --yes; --help lists the options (-- stands before sentences",

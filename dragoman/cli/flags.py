@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from cyclopts import Group, Parameter
+from cyclopts.token import Token
 from pydantic.fields import FieldInfo
 
 from dragoman.cli.arguments import FLAGS, flag
@@ -54,7 +55,7 @@ def flags_of_models(command: Command) -> Command:
                 # Of two models with one name, the first has the flag.
                 parameters.setdefault(name, _parameter(name, field))
         else:
-            parameters[parameter.name] = parameter.replace(annotation=hints[parameter.name])
+            parameters[parameter.name] = parameter.replace(annotation=_exact(hints[parameter.name]))
 
     @functools.wraps(command)
     def spread(*words: str, **given: Any) -> None:
@@ -65,8 +66,20 @@ def flags_of_models(command: Command) -> Command:
         command(*words, **given)
 
     spread.__signature__ = inspect.Signature(list(parameters.values()))  # type: ignore[attr-defined]
+    spread.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
     spread.__doc__ = "\n\n".join(" ".join(text.split()) for text in (inspect.getdoc(command) or "").split("\n\n"))
     return typing.cast(Command, spread)
+
+
+def _exact(hint: Any) -> Any:
+    """A command's own parameter, a whole number of which must be typed as one: cyclopts would round 1.5."""
+    kind, *descriptions = typing.get_args(hint) or (hint,)
+    return Annotated[int, Parameter.combine(*descriptions, Parameter(converter=_whole))] if kind is int else hint
+
+
+def _whole(hint: type, tokens: Sequence[Token]) -> int:
+    del hint
+    return int(tokens[0].value)
 
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:

@@ -55,6 +55,9 @@ FEW = 8
 Of a limit in minutes they are those that two layers make: one layer makes 1.6 times as many, and has less room for what it repeats.
 """
 
+FEW_OF_TRANSLATOR = 6.5
+"""The same for a translator of one layer: where this much is expected, it makes 14 passes, which were better with dropout (eng-fra.md)."""
+
 TOKENS_A_MINUTE = {True: 260_000, False: 160_000}
 """Tokens of the longer side, about, that one processor thread trains two layers of 256 units on in a minute, with and without products
 in bfloat16; wider ones are slower."""
@@ -318,7 +321,8 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
         layers, stacked = 1, "translations: one layer makes more steps, and each teaches as much"
         attending = stacked
     if not options.r_drop:  # which compares two masks
-        if _passes(data, options, width=width, batch_tokens=batch) < FEW:
+        few = FEW_OF_TRANSLATOR if layers == 1 and _is_translation(data) else FEW
+        if _passes(data, options, width=width, batch_tokens=batch) < few:
             dropout, words, masked = 0.0, 0.0, "too few passes over the data to overfit"
         elif dictionary:
             dropout, masked = 0.0, f"{size}: new words are like known ones, which are to be learned by heart"
