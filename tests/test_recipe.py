@@ -517,10 +517,21 @@ def test_targets_too_short_for_four_words_in_a_row_are_not_scored_by_bleu() -> N
     assert recipe(data(target_tokens=2.0), metric="bleu").metric == "bleu"
 
 
-@pytest.mark.parametrize(("minutes", "dropout"), [(30, 0.0), (50, 0.0), (60, 0.1)])
-def test_a_translator_of_one_layer_has_dropout_after_half_an_hour_of_two_threads(
-    minutes: float, dropout: float
+@pytest.mark.parametrize(
+    ("options", "minutes", "dropout"),
+    [
+        ({}, 30, 0.0),
+        ({}, 60, 0.1),
+        ({"max_steps": 19_234}, None, 0.0),
+        ({"max_steps": 29_701}, None, 0.1),
+        ({"epochs": 11}, None, 0.0),
+        ({"epochs": 11, "layers": 2}, None, 0.1),
+        ({"layers": 2}, 60, 0.0),
+    ],
+)
+def test_a_translator_of_one_layer_has_dropout_from_twelve_passes_on(
+    options: dict[str, object], minutes: float | None, dropout: float
 ) -> None:
     summary = data(pairs=137_028, lengths_agree=0.8, native_bfloat16=True)
     summary = replace(summary, target_tokens=10.9, longer_tokens=10.9, processor_minutes=minutes)
-    assert recipe(summary).dropout == dropout
+    assert recipe(summary, **options).dropout == dropout

@@ -50,17 +50,17 @@ RECOMBINED = 0.95
 """Share of right commands among new ones from which on these are trained on (benchmarks/recipes: symbols.md)."""
 
 FEW = 8
-"""Passes over the data in which nothing can be learned by heart that should not (benchmarks/recipes: eng-fra.md, symbols.md).
+"""Passes over the data in which nothing can be learned by heart that should not (benchmarks/recipes: eng-fra.md, symbols.md)."""
 
-Of a limit in minutes they are those that two layers make: one layer makes 1.6 times as many, and has less room for what it repeats.
-"""
-
-FEW_OF_TRANSLATOR = 6.5
-"""The same for a translator of one layer: where this much is expected, it makes 14 passes, which were better with dropout (eng-fra.md)."""
+FEW_OF_TRANSLATOR = 12
+"""The same for a translator of one layer, which has less room for what it repeats (eng-fra.md)."""
 
 TOKENS_A_MINUTE = {True: 260_000, False: 160_000}
 """Tokens of the longer side, about, that one processor thread trains two layers of 256 units on in a minute, with and without products
 in bfloat16; wider ones are slower."""
+
+ONE_LAYER = 2
+"""How many times as many a translator of one layer is trained on in a minute, about (eng-fra.md)."""
 
 
 @dataclass(frozen=True)
@@ -316,13 +316,15 @@ def fit_to_data(data: DataSummary, options: TrainOptions) -> dict[str, tuple[Any
         smoothing, smoothed = 0.0, "nearly every source has one target only, as a command has"
         layers, stacked = 1, "few different words, as in commands: two layers come less far with longer outputs"
         attending = stacked
+    few, pace = FEW, 1
     # No wider ones were measured (benchmarks/recipes: eng-fra.md, no-options.md).
     if _is_translation(data) and (options.hidden_size or width) <= 384 and not data.on_gpu:
         layers, stacked = 1, "translations: one layer makes more steps, and each teaches as much"
         attending = stacked
+        if not _is_stacked(options):
+            few, pace = FEW_OF_TRANSLATOR, ONE_LAYER
     if not options.r_drop:  # which compares two masks
-        few = FEW_OF_TRANSLATOR if layers == 1 and _is_translation(data) else FEW
-        if _passes(data, options, width=width, batch_tokens=batch) < few:
+        if _passes(data, options, width=width, batch_tokens=batch, pace=pace) < few:
             dropout, words, masked = 0.0, 0.0, "too few passes over the data to overfit"
         elif dictionary:
             dropout, masked = 0.0, f"{size}: new words are like known ones, which are to be learned by heart"
@@ -470,12 +472,15 @@ def _as_in_bfloat16(data: DataSummary) -> float | None:
     return data.processor_minutes * TOKENS_A_MINUTE[data.native_bfloat16] / TOKENS_A_MINUTE[True]
 
 
-def _passes(data: DataSummary, options: TrainOptions, *, width: int, batch_tokens: int) -> float:
-    """About how often the limits of a run let every pair be seen; width and batches are the data's unless set."""
+def _passes(data: DataSummary, options: TrainOptions, *, width: int, batch_tokens: int, pace: float) -> float:
+    """About how often the limits of a run let every pair be seen; width and batches are the data's unless set.
+
+    `pace` is how many times as fast as two layers the layers are.
+    """
     passes, one = [options.epochs or math.inf], data.pairs * (data.longer_tokens or data.target_tokens)
     if data.processor_minutes:
-        pace = TOKENS_A_MINUTE[data.native_bfloat16] * 256 / (options.hidden_size or width)
-        passes.append(data.processor_minutes * pace / one)
+        tokens = pace * TOKENS_A_MINUTE[data.native_bfloat16] * 256 / (options.hidden_size or width)
+        passes.append(data.processor_minutes * tokens / one)
     if options.max_steps:
         passes.append(options.max_steps * (options.batch_tokens or batch_tokens) * (options.accumulate or 1) / one)
     return min(passes)
